@@ -1,0 +1,325 @@
+"""The leaky integrate-and-fire neuron and its gradient: equations 1-5, 7 and 8 of the paper.
+
+:func:`lif` is the neuron with its backward pass written by hand, as the recursion of equations 7 and 8.
+:func:`reference_lif` is the same neuron left to autograd; it is slow, and what :func:`lif` is checked against.
+
+Every array has time first, ``[T, ...]``; the neurons' state before the first step is zero. Time constants are in
+time steps.
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tsbp.surrogate import SurrogateSpike, heaviside, sigmoid_spike, surrogate_derivative
+
+GRADIENTS: dict[str, dict[str, bool]] = {
+    "full": {"reset_gradient": True, "temporal_gradient": True},
+    "leak": {"reset_gradient": False, "temporal_gradient": True},
+    "spatial": {"reset_gradient": False, "temporal_gradient": False},
+}
+"""The three gradients that the study compares, as keyword arguments of :func:`lif`."""
+
+HALF = (torch.float16, torch.bfloat16)
+"""Types whose neurons are simulated in float32."""
+
+
+class LIFOutput(NamedTuple):
+    """What a layer of neurons returns, each of the shape of its input current, ``[T, ...]``."""
+
+    psc: Tensor
+    """Postsynaptic current a (eq. 5); differentiable."""
+    spikes: Tensor
+    """Spikes S, 0 or 1 (eq. 3); differentiable."""
+    potential: Tensor
+    """Membrane potential U before the reset (eq. 4), in float32 at least; a record without gradient."""
+
+
+def lif(
+    current: Tensor,
+    *,
+    tau_m: float = 6.0,
+    tau_s: float = 2.0,
+    threshold: float = 1.0,
+    temperature: float | Tensor = 0.3,
+    reset_gradient: bool | float | Tensor = True,
+    temporal_gradient: bool | Tensor = True,
+    relaxed: bool = False,
+    compiled: bool = False,
+) -> LIFOutput:
+    """Simulate leaky integrate-and-fire neurons with a hard reset (eq. 3-5)::
+
+        U[t] = (1 - 1/τm) · U[t-1] · (1 - S[t-1]) + I[t]
+        S[t] = H(U[t] - ϑ)
+        a[t] = (1 - 1/τs) · a[t-1] + S[t] / τs
+
+    The backward pass runs the adjoint recursion of eq. 7 and 8 from the last step to the first, with h the surrogate
+    derivative of eq. 10, gA and gS the gradients that arrive at psc and spikes::
+
+        α[t] = gA[t] + (1 - 1/τs) · α[t+1]
+        δ[t] = (α[t]/τs + gS[t]) · h[t] + δ[t+1] · (1 - 1/τm) · (1 - S[t] - U[t] · h[t])
+        dL/dI[t] = δ[t]
+
+    ``U · h`` is the reset term. Only the potential is kept for the backward pass.
+
+    Args:
+        current: total input current I that reaches the membranes, ``[T, ...]`` with T ≥ 1, floating. Half precision
+            is simulated in float32 and returned in its own type.
+        tau_m: membrane time constant in steps, ≥ 1 (1 forgets at once, ``math.inf`` never leaks).
+        tau_s: synaptic time constant in steps, ≥ 1 and finite.
+        threshold: ϑ; a neuron fires when its potential is strictly greater.
+        temperature: Θ > 0, the width of the surrogate (eq. 9). Number or tensor that broadcasts against one time step.
+        reset_gradient: scales the reset term: True (1) keeps it, False (0) drops it, as detaching the reset does.
+            Number or tensor that broadcasts against one time step.
+        temporal_gradient: False lets no gradient through time along the membrane (the synaptic filter keeps its own).
+            Boolean, or a tensor of zeros and ones that broadcasts against one time step.
+        relaxed: fire σ (eq. 9) instead of H. The model is then differentiable, and ``full`` is its exact gradient: the
+            setting in which the gradient can be checked by finite differences.
+        compiled: fuse the loops with ``torch.compile``. Worth it in long runs: the first call with a new T, dtype or
+            setting takes seconds to compile.
+
+    Returns:
+        psc, spikes and potential, each ``[T, ...]``.
+
+    Raises:
+        ValueError: an argument is out of its range; the message names it.
+    """
+    _check(current, tau_m, tau_s, threshold, temperature, reset_gradient)
+    if compiled and any(isinstance(x, Tensor) for x in (temperature, reset_gradient, temporal_gradient)):
+        raise ValueError("compiled=True takes numbers, not tensors, for temperature and the gradients' settings")
+    settings = _Settings(
+        leak_m=1 - 1 / tau_m,
+        leak_s=1 - 1 / tau_s,
+        gain_s=1 / tau_s,
+        threshold=float(threshold),
+        temperature=temperature,
+        reset_gradient=reset_gradient if isinstance(reset_gradient, Tensor) else float(reset_gradient),
+        temporal_gradient=temporal_gradient,
+        relaxed=relaxed,
+    )
+    return LIFOutput(*_LIFFunction.apply(current, settings, compiled))
+
+
+class LIF(nn.Module):
+    """A layer of :func:`lif` neurons without parameters of its own: ``forward(current [T, ...]) → psc [T, ...]``.
+
+    Takes the keyword arguments of :func:`lif` and raises its errors.
+    """
+
+    def __init__(self, **settings) -> None:
+        super().__init__()
+        lif(torch.zeros(1), **{**settings, "compiled": False})  # a bad setting is reported here, not in the first call
+        self.settings = settings
+
+    def forward(self, current: Tensor) -> Tensor:
+        return lif(current, **self.settings).psc
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.settings.items())
+
+
+def reference_lif(
+    current: Tensor,
+    *,
+    tau_m: float = 6.0,
+    tau_s: float = 2.0,
+    threshold: float = 1.0,
+    temperature: float | Tensor = 0.3,
+    reset_gradient: bool | float | Tensor = True,
+    temporal_gradient: bool = True,
+    relaxed: bool = False,
+) -> LIFOutput:
+    """Equations 3-5 as the paper writes them, differentiated by autograd alone.
+
+    The arguments are those of :func:`lif`. What differs is how a gradient is chosen: here by detaching a node of the
+    compute graph, in :func:`lif` by a factor in the recursion. The two must agree.
+    """
+    _check(current, tau_m, tau_s, threshold, temperature, reset_gradient)
+    fire = sigmoid_spike if relaxed else SurrogateSpike.apply
+    u = s = a = torch.zeros_like(current[0])
+    psc, spikes, potential = [], [], []
+    for current_now in current:
+        reset = s.detach() + reset_gradient * (s - s.detach())  # the value of s, a share of its gradient
+        carried = (1 - 1 / tau_m) * u * (1 - reset)
+        u = (carried if temporal_gradient else carried.detach()) + current_now
+        s = fire(u - threshold, temperature)
+        a = (1 - 1 / tau_s) * a + s / tau_s
+        psc.append(a), spikes.append(s), potential.append(u)
+    return LIFOutput(torch.stack(psc), torch.stack(spikes), torch.stack(potential).detach())
+
+
+def filter_spikes(spikes: Tensor, tau_s: float = 2.0) -> Tensor:
+    """Turn a spike train into a postsynaptic current (eq. 2): ``a[t] = (1 - 1/τs) · a[t-1] + S[t] / τs``.
+
+    Args:
+        spikes: ``[T, ...]`` with T ≥ 1, floating.
+        tau_s: synaptic time constant in steps, ≥ 1 and finite.
+
+    Returns:
+        The postsynaptic current, ``[T, ...]``.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    _check_sequence("spikes", spikes)
+    _check_tau_s(tau_s)
+    a = torch.zeros_like(spikes[0])
+    psc = []
+    for spikes_now in spikes:
+        a = (1 - 1 / tau_s) * a + spikes_now / tau_s
+        psc.append(a)
+    return torch.stack(psc)
+
+
+# --- the two loops over time, and the autograd.Function around them ---------------------------------------------------
+
+
+class _Settings(NamedTuple):
+    """The neuron's constants as the loops use them."""
+
+    leak_m: float
+    leak_s: float
+    gain_s: float
+    threshold: float
+    temperature: float | Tensor
+    reset_gradient: float | Tensor
+    temporal_gradient: bool | Tensor
+    relaxed: bool
+
+    def fire(self, potential: Tensor) -> Tensor:
+        overdrive = potential - self.threshold
+        return sigmoid_spike(overdrive, self.temperature) if self.relaxed else heaviside(overdrive)
+
+
+def _forward(current: Tensor, settings: _Settings) -> tuple[Tensor, Tensor, Tensor]:
+    u = s = a = torch.zeros_like(current[0], dtype=_state_dtype(current))
+    psc, spikes, potential = [], [], []
+    for t in range(current.shape[0]):
+        u = settings.leak_m * u * (1 - s) + current[t]
+        s = settings.fire(u)
+        a = settings.leak_s * a + settings.gain_s * s
+        psc.append(a.to(current.dtype)), spikes.append(s.to(current.dtype)), potential.append(u)
+    return torch.stack(psc), torch.stack(spikes), torch.stack(potential)
+
+
+def _backward(potential: Tensor, grad_psc: Tensor | None, grad_spikes: Tensor | None, settings: _Settings) -> Tensor:
+    alpha = delta = torch.zeros_like(potential[0])
+    grad_current = []
+    for t in reversed(range(potential.shape[0])):
+        u = potential[t]
+        h = surrogate_derivative(u - settings.threshold, settings.temperature)
+        grad_s = torch.zeros_like(u) if grad_spikes is None else grad_spikes[t]
+        if grad_psc is not None:
+            alpha = grad_psc[t] + settings.leak_s * alpha
+            grad_s = grad_s + settings.gain_s * alpha
+        temporal = 0.0
+        if settings.temporal_gradient is not False:
+            temporal = settings.leak_m * (1 - settings.fire(u) - settings.reset_gradient * u * h)
+            temporal = settings.temporal_gradient * temporal * delta
+        delta = grad_s * h + temporal
+        grad_current.append(delta)
+    return torch.stack(grad_current[::-1])
+
+
+class _LIFFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, current: Tensor, settings: _Settings, compiled: bool) -> tuple[Tensor, Tensor, Tensor]:
+        psc, spikes, potential = _loop(_forward, compiled)(current, settings)
+        ctx.mark_non_differentiable(potential)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(potential)
+        ctx.settings, ctx.compiled, ctx.dtype = settings, compiled, current.dtype
+        return psc, spikes, potential
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_psc: Tensor | None, grad_spikes: Tensor | None, _) -> tuple[Tensor | None, None, None]:
+        if grad_psc is None and grad_spikes is None:
+            return None, None, None
+        (potential,) = ctx.saved_tensors
+        grad_current = _loop(_backward, ctx.compiled)(potential, grad_psc, grad_spikes, ctx.settings)
+        return grad_current.to(ctx.dtype), None, None
+
+
+def _state_dtype(current: Tensor) -> torch.dtype:
+    return torch.float32 if current.dtype in HALF else current.dtype
+
+
+def _loop(loop: Callable, compiled: bool) -> Callable:
+    return _fused(loop) if compiled else loop
+
+
+@functools.cache
+def _fused(loop: Callable) -> Callable:
+    return _Fused(loop)
+
+
+class _Fused:
+    """A loop compiled over neurons laid out in one row, ``[T, N]``: one compilation then serves every N."""
+
+    def __init__(self, loop: Callable) -> None:
+        self.loop = loop
+        self.run = torch.compile(loop, fullgraph=True)
+
+    def __call__(self, *arguments) -> Tensor | tuple[Tensor, ...]:
+        shape = arguments[0].shape
+        rows = [_row(x) if isinstance(x, Tensor) else x for x in arguments]
+        try:
+            out = self.run(*rows)
+        except (
+            torch._dynamo.exc.TorchDynamoException
+        ) as error:  # no working compiler on this machine: slower, never wrong
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            warnings.warn(f"torch.compile failed, going on without it: {reason}", stacklevel=2)
+            self.run = self.loop
+            out = self.loop(*rows)
+        return out.view(shape) if isinstance(out, Tensor) else tuple(x.view(shape) for x in out)
+
+
+def _row(x: Tensor) -> Tensor:
+    row = x.reshape(x.shape[0], -1).contiguous()
+    if row.shape[1] > 1:
+        torch._dynamo.mark_dynamic(row, 1)
+    return row
+
+
+# --- checks of arguments ----------------------------------------------------------------------------------------------
+
+
+def _check(
+    current: Tensor,
+    tau_m: float,
+    tau_s: float,
+    threshold: float,
+    temperature: float | Tensor,
+    reset_gradient: float | Tensor,
+) -> None:
+    _check_sequence("current", current)
+    if not tau_m >= 1:
+        raise ValueError(f"tau_m must be at least 1 time step, got {tau_m}")
+    _check_tau_s(tau_s)
+    if not math.isfinite(threshold):
+        raise ValueError(f"threshold must be a finite number, got {threshold}")
+    lowest = temperature.min().item() if isinstance(temperature, Tensor) else temperature
+    if not 0 < lowest < math.inf:
+        raise ValueError(f"temperature must be finite and greater than 0, got {lowest}")
+    if not isinstance(reset_gradient, Tensor) and not math.isfinite(reset_gradient):
+        raise ValueError(f"reset_gradient must be a boolean or a finite number, got {reset_gradient}")
+
+
+def _check_sequence(name: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"{name} must be a floating-point tensor, got {kind}")
+    if x.dim() == 0 or x.shape[0] == 0:
+        raise ValueError(f"{name} must have the shape [T, ...] with T at least 1, got {list(x.shape)}")
+
+
+def _check_tau_s(tau_s: float) -> None:
+    if not 1 <= tau_s < math.inf:
+        raise ValueError(f"tau_s must be finite and at least 1 time step, got {tau_s}")
