@@ -1,0 +1,234 @@
+"""Networks in the notation of the paper's Table 3, built from layers of leaky integrate-and-fire neurons.
+
+``15C5-P2-40C5-P2-300`` reads: 15 channels of 5x5 convolution, pooling by 2, 40 channels of 5x5 convolution, pooling by
+2, 300 neurons; the output layer is added. Every convolution and linear layer is followed by :func:`tsbp.lif`, the
+output layer included. A layer handles all time steps at once, so that a convolution sees ``T · B`` images.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tsbp.neuron import HALF, LIF
+
+TABLE_3 = {
+    "nmnist": "12C5-P2-64C5-P2",
+    "mnist": "15C5-P2-40C5-P2-300",
+    "cifar10": "96C3-256C3-P2-384C3-P2-384C3-256C3-1024-1024",
+}
+"""The networks of the paper's Table 3 by data set, without their output layer."""
+
+POOLING = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
+
+
+class SpikingLayer(nn.Module):
+    """Weights, an optional synaptic delay, and LIF neurons: ``I = W a``, then eq. 3-5.
+
+    Args:
+        weights: a convolution, or a linear layer (whose input is flattened), without bias.
+        neuron: the neurons' settings.
+        time_steps: T. An input of a single step is a constant one: its current is computed once and repeated T times.
+        synaptic_delay: steps that a postsynaptic current takes to the next membrane.
+        readout: whether this is the output layer, which keeps float32 under autocast so that the loss does too.
+    """
+
+    def __init__(
+        self, weights: nn.Module, neuron: LIF, time_steps: int, synaptic_delay: int = 0, readout: bool = False
+    ) -> None:
+        super().__init__()
+        self.weights = weights
+        self.neuron = neuron
+        self.time_steps = time_steps
+        self.synaptic_delay = synaptic_delay
+        self.readout = readout
+
+    def forward(self, psc: Tensor) -> Tensor:
+        """``[T or 1, B, ...]`` → the layer's own postsynaptic current, ``[T, B, ...]``."""
+        if isinstance(self.weights, nn.Linear):
+            current = self.weights(psc.flatten(2))
+        else:
+            # The neurons work in the order in which a channels-last convolution lays out its result.
+            current = over_time(self.weights, psc).movedim(2, -1)
+        current = delay(current.expand(self.time_steps, *current.shape[1:]), self.synaptic_delay)
+        psc = self.neuron(current.float() if self.readout and current.dtype in HALF else current)
+        return psc if isinstance(self.weights, nn.Linear) else psc.movedim(-1, 2)
+
+
+class Pooling(nn.Module):
+    """Spatial pooling of postsynaptic currents, step by step; it has no neurons."""
+
+    def __init__(self, kind: str, size: int) -> None:
+        super().__init__()
+        self.pool = POOLING[kind](size)
+
+    def forward(self, psc: Tensor) -> Tensor:
+        return over_time(self.pool, psc)
+
+
+class SpikingNetwork(nn.Module):
+    """A feed-forward spiking network; :meth:`from_spec` builds one from the notation of Table 3.
+
+    Args:
+        layers: modules that map ``[T, B, ...]`` to ``[T, B, ...]``.
+        in_shape: ``(C, H, W)`` of one image or frame.
+        time_steps: T.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], time_steps: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.in_shape = tuple(in_shape)
+        self.time_steps = time_steps
+
+    @classmethod
+    def from_spec(
+        cls,
+        spec: str,
+        in_shape: tuple[int, int, int],
+        n_classes: int,
+        time_steps: int,
+        *,
+        synaptic_delay: int = 0,
+        padding: int | str = 0,
+        pooling: str = "average",
+        weight_gain: float = 2.0,
+        **neuron,
+    ) -> "SpikingNetwork":
+        """Build a network from its description.
+
+        Args:
+            spec: tokens joined by ``-``: ``15C5`` a convolution with 15 channels and a 5x5 kernel, ``P2`` pooling by 2,
+                ``300`` a linear layer of 300 neurons. The output layer of ``n_classes`` neurons is added. No layer has
+                a bias, as in the published code of TSSL-BP (Zhang & Li 2020), whose networks these are.
+            in_shape: ``(C, H, W)`` of one image or frame.
+            n_classes: number of output neurons.
+            time_steps: T ≥ 1.
+            synaptic_delay: steps from one layer to the next. 1 is the letter of the paper's eq. 1; with as many weight
+                layers as time steps nothing would then reach the output, so 0 is the default.
+            padding: of every convolution, in pixels; ``"same"`` keeps the image's size.
+            pooling: ``"average"`` or ``"max"``.
+            weight_gain: scales PyTorch's initial weights, which are too small to make deep layers fire.
+            **neuron: keyword arguments of :func:`tsbp.lif`.
+
+        Raises:
+            ValueError: a token that is not in the notation, a feature map that shrinks to nothing, or a setting out of
+                range.
+        """
+        if time_steps < 1:
+            raise ValueError(f"time_steps must be at least 1, got {time_steps}")
+        if synaptic_delay < 0:
+            raise ValueError(f"synaptic_delay must be 0 or more time steps, got {synaptic_delay}")
+        if pooling not in POOLING:
+            raise ValueError(f"pooling must be one of {', '.join(POOLING)}, got {pooling!r}")
+
+        layers: list[nn.Module] = []
+        shape = torch.Size(in_shape)
+        tokens = [*spec.split("-"), str(n_classes)]
+        for i, token in enumerate(tokens):
+            channels, kind, size = _parse(token, spec)
+            if kind == "P":
+                layers.append(Pooling(pooling, size))
+            else:
+                if kind == "C" and len(shape) == 1:
+                    raise ValueError(f"network token {token!r} in {spec!r}: a convolution cannot follow a linear layer")
+                weights = (
+                    nn.Conv2d(shape[0], channels, size, padding=padding, bias=False)
+                    if kind == "C"
+                    else nn.Linear(shape.numel(), channels, bias=False)
+                )
+                readout = i == len(tokens) - 1
+                layers.append(SpikingLayer(weights, LIF(**neuron), time_steps, synaptic_delay, readout))
+            shape = _shape_after(layers[-1], shape, token, spec)
+
+        network = cls(layers, in_shape, time_steps)
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight *= weight_gain
+        return network.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the network.
+
+        Args:
+            x: images ``[B, C, H, W]``, a constant current into the first weights at every step, or frames
+                ``[T, B, C, H, W]``, one a step.
+
+        Returns:
+            Postsynaptic current of the output neurons, ``[T, B, n_classes]``.
+
+        Raises:
+            ValueError: ``x`` has another shape.
+        """
+        frames = x[None] if x.dim() == 4 else x
+        if frames.dim() != 5 or frames.shape[2:] != self.in_shape or frames.shape[0] not in (1, self.time_steps):
+            image = ", ".join(map(str, self.in_shape))
+            raise ValueError(
+                f"expected images [B, {image}] or frames [{self.time_steps}, B, {image}], got {list(x.shape)}"
+            )
+        psc = frames
+        for layer in self.layers:
+            psc = layer(psc)
+        return psc
+
+
+def over_time(module: nn.Module, x: Tensor) -> Tensor:
+    """Apply a module for batches ``[N, ...]`` to every step of ``x [T, B, ...]`` at once."""
+    return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def delay(x: Tensor, steps: int) -> Tensor:
+    """Shift ``x [T, ...]`` by a number of time steps; zeros come in at the start."""
+    if steps == 0:
+        return x
+    silence = torch.zeros_like(x[:steps])
+    return torch.cat([silence, x[:-steps]])
+
+
+def finite_differences(loss: Callable[[], Tensor], parameters: Iterable[Tensor], step: float = 1e-5) -> Tensor:
+    """Measure a gradient by moving each parameter a little either way (central differences).
+
+    Args:
+        loss: computes the loss from the parameters as they are; it must be smooth, as that of a ``relaxed`` network is.
+        parameters: tensors, moved in place and put back.
+        step: how far to move; 1e-5 suits float64.
+
+    Returns:
+        The gradient of all parameters in one row.
+    """
+    slopes = []
+    with torch.no_grad():
+        for parameter in parameters:
+            for index in range(parameter.numel()):
+                value = parameter.flatten()[index].item()
+                ends = []
+                for moved in (value + step, value - step):
+                    parameter.view(-1)[index] = moved
+                    ends.append(loss().item())
+                parameter.view(-1)[index] = value
+                slopes.append((ends[0] - ends[1]) / (2 * step))
+    return torch.tensor(slopes, dtype=torch.float64)
+
+
+def _parse(token: str, spec: str) -> tuple[int, str, int]:
+    """``15C5`` → (15, "C", 5), ``P2`` → (0, "P", 2), ``300`` → (300, "", 0)."""
+    match = re.fullmatch(r"(?:([1-9]\d*)(?:(C)([1-9]\d*))?)|(?:(P)([1-9]\d*))", token)
+    if match is None:
+        raise ValueError(
+            f"network token {token!r} in {spec!r} is none of 15C5 (convolution), P2 (pooling), 300 (linear layer)"
+        )
+    channels, convolution, kernel, pool, window = match.groups()
+    return int(channels or 0), convolution or pool or "", int(kernel or window or 0)
+
+
+def _shape_after(layer: nn.Module, shape: torch.Size, token: str, spec: str) -> torch.Size:
+    """Shape of one step's result, found by a dry run."""
+    operation = layer.pool if isinstance(layer, Pooling) else layer.weights
+    nothing = torch.zeros(1, *shape)
+    try:
+        with torch.no_grad():
+            return operation(nothing.flatten(1) if isinstance(operation, nn.Linear) else nothing).shape[1:]
+    except RuntimeError:
+        size = "x".join(map(str, shape))
+        raise ValueError(f"network token {token!r} in {spec!r} does not fit its input of {size}") from None
