@@ -1,0 +1,244 @@
+"""The figures of the book, one function a figure, in one style. Each returns a matplotlib figure."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+from torch import Tensor
+
+from tsbp.neuron import LIFOutput
+from tsbp.statistics import mean_interval
+from tsbp.surrogate import heaviside, sigmoid_spike, surrogate_derivative
+
+if TYPE_CHECKING:
+    import pandas
+
+# Okabe and Ito's palette: distinct for colour-blind readers, and legible on white.
+COLOURS = {"full": "#0072B2", "leak": "#D55E00", "spatial": "#009E73"}
+RESET_COLOUR = "#C2185B"
+GREY = "#8a8a8a"
+LABELS = {"full": "full: with the reset term", "leak": "leak: without it", "spatial": "spatial: none through time"}
+
+
+def use_style() -> None:
+    """Set the book's style; in a notebook figures then become vector graphics."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.5, 3.2),
+            "figure.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 10,
+            "axes.titlelocation": "left",
+            "legend.frameon": False,
+            "lines.linewidth": 1.5,
+            "svg.hashsalt": "tsbp",
+        }
+    )
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ModuleNotFoundError:
+        return
+    if get_ipython() is not None:
+        set_matplotlib_formats("svg")
+
+
+def show(name: str, figure: Figure) -> None:
+    """Display a figure in a notebook and keep it under a name, by which the page sets it with number and caption."""
+    from myst_nb import glue
+
+    plt.close(figure)
+    glue(name, figure)
+
+
+def compute_graphs() -> Figure:
+    """The paper's Fig. 1: what depends on what over two time steps, with S as a node and with S substituted."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4))
+    for axis, with_spikes in zip(axes, (True, False), strict=True):
+        nodes = {}
+        for step, x in (("t", 0.0), ("t+1", 2.2)):
+            rows = [("a", 2.4), ("S", 1.2), ("U", 0.0)] if with_spikes else [("a", 2.0), ("U", 0.0)]
+            for name, y in rows:
+                nodes[name, step] = (x, y)
+                circle = plt.Circle((x, y), 0.38, facecolor="white", edgecolor="black", zorder=3)
+                axis.add_patch(circle)
+                axis.text(x, y, f"${name}[{step}]$", ha="center", va="center", zorder=4, fontsize=9)
+            _arrow(axis, (x, -1.1), nodes["U", step], GREY)
+            axis.text(x + 0.12, -1.0, f"$I[{step}]$", color=GREY, va="center", fontsize=9)
+        for step in ("t", "t+1"):
+            path = ["U", "S", "a"] if with_spikes else ["U", "a"]
+            for lower, upper in pairwise(path):
+                _arrow(axis, nodes[lower, step], nodes[upper, step], "black")
+        _arrow(axis, nodes["a", "t"], nodes["a", "t+1"], "black")
+        _arrow(axis, nodes["U", "t"], nodes["U", "t+1"], "black")
+        reset_from = nodes["S", "t"] if with_spikes else nodes["U", "t"]
+        _arrow(axis, reset_from, nodes["U", "t+1"], RESET_COLOUR, bend=0.0 if with_spikes else -0.45)
+        axis.text(1.1, 0.9 if with_spikes else 0.75, "reset", color=RESET_COLOUR, ha="center", fontsize=9)
+        axis.text(1.1, -0.22 if with_spikes else 0.1, "leak", ha="center", va="center", fontsize=9)
+        axis.set_title("spikes as nodes (eq. 1-3)" if with_spikes else "spikes substituted (eq. 4, 5)")
+        axis.set(xlim=(-0.7, 3.0), ylim=(-1.3, 3.0), aspect="equal")
+        axis.axis("off")
+    return figure
+
+
+def _arrow(axis: plt.Axes, start: tuple, end: tuple, colour: str, bend: float = 0.0) -> None:
+    style = f"arc3,rad={bend}"
+    arrow = FancyArrowPatch(
+        start, end, arrowstyle="-|>", mutation_scale=11, shrinkA=17, shrinkB=17, color=colour, connectionstyle=style
+    )
+    axis.add_patch(arrow)
+
+
+def neuron(current: Tensor, output: LIFOutput, threshold: float) -> Figure:
+    """One neuron over time: input current, potential with spikes, postsynaptic current, each ``[T]``."""
+    figure, axes = plt.subplots(3, 1, sharex=True, figsize=(7.5, 4.4), height_ratios=(1, 2, 1))
+    steps = np.arange(len(current))
+    axes[0].vlines(steps, 0, current, color=GREY)
+    axes[0].set_ylabel("$I$")
+    axes[1].plot(steps, output.potential, color="black", marker=".", markersize=3, linewidth=1)
+    axes[1].axhline(threshold, color=RESET_COLOUR, linestyle="--", linewidth=1)
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    axes[1].annotate("$\\vartheta$", (1, threshold), (4, -3), **place)
+    fired = output.spikes > 0
+    axes[1].plot(steps[fired], output.potential[fired], "o", color=RESET_COLOUR, markersize=5)
+    axes[1].set_ylabel("$U$")
+    axes[2].plot(steps, output.psc, color=COLOURS["full"])
+    axes[2].set(ylabel="$a$", xlabel="time step")
+    figure.align_ylabels(axes)
+    return figure
+
+
+def surrogate(threshold: float, temperature: float, tau_m: float) -> Figure:
+    """The spike and its surrogate derivative; the factor between time steps, each over the potential."""
+    u = torch.linspace(-1, 3, 801, dtype=torch.float64)
+    h = surrogate_derivative(u - threshold, temperature)
+    spikes = heaviside(u - threshold)
+    figure, (left, right) = plt.subplots(1, 2)
+    left.plot(u, spikes, color="black", label="$H$ (eq. 3)")
+    left.plot(u, sigmoid_spike(u - threshold, temperature), color=GREY, label="$\\sigma$ (eq. 9)")
+    left.plot(u, h, color=RESET_COLOUR, label="$h$ (eq. 10)")
+    left.set(title="the spike and its surrogate", xlabel="potential $U$")
+    left.legend(loc="upper left")
+    leak = 1 - 1 / tau_m
+    factors = {"full": leak * (1 - spikes - u * h), "leak": leak * (1 - spikes), "spatial": torch.zeros_like(u)}
+    for name, factor in factors.items():
+        right.plot(u, factor, color=COLOURS[name], label=LABELS[name])
+    right.set(title="factor from $U[t]$ to $U[t+1]$ (eq. 8)", xlabel="potential $U$")
+    right.legend(fontsize=8, loc="lower left")
+    for axis in (left, right):
+        axis.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
+    return figure
+
+
+def against_differences(differences: Tensor, gradients: Mapping[str, Tensor]) -> Figure:
+    """Each gradient, component by component, against central finite differences."""
+    figure, axes = plt.subplots(1, len(gradients), sharex=True, sharey=True, figsize=(7.5, 2.9))
+    limit = 1.1 * differences.abs().max()
+    for axis, (name, gradient) in zip(axes, gradients.items(), strict=True):
+        axis.plot((-limit, limit), (-limit, limit), color=GREY, linewidth=0.8)
+        axis.plot(differences.flatten(), gradient.flatten(), ".", color=COLOURS[name], markersize=4)
+        axis.set(title=name, xlabel="finite difference", aspect="equal")
+    axes[0].set_ylabel("hand-written gradient")
+    return figure
+
+
+def phases(phases: Mapping[str, np.ndarray], spikes: np.ndarray, target: np.ndarray) -> Figure:
+    """The paper's Fig. 2: four phases of the gradient, all iterations overlaid, beside the raster of output spikes.
+
+    Args:
+        phases: title → ``[iterations, T]``.
+        spikes: output spikes, ``[iterations, T]``.
+        target: target spikes, ``[T]``.
+    """
+    figure = plt.figure(figsize=(8, 5.6))
+    grid = figure.add_gridspec(len(phases), 2)
+    shades = plt.get_cmap("viridis_r")(np.linspace(0.05, 1, len(spikes)))
+    axis = None
+    for row, (title, values) in enumerate(phases.items()):
+        axis = figure.add_subplot(grid[row, 0], sharex=axis)
+        for value, shade in zip(values, shades, strict=True):
+            axis.plot(value, color=shade, linewidth=0.5)
+        axis.set_title(title)
+        axis.tick_params(labelbottom=row == len(phases) - 1)
+    axis.set_xlabel("time step")
+    raster = figure.add_subplot(grid[:, 1])
+    for step in np.flatnonzero(target):
+        raster.axvline(step, color=RESET_COLOUR, linewidth=4, alpha=0.25)
+    iteration, step = np.nonzero(spikes)
+    raster.scatter(step, iteration, s=3, c=shades[iteration], marker="s")
+    raster.set(title="output spikes; target in pink", xlabel="time step", ylabel="iteration", xlim=(0, len(target)))
+    raster.invert_yaxis()
+    return figure
+
+
+def loss_curves(curves: Mapping[float, Mapping[str, np.ndarray]]) -> Figure:
+    """The paper's Fig. 3: mean loss over repeats, with one standard deviation either way.
+
+    Args:
+        curves: learning rate → gradient → loss ``[iterations, repeats]``.
+    """
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure, axes = plt.subplots(rows, columns, sharex=True, sharey=True, figsize=(8, 2.3 * rows), squeeze=False)
+    for axis, (rate, by_gradient) in zip(axes.flat, curves.items(), strict=False):
+        for name, loss in by_gradient.items():
+            mean, std = loss.mean(1), loss.std(1)
+            axis.plot(mean, color=COLOURS[name], label=name)
+            for edge in (mean - std, mean + std):
+                axis.plot(edge, color=COLOURS[name], linewidth=0.7, linestyle="--")
+        axis.set_title(f"learning rate {rate:g}")
+        axis.set_ylim(0, None)
+    for axis in axes.flat[len(curves) :]:
+        axis.axis("off")
+    for axis in axes[-1]:
+        axis.set_xlabel("iteration")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("loss")
+    axes[0, 0].legend()
+    return figure
+
+
+def loss_by_learning_rate(rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> Figure:
+    """Final loss over the learning rate: mean over repeats with its 95 % interval.
+
+    Args:
+        rates: learning rates.
+        losses: gradient → final loss ``[learning rates, repeats]``.
+    """
+    figure, axis = plt.subplots()
+    for name, loss in losses.items():
+        mean, error = mean_interval(loss)
+        axis.plot(rates, mean, "o-", color=COLOURS[name], label=LABELS[name], markersize=4)
+        axis.fill_between(rates, mean - error, mean + error, color=COLOURS[name], alpha=0.2, linewidth=0)
+    axis.axvline(0.005, color=GREY, linewidth=0.8, linestyle=":")
+    place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    axis.annotate("Table 1", (0.005, 1), (4, -10), **place, color=GREY)
+    axis.set(xscale="log", xlabel="learning rate", ylabel="mean loss at the end")
+    axis.set_ylim(0, None)
+    axis.legend()
+    return figure
+
+
+def accuracy_curves(runs: "pandas.DataFrame") -> Figure:
+    """Test accuracy over epochs, a panel per network and a line per run, from the rows of records."""
+    names = list(dict.fromkeys(runs["network"]))
+    figure, axes = plt.subplots(1, len(names), sharey=True, figsize=(8, 2.9), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        for run in runs[runs["network"] == name].itertuples():
+            accuracy = [epoch["test_accuracy"] for epoch in run.epoch_metrics]
+            axis.plot(range(1, len(accuracy) + 1), accuracy, color=COLOURS[run.gradient], label=run.gradient)
+        axis.set_title(name if len(name) < 30 else name[:27] + "...")
+        axis.set_xlabel("epoch")
+    axes[0, 0].set_ylabel("test accuracy in %")
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    axes[0, -1].legend(unique.values(), unique.keys(), loc="lower right")
+    return figure
