@@ -76,7 +76,9 @@ figures.use_style()
 # %%
 current = torch.tensor([0.9, 0.9, 0.2, 1.5], dtype=torch.float64)
 out = tsbp.lif(current, tau_m=6.0, tau_s=2.0, threshold=1.0)
-pd.DataFrame({"I": current, "U": out.potential, "S": out.spikes, "a": out.psc}).rename_axis("t")
+pd.DataFrame(
+    {"I": current, "U": out.potential, "S": out.spikes, "a": out.psc}
+).rename_axis("t")
 
 # %% [markdown]
 # At $t = 1$ the potential is $\tfrac56 \cdot 0.9 + 0.9 = 1.65$ and the neuron fires. At $t = 2$ nothing is left of it:
@@ -162,8 +164,12 @@ for name, spec in TABLE_3.items():
             psc = network(torch.ones(1, *in_shapes[name]))
         answered = torch.nonzero(psc.sum((1, 2)))
         first = int(answered[0]) if len(answered) else "never"
-        rows.append((spec, len(weights), table_3_steps[name], synaptic_delay, first))
-pd.DataFrame(rows, columns=["network", "weight layers", "T", "delay", "first answer at step"]).style.hide()
+        rows.append(
+            (spec, len(weights), table_3_steps[name], synaptic_delay, first)
+        )
+pd.DataFrame(
+    rows, columns=["network", "weight layers", "T", "delay", "first answer at step"]
+).style.hide()
 
 # %% [markdown]
 # The network for CIFAR-10 has eight layers of weights and five time steps. With a delay of one step, its output cannot

@@ -40,7 +40,9 @@ from tsbp.networks import finite_differences
 
 figures.use_style()
 torch.manual_seed(seed)
-neuron = dict(tau_m=tau_m, tau_s=tau_s, threshold=threshold, temperature=temperature)
+neuron = dict(
+    tau_m=tau_m, tau_s=tau_s, threshold=threshold, temperature=temperature
+)
 
 # %% [markdown]
 # ## The loss
@@ -61,7 +63,10 @@ target = torch.zeros(30, dtype=torch.float64)
 target[10] = 1
 shifts = (0, 1, 2, 5, 10)
 distances = [
-    tsbp.van_rossum_distance(tsbp.filter_spikes(target.roll(shift), tau_s), target, tau_s).item() for shift in shifts
+    tsbp.van_rossum_distance(
+        tsbp.filter_spikes(target.roll(shift), tau_s), target, tau_s
+    ).item()
+    for shift in shifts
 ]
 pd.DataFrame({"spike later by": shifts, "distance": distances}).style.hide()
 
@@ -156,7 +161,11 @@ assert sympy.simplify(sympy.diff(sigma, U) - sigma * (1 - sigma) / width) == 0
 # %% tags=["hide-input", "remove-output"]
 figures.show("surrogate-figure", figures.surrogate(threshold, temperature, tau_m))
 leak = 1 - 1 / tau_m
-glue("factor-at-threshold", -leak * (threshold / (4 * temperature) - 1), display=False)
+glue(
+    "factor-at-threshold",
+    -leak * (threshold / (4 * temperature) - 1),
+    display=False,
+)
 glue("leak-factor", leak, display=False)
 
 # %% [markdown]
@@ -181,19 +190,35 @@ sizes = (1, 5, 50) if profile == "quick" else (1, 2, 5, 20, 100)
 rows = []
 for name, gradient in tsbp.GRADIENTS.items():
     worst = 0.0
-    for T, tm, ts, th, temp in itertools.product(sizes, (1.0, 6.0, 20.0), (1.0, 2.0), (0.5, 1.0), (0.05, 0.3, 2.0)):
-        current = torch.randn(T, 32, dtype=torch.float64).mul(0.6).add(0.3).requires_grad_()
+    for T, tm, ts, th, temp in itertools.product(
+        sizes, (1.0, 6.0, 20.0), (1.0, 2.0), (0.5, 1.0), (0.05, 0.3, 2.0)
+    ):
+        current = (
+            torch.randn(T, 32, dtype=torch.float64)
+            .mul(0.6)
+            .add(0.3)
+            .requires_grad_()
+        )
         weight_psc, weight_spikes = torch.randn(2, T, 32, dtype=torch.float64)
         found = []
         for implementation in (tsbp.lif, tsbp.reference_lif):
-            out = implementation(current, tau_m=tm, tau_s=ts, threshold=th, temperature=temp, **gradient)
+            out = implementation(
+                current,
+                tau_m=tm,
+                tau_s=ts,
+                threshold=th,
+                temperature=temp,
+                **gradient,
+            )
             loss = (weight_psc * out.psc + weight_spikes * out.spikes).sum()
             found.append(torch.autograd.grad(loss, current)[0])
         scale = found[1].abs().max()
         worst = max(worst, ((found[0] - found[1]).abs().max() / scale).item())
     rows.append((name, worst))
     assert worst < 1e-10
-pd.DataFrame(rows, columns=["gradient", "largest relative difference"]).style.hide().format({1: "{:.1e}"})
+pd.DataFrame(
+    rows, columns=["gradient", "largest relative difference"]
+).style.hide().format({"largest relative difference": "{:.1e}"})
 
 # %% [markdown]
 # ## Test 2: finite differences
@@ -210,13 +235,18 @@ frames = torch.rand(time_steps, 1, 1, 1, 12, dtype=torch.float64)
 target_spikes = (torch.rand(time_steps, 1, 3) < 0.3).double()
 networks = {
     name: tsbp.SpikingNetwork.from_spec(
-        "10", in_shape=(1, 1, 12), n_classes=3, time_steps=time_steps, relaxed=True, **neuron, **gradient
+        "10",
+        in_shape=(1, 1, 12),
+        n_classes=3,
+        time_steps=time_steps,
+        relaxed=True,
+        **neuron,
+        **gradient,
     ).double()
     for name, gradient in tsbp.GRADIENTS.items()
 }
 for network in networks.values():
     network.load_state_dict(networks["full"].state_dict())
-networks["full"]
 
 # %% [markdown]
 # The true gradient of the loss with respect to all weights, by central differences, which need the forward pass alone:
@@ -224,7 +254,8 @@ networks["full"]
 # %%
 network = networks["full"]
 differences = finite_differences(
-    lambda: tsbp.van_rossum_distance(network(frames), target_spikes, tau_s).sum(), network.parameters()
+    lambda: tsbp.van_rossum_distance(network(frames), target_spikes, tau_s).sum(),
+    network.parameters(),
 )
 
 # %% [markdown]
@@ -237,15 +268,23 @@ for name, network in networks.items():
     parts = torch.autograd.grad(loss, list(network.parameters()))
     gradients[name] = torch.cat([part.flatten() for part in parts])
 
-errors = {name: ((g - differences).norm() / differences.norm()).item() for name, g in gradients.items()}
-cosines = {name: torch.cosine_similarity(g, differences, dim=0).item() for name, g in gradients.items()}
+errors = {
+    name: ((g - differences).norm() / differences.norm()).item()
+    for name, g in gradients.items()
+}
+cosines = {
+    name: torch.cosine_similarity(g, differences, dim=0).item()
+    for name, g in gradients.items()
+}
 assert errors["full"] < 1e-6 < 1e-2 < min(errors["leak"], errors["spatial"])
-pd.DataFrame({"relative error": errors, "cosine": cosines}).rename_axis("gradient").style.format(
-    {"relative error": "{:.2g}", "cosine": "{:.4f}"}
-)
+pd.DataFrame({"relative error": errors, "cosine": cosines}).rename_axis(
+    "gradient"
+).style.format({"relative error": "{:.2g}", "cosine": "{:.4f}"})
 
 # %% tags=["hide-input", "remove-output"]
-figures.show("differences-figure", figures.against_differences(differences, gradients))
+figures.show(
+    "differences-figure", figures.against_differences(differences, gradients)
+)
 for name, error in errors.items():
     glue(f"error-{name}", error, display=False)
     glue(f"cosine-{name}", cosines[name], display=False)

@@ -22,7 +22,7 @@
 profile: str = "quick"  # quick: 100 repeats; full: 1000
 seed: int = 0  # decides inputs, targets and initial weights
 repeats: int = 0  # number of repeats; 0 takes that of the profile
-learning_rates: list = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1]  # compared in the second half
+learning_rates: list = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1]  # to compare
 temperature: float = 0.3  # width of the surrogate derivative
 iterations: int = 200  # updates of the weights
 
@@ -47,7 +47,11 @@ glue("repeats", repeats, display=False)
 
 # %%
 config = toy.ToyConfig(
-    learning_rates=tuple(learning_rates), repeats=repeats, iterations=iterations, seed=seed, temperature=temperature
+    learning_rates=tuple(learning_rates),
+    repeats=repeats,
+    iterations=iterations,
+    seed=seed,
+    temperature=temperature,
 )
 table_1 = {
     "input neurons": config.n_inputs,
@@ -59,7 +63,9 @@ table_1 = {
     "sigmoid temperature": config.temperature,
     "default learning rate": 0.005,
 }
-pd.DataFrame(table_1.items(), columns=["quantity (Table 1)", "value"]).style.hide().format(precision=4)
+pd.DataFrame(
+    table_1.items(), columns=["quantity (Table 1)", "value"]
+).style.hide().format(precision=4)
 
 # %% [markdown]
 # ## The four phases of the gradient
@@ -75,14 +81,26 @@ pd.DataFrame(table_1.items(), columns=["quantity (Table 1)", "value"]).style.hid
 
 # %%
 one = toy.ToyConfig(
-    gradients=("full",), learning_rates=(0.005,), iterations=iterations, seed=seed, temperature=temperature
+    gradients=("full",),
+    learning_rates=(0.005,),
+    iterations=iterations,
+    seed=seed,
+    temperature=temperature,
 )
 trace = toy.trace(one)
 
 # %% tags=["hide-input", "remove-output"]
-titles = {"A": "A: error", "B": "B: through the kernel", "C": "C: times the surrogate", "D": "D: through time"}
+titles = {
+    "A": "A: error",
+    "B": "B: through the kernel",
+    "C": "C: times the surrogate",
+    "D": "D: through time",
+}
 phases = {title: trace[name].numpy() for name, title in titles.items()}
-figures.show("phases-figure", figures.phases(phases, trace["spikes"].numpy(), trace["target"].numpy()))
+figures.show(
+    "phases-figure",
+    figures.phases(phases, trace["spikes"].numpy(), trace["target"].numpy()),
+)
 settled = toy.convergence(trace["spikes"], trace["target"])
 text = (
     f"reproduces the target from iteration {settled} on"
@@ -109,16 +127,22 @@ glue("convergence", text, display=False)
 # %%
 result = toy.run(config)
 losses = {
-    name: np.stack([result.final_loss(name, rate).numpy() for rate in config.learning_rates])
+    name: np.stack(
+        [result.final_loss(name, rate).numpy() for rate in config.learning_rates]
+    )
     for name in config.gradients
 }
 
 # %% tags=["hide-input", "remove-output"]
 curves = {
-    rate: {name: result.curves(name, rate).numpy() for name in config.gradients} for rate in config.learning_rates
+    rate: {name: result.curves(name, rate).numpy() for name in config.gradients}
+    for rate in config.learning_rates
 }
 figures.show("loss-curves-figure", figures.loss_curves(curves))
-figures.show("learning-rates-figure", figures.loss_by_learning_rate(config.learning_rates, losses))
+figures.show(
+    "learning-rates-figure",
+    figures.loss_by_learning_rate(config.learning_rates, losses),
+)
 
 # %% [markdown]
 # ```{glue:figure} loss-curves-figure
@@ -139,14 +163,30 @@ figures.show("learning-rates-figure", figures.loss_by_learning_rate(config.learn
 
 # %% tags=["hide-input"]
 difference = losses["full"] - losses["leak"]
-table = pd.DataFrame({name: loss.mean(1) for name, loss in losses.items()}, index=config.learning_rates)
-table["full - leak"] = [f"{mean:+.3f} ± {half:.3f}" for mean, half in zip(*mean_interval(difference), strict=True)]
-table.rename_axis("learning rate").style.format("{:.3f}", subset=list(losses)).format_index("{:g}")
+table = pd.DataFrame(
+    {name: loss.mean(1) for name, loss in losses.items()},
+    index=config.learning_rates,
+)
+table["full - leak"] = [
+    f"{mean:+.3f} ± {half:.3f}"
+    for mean, half in zip(*mean_interval(difference), strict=True)
+]
+table.rename_axis("learning rate").style.format(
+    "{:.3f}", subset=list(losses)
+).format_index("{:g}")
 
 # %% tags=["remove-cell"]
 rates = np.array(config.learning_rates)
-for name, chosen in {"above": rates > 0.005, "at": rates == 0.005, "below": rates < 0.005}.items():
-    glue(name, verdicts([f"{rate:g}" for rate in rates[chosen]], difference[chosen]), display=False)
+for name, chosen in {
+    "above": rates > 0.005,
+    "at": rates == 0.005,
+    "below": rates < 0.005,
+}.items():
+    glue(
+        name,
+        verdicts([f"{rate:g}" for rate in rates[chosen]], difference[chosen]),
+        display=False,
+    )
 
 # %% [markdown]
 # The last column is the paired difference of the final loss with its 95 % interval; below zero the reset term helps.

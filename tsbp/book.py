@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -88,7 +89,11 @@ def build_site() -> Path:
     )  # its presence is the proof of a build: other versions of the tool end in silence
     command = [str(Path(sysconfig.get_path("scripts")) / "jupyter-book"), "build", ".", "--config", "_config.yml"]
     command += ["--toc", "book/_toc.yml", "--path-output", "build", "-W", "-n", "--keep-going", "-q"]
-    subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+    try:
+        subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+    except subprocess.CalledProcessError:
+        shutil.rmtree(SITE.parent, ignore_errors=True)  # the next build would read half of it, and warn of nothing
+        raise
     if not front_page.exists():
         raise FileNotFoundError(f"Jupyter Book ended without an error and without {front_page}")
     return front_page

@@ -31,6 +31,7 @@ def use_style() -> None:
         {
             "figure.figsize": (7.5, 3.2),
             "figure.facecolor": "white",
+            "savefig.dpi": 200,
             "figure.constrained_layout.use": True,
             "font.size": 10,
             "axes.spines.top": False,
@@ -165,7 +166,7 @@ def phases(phases: Mapping[str, np.ndarray], spikes: np.ndarray, target: np.ndar
     for row, (title, values) in enumerate(phases.items()):
         axis = figure.add_subplot(grid[row, 0], sharex=axis)
         for value, shade in zip(values, shades, strict=True):
-            axis.plot(value, color=shade, linewidth=0.5)
+            axis.plot(value, color=shade, linewidth=0.5, rasterized=True)
         axis.set_title(title)
         axis.tick_params(labelbottom=row == len(phases) - 1)
     axis.set_xlabel("time step")
@@ -173,7 +174,7 @@ def phases(phases: Mapping[str, np.ndarray], spikes: np.ndarray, target: np.ndar
     for step in np.flatnonzero(target):
         raster.axvline(step, color=RESET_COLOUR, linewidth=4, alpha=0.25)
     iteration, step = np.nonzero(spikes)
-    raster.scatter(step, iteration, s=3, c=shades[iteration], marker="s")
+    raster.scatter(step, iteration, s=3, c=shades[iteration], marker="s", rasterized=True)
     raster.set(title="output spikes; target in pink", xlabel="time step", ylabel="iteration", xlim=(0, len(target)))
     raster.invert_yaxis()
     return figure

@@ -1,9 +1,15 @@
-"""Intervals for means and paired differences over repeats."""
+"""Intervals for means and paired differences over repeats, and the tables that show them."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
+
+from tsbp.neuron import GRADIENTS
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -22,6 +28,37 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndar
         return values.mean(-1), np.full(values.shape[:-1], np.nan)
     error = values.std(-1, ddof=1) / np.sqrt(repeats)
     return values.mean(-1), stats.t.ppf((1 + confidence) / 2, repeats - 1) * error
+
+
+def with_interval(values: np.ndarray, form: str = ".2f") -> str:
+    """``97.61 ± 0.24``: the mean with its 95 % interval; the value alone where there is one."""
+    mean, half_width = mean_interval(values)
+    return f"{mean:{form}}" if np.isnan(half_width) else f"{mean:{form}} ± {half_width:{form.lstrip('+')}}"
+
+
+def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Test accuracy in per cent, a row for runs that differ in gradient and seed alone.
+
+    Args:
+        runs: records of ``tsbp train``, as :func:`tsbp.records.load` gives them.
+
+    Returns:
+        Mean over seeds of every gradient, and the difference of ``full`` and ``leak`` paired by seed, with intervals.
+    """
+    import pandas as pd
+
+    rows = []
+    settings = runs["command"].str.replace(r" --(gradient|seed) \S+", "", regex=True)
+    for _, group in runs.groupby(settings, sort=False):
+        first = group.iloc[0]
+        by_seed = group.pivot(index="seed", columns="gradient", values="test_accuracy")
+        row = {"data set": first["dataset"], "network": first["network"], "T": first["time_steps"]}
+        row |= {"epochs": first["epochs"], "seeds": len(by_seed)}
+        row |= {name: with_interval(by_seed[name].dropna()) for name in GRADIENTS if name in by_seed}
+        if {"full", "leak"} <= set(by_seed):
+            row["full - leak"] = with_interval((by_seed["full"] - by_seed["leak"]).dropna(), "+.2f")
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
 
 
 def verdicts(labels: Sequence[str], differences: np.ndarray) -> str:

@@ -6,6 +6,7 @@ depend on the seed and the number of the repeat alone: all gradients and learnin
 repeats leave the earlier ones as they were.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -69,10 +70,13 @@ class ToyConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         for rate in self.learning_rates:
-            if not rate > 0:
-                raise ValueError(f"learning rates must be greater than 0, got {rate}")
+            if not 0 < rate < math.inf:
+                raise ValueError(f"learning rates must be finite and greater than 0, got {rate}")
         if not self.gradients or not self.learning_rates:
             raise ValueError("at least one gradient and one learning rate are needed")
+        for name in ("synaptic_delay", "weight_variance"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

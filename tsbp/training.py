@@ -102,9 +102,11 @@ class TrainingConfig:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
+        for name in ("lr", "weight_gain"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and greater than 0, got {getattr(self, name)}")
+        if not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be greater than 0, got {self.clip_norm}")
         if self.shift < 0:
             raise ValueError(f"shift must be 0 or more pixels, got {self.shift}")
         device = resolve_device(self.device)

@@ -1,0 +1,125 @@
+"""The single neuron: the batched experiment against one neuron trained by plain autograd, and its phases."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tsbp import GRADIENTS, filter_spikes, reference_lif
+from tsbp.toy import ToyConfig, convergence, draw, run, trace
+
+SMALL = ToyConfig(learning_rates=(0.01, 0.1), repeats=3, iterations=12, time_steps=40, n_inputs=20, dtype="float64")
+
+
+def one_neuron(config: ToyConfig, gradient: str, learning_rate: float, repeat: int) -> list[float]:
+    """Section 4.1 written down once more, for a single neuron, with autograd."""
+    draws = draw(config)
+    psc = filter_spikes(draws.input_spikes[repeat], config.tau_s)
+    psc = torch.cat([torch.zeros_like(psc[:1]), psc[:-1]])  # the paper's delay of one step
+    target = filter_spikes(draws.target_spikes[:, repeat], config.tau_s)
+    weights = draws.weights[repeat].clone().requires_grad_()
+    losses = []
+    for _ in range(config.iterations + 1):
+        out = reference_lif(psc @ weights, **GRADIENTS[gradient])
+        loss = 0.5 * ((target - out.psc) ** 2).sum()
+        losses.append(loss.item())
+        with torch.no_grad():
+            weights -= learning_rate * torch.autograd.grad(loss, weights)[0]
+    return losses
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_the_batch_is_many_single_neurons(gradient):
+    result = run(SMALL)
+    for rate in SMALL.learning_rates:
+        for repeat in range(SMALL.repeats):
+            alone = torch.tensor(one_neuron(SMALL, gradient, rate, repeat), dtype=torch.float64)
+            torch.testing.assert_close(result.curves(gradient, rate)[:, repeat], alone, rtol=1e-9, atol=1e-12)
+
+
+def test_more_repeats_and_other_gradients_leave_the_draws_alone():
+    few, many = draw(SMALL), draw(replace(SMALL, repeats=7, gradients=("leak",)))
+    assert torch.equal(few.input_spikes, many.input_spikes[:3])
+    assert torch.equal(few.target_spikes, many.target_spikes[:, :3])
+    assert torch.equal(few.weights, many.weights[:3])
+    assert not torch.equal(few.weights, draw(replace(SMALL, seed=1)).weights)
+
+
+def test_draws_have_the_probabilities_of_table_1():
+    draws = draw(ToyConfig(repeats=100))
+    assert draws.input_spikes.shape == (100, 100, 50) and draws.target_spikes.shape == (100, 100)
+    assert draws.input_spikes.mean().item() == pytest.approx(1 / 10, abs=3 * (0.09 / 500_000) ** 0.5)
+    assert draws.target_spikes.mean().item() == pytest.approx(1 / 20, abs=3 * (0.0475 / 10_000) ** 0.5)
+    assert draws.weights.var().item() == pytest.approx(1 / 50, rel=0.1)
+
+
+def test_optimizers_differ_and_learn():
+    losses = {
+        name: run(replace(SMALL, optimizer=name, gradients=("full",), learning_rates=(0.02,), iterations=60)).loss
+        for name in ("sgd", "momentum", "adam")
+    }
+    assert all(loss[-1].mean() < loss[0].mean() for loss in losses.values())
+    assert not torch.equal(losses["sgd"], losses["momentum"])
+
+
+def test_phases_of_figure_2():
+    config = replace(SMALL, gradients=("full",), learning_rates=(0.01,))
+    kept = trace(config)
+    assert {kept[name].shape for name in ("A", "B", "C", "D", "spikes")} == {(12, 40)}
+    target = filter_spikes(kept["target"], config.tau_s)
+    psc = filter_spikes(kept["spikes"].T, config.tau_s).T
+    torch.testing.assert_close(kept["A"], psc - target)
+    # B by the definition: what a spike at t contributes to all later errors.
+    t = torch.arange(40)
+    kernel = torch.where(t[:, None] >= t, 0.5 ** (t[:, None] - t + 1).double(), 0.0)
+    torch.testing.assert_close(kept["B"], kept["A"] @ kernel)
+    # The last step has no future: there D is C. Elsewhere it is not.
+    torch.testing.assert_close(kept["D"][:, -1], kept["C"][:, -1])
+    assert not torch.allclose(kept["D"], kept["C"])
+
+
+def test_for_spatial_phase_d_is_phase_c():
+    kept = trace(replace(SMALL, gradients=("spatial",), learning_rates=(0.01,)))
+    torch.testing.assert_close(kept["D"], kept["C"])
+
+
+def test_summary_fits_its_curves():
+    result = run(SMALL)
+    summary = result.summary()
+    assert torch.tensor(summary["loss_mean"]).shape == (3, 2, 13)
+    leak = result.curves("leak", 0.1)
+    assert summary["loss_mean"][1][1][-1] == pytest.approx(leak[-1].mean().item(), rel=1e-5)
+    assert summary["final_loss"][1][1] == pytest.approx(leak[-1].tolist(), rel=1e-5)
+
+
+def test_convergence():
+    target = torch.tensor([0.0, 1.0])
+    right, wrong = target, 1 - target
+    assert convergence(torch.stack([wrong, right, wrong, right, right]), target) == 3
+    assert convergence(torch.stack([right, right]), target) == 0
+    assert convergence(torch.stack([right, wrong]), target) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("gradients", ("none",)),
+        ("gradients", ()),
+        ("learning_rates", (0.1, 0.0)),
+        ("repeats", 0),
+        ("iterations", 0),
+        ("input_probability", 1.5),
+        ("optimizer", "lbfgs"),
+        ("dtype", "int8"),
+        ("synaptic_delay", -1),
+        ("weight_variance", -0.1),
+    ],
+)
+def test_bad_settings_are_named(setting, value):
+    with pytest.raises(ValueError, match=setting.removesuffix("s").replace("_", ".")):
+        ToyConfig(**{setting: value})
+
+
+def test_bad_constants_of_the_neuron_are_named():
+    with pytest.raises(ValueError, match="tau_m"):
+        run(replace(SMALL, tau_m=0.5))

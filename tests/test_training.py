@@ -1,0 +1,168 @@
+"""Training: repeatable to the last digit, honest about what it measures, and clear when it cannot go on."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tsbp import GRADIENTS, training
+from tsbp.networks import TABLE_3
+from tsbp.training import TrainingConfig, build_network, evaluate, train
+
+TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1)
+
+
+def results(record: dict) -> list:
+    return [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in record["epoch_metrics"]]
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_every_gradient_learns_the_digits(gradient):
+    record = train(TrainingConfig.for_dataset("digits", gradient=gradient, epochs=6), quiet=True)
+    assert record["test_accuracy"] > 80
+    assert record["epoch_metrics"][-1]["loss"] < record["epoch_metrics"][0]["loss"]
+
+
+def test_the_same_command_gives_the_same_numbers():
+    first, second = (train(replace(TINY, epochs=2), quiet=True) for _ in range(2))
+    assert results(first) == results(second)
+    assert results(first) != results(train(replace(TINY, epochs=2, seed=1), quiet=True))
+
+
+def test_gradients_differ_in_nothing_but_the_gradient(digits):
+    """Same weights, same examples, same first loss; different weights after the first update."""
+    networks = [build_network(replace(TINY, gradient=name), digits) for name in GRADIENTS]
+    for network in networks[1:]:
+        for one, other in zip(networks[0].parameters(), network.parameters(), strict=True):
+            assert torch.equal(one, other)
+    images = (digits.train_images[:20] - digits.normalisation[0]) / digits.normalisation[1]
+    outputs = [network(images) for network in networks]
+    assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
+
+
+def test_record_says_what_was_run(digits):
+    record = train(replace(TINY, seed=5), quiet=True)
+    assert record["dataset"] == "digits" and record["seed"] == 5 and record["gradient"] == "full"
+    assert record["data_fingerprint"] == digits.fingerprint()
+    assert record["n_train"] == 1437 and record["n_test"] == 360
+    assert record["device"] == "cpu" and record["precision"] == "float32"
+    assert "--seed 5" in record["command"] and "--network 4C3-P2-20" in record["command"]
+    assert record["best_epoch_test_accuracy"] >= record["test_accuracy"]
+
+
+def test_validation_never_looks_at_the_test_set():
+    record = train(replace(TINY, validation=200), quiet=True)
+    assert record["n_validation"] == 200 and record["n_train"] == 1237
+    assert not any("test" in key for key in record)
+    assert not any("test" in key for epoch in record["epoch_metrics"] for key in epoch)
+
+
+def test_accuracy_counts_right_answers(digits):
+    """A network whose output is fixed by hand: all say 0, and the digits 0 are counted."""
+
+    class Says0(torch.nn.Module):
+        def forward(self, x):
+            return functional.one_hot(torch.zeros(5, len(x), dtype=torch.int64), 10).float()
+
+    zeros = (digits.test_labels == 0).double().mean().item()
+    assert evaluate(Says0(), digits, TINY) == pytest.approx(100 * zeros)
+
+
+def test_augmentation_moves_and_mirrors():
+    images = torch.zeros(300, 1, 5, 5, dtype=torch.uint8)
+    images[:, :, 2, 1] = 9
+    random = torch.Generator().manual_seed(0)
+    moved = training._augment(images, replace(TINY, shift=1, flip=False), random)
+    assert (moved.sum((1, 2, 3)) == 9).all()
+    rows, columns = moved.sum((0, 1)).bool().nonzero(as_tuple=True)
+    assert rows.unique().tolist() == [1, 2, 3] and columns.unique().tolist() == [0, 1, 2]
+    mirrored = training._augment(images, replace(TINY, shift=0, flip=True), random)[:, 0, 2]
+    assert set(mirrored.argmax(1).tolist()) == {1, 3}
+    frames = torch.arange(25, dtype=torch.uint8).view(1, 1, 1, 5, 5).expand(4, 3, 1, 5, 5)
+    together = training._augment(frames, replace(TINY, shift=2), random)
+    assert torch.equal(together[:, 0], together[:, 1]) and together.shape == frames.shape
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch):
+    """NaN weights make silent neurons and a finite loss: the gradient has to be looked at too."""
+
+    def broken(config, dataset, compiled=False):
+        network = build_network(config, dataset, compiled)
+        with torch.no_grad():
+            next(iter(network.parameters())).fill_(math.nan)
+        return network
+
+    monkeypatch.setattr(training, "build_network", broken)
+    with pytest.raises(FloatingPointError, match="epoch 1/1"):
+        train(TINY, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("gradient", "none"),
+        ("optimizer", "lbfgs"),
+        ("precision", "int8"),
+        ("device", "tpu"),
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("lr", 0.0),
+        ("lr", math.nan),
+        ("lr", math.inf),
+        ("clip_norm", -1.0),
+        ("shift", -1),
+        ("time_steps", 0),
+        ("tau_m", 0.1),
+        ("validation", -3),
+        ("weight_gain", math.nan),
+    ],
+)
+def test_bad_settings_are_named(setting, value):
+    with pytest.raises(ValueError, match=setting):
+        train(replace(TINY, **{setting: value}), quiet=True)
+
+
+def test_defaults_follow_the_network():
+    """Eight spiking layers need larger weights than four; what is given explicitly wins."""
+    deep = TrainingConfig.for_dataset("digits", network=TABLE_3["cifar10"])
+    assert deep.weight_gain > TrainingConfig.for_dataset("digits").weight_gain
+    assert TrainingConfig.for_dataset("cifar10", weight_gain=1.0).weight_gain == 1.0
+
+
+def test_the_deep_network_is_awake_at_the_start(digits):
+    """Every layer but the output fires on real images; gradients reach the first weights."""
+    config = TrainingConfig.for_dataset("digits", network=TABLE_3["cifar10"])
+    network = build_network(config, digits)
+    rates = []
+    for layer in network.layers[:-1]:
+        layer.register_forward_hook(lambda module, inputs, psc: rates.append(psc.mean().item()))
+    network((digits.train_images[:20] - digits.normalisation[0]) / digits.normalisation[1])
+    assert min(rates) > 1e-3
+
+
+def test_bfloat16_learns_too():
+    record = train(TrainingConfig.for_dataset("digits", epochs=4, precision="bfloat16"), quiet=True)
+    assert record["test_accuracy"] > 70 and record["precision"] == "bfloat16"
+
+
+def test_compiled_training_learns_the_same():
+    compiled = train(replace(TINY, epochs=2), compiled=True, quiet=True)
+    eager = train(replace(TINY, epochs=2), compiled=False, quiet=True)
+    assert compiled["compiled"] and not eager["compiled"]
+    assert compiled["epoch_metrics"][0]["loss"] == pytest.approx(eager["epoch_metrics"][0]["loss"], rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_one_epoch_of_mnist_passes_95_per_cent(gradient, real_data):
+    config = TrainingConfig.for_dataset("mnist", gradient=gradient, epochs=1)
+    record = train(config, data_root=real_data("MNIST"), quiet=True)
+    assert record["test_accuracy"] > 95 and record["n_train"] == 60_000 and record["n_test"] == 10_000
+
+
+def test_events_of_nmnist_train(real_data):
+    config = TrainingConfig.for_dataset("nmnist", epochs=5, time_steps=5, network="6C5-P4", lr=0.01)
+    record = train(config, data_root=real_data("NMNIST"), quiet=True)
+    assert record["test_accuracy"] > 30 and record["data_note"].startswith("subset of N-MNIST")
