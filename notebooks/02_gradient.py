@@ -193,23 +193,13 @@ for name, gradient in tsbp.GRADIENTS.items():
     for T, tm, ts, th, temp in itertools.product(
         sizes, (1.0, 6.0, 20.0), (1.0, 2.0), (0.5, 1.0), (0.05, 0.3, 2.0)
     ):
-        current = (
-            torch.randn(T, 32, dtype=torch.float64)
-            .mul(0.6)
-            .add(0.3)
-            .requires_grad_()
-        )
+        current = 0.6 * torch.randn(T, 32, dtype=torch.float64) + 0.3
+        current.requires_grad_()
         weight_psc, weight_spikes = torch.randn(2, T, 32, dtype=torch.float64)
         found = []
         for implementation in (tsbp.lif, tsbp.reference_lif):
-            out = implementation(
-                current,
-                tau_m=tm,
-                tau_s=ts,
-                threshold=th,
-                temperature=temp,
-                **gradient,
-            )
+            constants = dict(tau_m=tm, tau_s=ts, threshold=th, temperature=temp)
+            out = implementation(current, **constants, **gradient)
             loss = (weight_psc * out.psc + weight_spikes * out.spikes).sum()
             found.append(torch.autograd.grad(loss, current)[0])
         scale = found[1].abs().max()

@@ -32,12 +32,13 @@ import pandas as pd
 from myst_nb import glue
 
 from tsbp import figures, toy
-from tsbp.statistics import mean_interval, verdicts
+from tsbp.statistics import loss_table, verdicts
 
 figures.use_style()
 repeats = repeats or {"quick": 100, "full": 1000}[profile]
 glue("profile", profile, display=False)
 glue("repeats", repeats, display=False)
+glue("seed", seed, display=False)
 
 # %% [markdown]
 # ## The set-up
@@ -64,8 +65,8 @@ table_1 = {
     "default learning rate": 0.005,
 }
 pd.DataFrame(
-    table_1.items(), columns=["quantity (Table 1)", "value"]
-).style.hide().format(precision=4)
+    table_1.items(), columns=["quantity (Table 1)", "value"], dtype=object
+).style.hide().format({"value": "{:g}"})
 
 # %% [markdown]
 # ## The four phases of the gradient
@@ -114,7 +115,7 @@ glue("convergence", text, display=False)
 # :name: phases
 # :alt: Left, four panels with the gradient phases of all iterations overlaid. Right, a raster of output spikes.
 #
-# The paper's Fig. 2, for the first draw of seed 0 unless changed. Left: the four phases, from the first iteration (yellow) to the last
+# The paper's Fig. 2, for the first draw of seed {glue:text}`seed`. Left: the four phases, from the first iteration (yellow) to the last
 # (dark); the tail that B adds to A points backwards in time, and C keeps of it what lies near the threshold. Right: the output
 # spikes over iterations. This neuron {glue:text}`convergence`; the paper's converged near iteration 30.
 # ```
@@ -150,7 +151,7 @@ figures.show(
 # :alt: Loss over iterations for several learning rates, three gradients each, with dashed standard deviations.
 #
 # The paper's Fig. 3 ({glue:text}`profile` profile, {glue:text}`repeats` repeats): mean loss (solid) and one standard deviation
-# either way (dashed). At small learning rates `leak` is ahead; at large ones it stops converging, and `full` does not.
+# either way (dashed; cut off at twice the initial loss). At small learning rates `leak` is ahead; at large ones it stops converging, and `full` does not.
 # ```
 #
 # ```{glue:figure} learning-rates-figure
@@ -162,21 +163,11 @@ figures.show(
 # ```
 
 # %% tags=["hide-input"]
-difference = losses["full"] - losses["leak"]
-table = pd.DataFrame(
-    {name: loss.mean(1) for name, loss in losses.items()},
-    index=config.learning_rates,
-)
-table["full - leak"] = [
-    f"{mean:+.3f} ± {half:.3f}"
-    for mean, half in zip(*mean_interval(difference), strict=True)
-]
-table.rename_axis("learning rate").style.format(
-    "{:.3f}", subset=list(losses)
-).format_index("{:g}")
+loss_table(config.learning_rates, losses).style.hide()
 
 # %% tags=["remove-cell"]
 rates = np.array(config.learning_rates)
+difference = losses["full"] - losses["leak"]
 for name, chosen in {
     "above": rates > 0.005,
     "at": rates == 0.005,

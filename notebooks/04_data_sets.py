@@ -112,7 +112,8 @@ accuracy_table(runs).style.hide()
 
 # %% [markdown]
 # Test accuracy in per cent, mean over the seeds with its 95 % interval; in the last column the difference, paired by seed. One test digit is
-# 0.28 %, and a handful of seeds of so short a training is no basis for a claim: the table shows that all gradients work here, no more.
+# 0.28 %. Where the interval of the last column leaves out zero, the two gradients differ after so few epochs; whether they still do at the end of
+# a real training is another question, and {glue:text}`digits-epochs` epochs cannot answer it.
 #
 # ## MNIST, from records
 #

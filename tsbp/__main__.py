@@ -9,7 +9,7 @@ from typing import Annotated, Any
 try:
     import typer
     from tqdm import tqdm
-    from typer.exceptions import Abort, TyperException
+    from typer.exceptions import TyperException
 except ModuleNotFoundError as error:
     sys.exit(f'error: the command line needs {error.name}; install it with: pip install "tsbp[run]"')
 
@@ -73,6 +73,7 @@ def toy_command(
     if lr:
         settings["learning_rates"] = tuple(lr)
     config = toy.ToyConfig(**settings)
+    records.check_folder(out)
     where = training.resolve_device(device)
     result = toy.run(config, device=where, progress=lambda it: tqdm(it, "toy", unit="iteration", disable=None))
     path = records.write(records.new("toy", config, result.summary(), where), out)
@@ -125,6 +126,7 @@ def train_command(
     if padding is not None:
         settings["padding"] = int(padding) if padding.isdecimal() else padding
     config = training.TrainingConfig.for_dataset(**settings)
+    records.check_folder(out)
     print(records.write(training.train(config, data_root=data_root), out))
 
 
@@ -141,11 +143,10 @@ def _given(config: type, options: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False) or 0
+        message = "interrupted" if code == 130 else ""  # Typer makes this code of Ctrl-C
     except TyperException as error:
         message, code = error.format_message(), 2
-    except Abort:
-        message, code = "interrupted", 130
     except ModuleNotFoundError as error:
         message, code = f'this command needs {error.name}; install it with: pip install "tsbp[run]"', 1
     except (ValueError, FloatingPointError, OSError) as error:

@@ -133,7 +133,7 @@ def surrogate(threshold: float, temperature: float, tau_m: float) -> Figure:
     for name, factor in factors.items():
         right.plot(u, factor, color=COLOURS[name], label=LABELS[name])
     right.set(title="factor from $U[t]$ to $U[t+1]$ (eq. 8)", xlabel="potential $U$")
-    right.legend(fontsize=8, loc="lower left")
+    right.legend(fontsize=8, loc="upper right")
     for axis in (left, right):
         axis.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
     return figure
@@ -181,7 +181,7 @@ def phases(phases: Mapping[str, np.ndarray], spikes: np.ndarray, target: np.ndar
 
 
 def loss_curves(curves: Mapping[float, Mapping[str, np.ndarray]]) -> Figure:
-    """The paper's Fig. 3: mean loss over repeats, with one standard deviation either way.
+    """The paper's Fig. 3: mean loss over repeats, with one standard deviation either way, up to twice the initial loss.
 
     Args:
         curves: learning rate → gradient → loss ``[iterations, repeats]``.
@@ -196,13 +196,14 @@ def loss_curves(curves: Mapping[float, Mapping[str, np.ndarray]]) -> Figure:
             for edge in (mean - std, mean + std):
                 axis.plot(edge, color=COLOURS[name], linewidth=0.7, linestyle="--")
         axis.set_title(f"learning rate {rate:g}")
-        axis.set_ylim(0, None)
     for axis in axes.flat[len(curves) :]:
         axis.axis("off")
     for axis in axes[-1]:
         axis.set_xlabel("iteration")
     for axis in axes[:, 0]:
         axis.set_ylabel("loss")
+    start = max(loss[0].mean() for by_gradient in curves.values() for loss in by_gradient.values())
+    axes[0, 0].set_ylim(0, 2 * start)
     axes[0, 0].legend()
     return figure
 

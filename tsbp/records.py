@@ -12,11 +12,13 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -69,6 +71,19 @@ def write(record: dict[str, Any], folder: str | Path) -> Path:
     return path
 
 
+def check_folder(folder: str | Path) -> None:
+    """Find out before a long run whether a record can be written into a folder, without making it.
+
+    Raises:
+        OSError: it cannot.
+    """
+    existing = next(path for path in [Path(folder).absolute(), *Path(folder).absolute().parents] if path.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"records cannot be written to {folder}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK):
+        raise PermissionError(f"records cannot be written to {folder}: no permission for {existing}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that a reader finds either all of it or what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +126,11 @@ def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
     folder = Path(folder) if folder else results_folder()
     rows = [{"path": path, **read(path)} for path in sorted(folder.rglob("*.json"))]
     return pd.DataFrame([row for row in rows if row["kind"] == kind])
+
+
+def final_losses(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Final loss of every repeat in a record of ``tsbp toy``: gradient → ``[learning rates, repeats]``."""
+    return {name: np.array(loss) for name, loss in zip(record["gradients"], record["final_loss"], strict=True)}
 
 
 def _command(kind: str, settings: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Intervals for means and paired differences over repeats, and the tables that show them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,13 +52,34 @@ def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     for _, group in runs.groupby(settings, sort=False):
         first = group.iloc[0]
         by_seed = group.pivot(index="seed", columns="gradient", values="test_accuracy")
-        row = {"data set": first["dataset"], "network": first["network"], "T": first["time_steps"]}
-        row |= {"epochs": first["epochs"], "seeds": len(by_seed)}
+        row = {"network": first["network"], "T": first["time_steps"], "epochs": first["epochs"], "seeds": len(by_seed)}
         row |= {name: with_interval(by_seed[name].dropna()) for name in GRADIENTS if name in by_seed}
         if {"full", "leak"} <= set(by_seed):
             row["full - leak"] = with_interval((by_seed["full"] - by_seed["leak"]).dropna(), "+.2f")
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
+
+
+def loss_table(learning_rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> "pandas.DataFrame":
+    """Final loss of the single neuron, a row for each learning rate.
+
+    Args:
+        learning_rates: one for each row.
+        losses: gradient → final loss ``[learning rates, repeats]``.
+
+    Returns:
+        Mean over repeats of every gradient, and the difference of ``full`` and ``leak`` paired by repeat.
+    """
+    import pandas as pd
+
+    rows = []
+    for row, rate in enumerate(learning_rates):
+        cells = {"learning rate": f"{rate:g}"}
+        cells |= {name: with_interval(loss[row], ".3f") for name, loss in losses.items()}
+        if {"full", "leak"} <= losses.keys():
+            cells["full - leak"] = with_interval(losses["full"][row] - losses["leak"][row], "+.3f")
+        rows.append(cells)
+    return pd.DataFrame(rows)
 
 
 def verdicts(labels: Sequence[str], differences: np.ndarray) -> str:

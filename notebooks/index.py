@@ -1,0 +1,72 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What is the reset gradient worth?
+#
+# When a spiking neuron fires, its membrane potential is reset to zero. The potential after a spike therefore depends on
+# whether there was one, and so on the potential before it: one more path along which a training signal can travel back
+# through time. *Temporal Surrogate Back-propagation for Spiking Neural Networks* {cite}`yang2020` points out that
+# surrogate-gradient methods drop this path, restores it, and asks whether that helps.
+#
+# This book is a companion to that paper which can be run. It derives every equation and has a machine check it, repeats
+# the experiments with all that a comparison needs (the same draws for every gradient, repeats, intervals), and shows the
+# outcome beside the mathematics.
+
+# %% tags=["parameters", "remove-cell"]
+profile: str = "quick"  # quick or full; this page is the same in both
+
+# %% tags=["remove-cell"]
+from myst_nb import glue
+
+from tsbp import figures, records
+
+figures.use_style()
+toy = records.load("toy").iloc[0]
+losses = records.final_losses(toy)
+
+# %% tags=["remove-cell"]
+figure = figures.loss_by_learning_rate(toy["learning_rates"], losses)
+figures.show("front-figure", figure)
+glue("front-repeats", int(toy["repeats"]), display=False)
+glue("front-iterations", int(toy["iterations"]), display=False)
+
+# %% [markdown]
+# ```{glue:figure} front-figure
+# :name: front
+# :alt: Mean final loss over the learning rate for three gradients.
+#
+# The question in one picture. A single neuron learns a spike train with the reset term in its gradient (`full`), without it
+# (`leak`), and with no gradient through time along the membrane at all (`spatial`). Which is best depends on the learning rate.
+# Mean loss after {glue:text}`front-iterations` updates with its 95 % interval, {glue:text}`front-repeats` neurons a point;
+# {doc}`03_one_neuron` says how it was measured.
+# ```
+#
+# ## The chapters
+#
+# {doc}`01_neuron`
+# : The equations of the neuron, its compute graph, and how long a spike travels.
+#
+# {doc}`02_gradient`
+# : The gradient step by step; SymPy, autograd and finite differences check it.
+#
+# {doc}`03_one_neuron`
+# : The paper's single-neuron experiment, with three gradients.
+#
+# {doc}`04_data_sets`
+# : The paper's networks on real digits.
+#
+# ## Running it
+#
+# Every chapter is a notebook. Its code imports the package `tsbp`, which lies in the same repository; its first code
+# cell holds the parameters that can be changed. `make book` executes all chapters and sets these pages. The README says how to
+# execute one of them with other parameters, how to train a network, and how to use the neuron in a project of your own.

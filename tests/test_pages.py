@@ -1,0 +1,169 @@
+"""The built book in a real browser, with no network: what a reader sees."""
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tsbp.book import NOTEBOOKS, SITE
+
+CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
+PAGES = ["index", *CHAPTERS, "references"]
+MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3}
+FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 3, "04_data_sets": 1}
+# Words that are markup, and should have become something else.
+RAW = re.compile(
+    r"\{(cite|doc|eq|numref|glue|ref)[:}`]|\$\$|```|:name:|:alt:|np\.(int|float)|<Figure size|Traceback|Warning:"
+)
+KNOWN = "THEBE_JS_URL"  # declared twice by the theme's own sphinx-thebe; harmless
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The quick book, built (or found unchanged), behind a server on this machine."""
+    subprocess.run([sys.executable, "-m", "tsbp.book"], check=True)
+    handler = functools.partial(QuietHandler, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have Chromium")
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page that reaches nothing but the server, and collects what goes wrong."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("response", lambda r: r.status >= 400 and "favicon" not in r.url and page.problems.append(r.url))
+
+    def route(route):
+        if route.request.url.startswith((address, "data:")):
+            route.continue_()
+        else:
+            page.problems.append(f"asked for {route.request.url}")
+            route.abort()
+
+    context.route("**/*", route)
+    yield page
+    context.close()
+
+
+def visit(page, address: str, name: str) -> None:
+    page.goto(f"{address}/book/{name}.html", wait_until="load")
+    if name in MATHEMATICS:
+        page.wait_for_selector("mjx-container", timeout=20_000)
+        page.evaluate("MathJax.startup.promise")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole(page, address, name):
+    visit(page, address, name)
+    article = page.locator("article.bd-article")
+    assert article.locator("h1").count() == 1
+    assert (
+        page.locator(".system-message, .problematic, mjx-merror, .cell_output .stderr, .output.traceback").count() == 0
+    )
+    assert page.locator("mjx-container").count() >= MATHEMATICS.get(name, 0)
+    assert "\\frac" not in article.inner_text() and "\\(" not in article.inner_text()
+    prose = article.evaluate(
+        """article => {
+            const copy = article.cloneNode(true);
+            copy.querySelectorAll("pre, mjx-container").forEach(element => element.remove());
+            return copy.textContent;
+        }"""
+    )
+    assert not RAW.search(prose), RAW.search(prose)
+    assert [problem for problem in page.problems if KNOWN not in problem] == []
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_numbered_and_captioned(page, address, name):
+    visit(page, address, name)
+    figures = page.locator("article figure")
+    assert figures.count() == FIGURES[name]
+    for figure in figures.all():
+        image = figure.locator("img")
+        image.scroll_into_view_if_needed()
+        assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") > 100
+        assert len(image.get_attribute("alt")) > 20
+        caption = figure.locator("figcaption").inner_text()
+        assert re.match(r"Fig\. \d", caption) and len(caption) > 80
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_chapters_hold_executed_output(page, address, name):
+    visit(page, address, name)
+    assert page.locator(".cell_output table").count() >= 1
+
+
+def test_equations_are_numbered_and_referred_to(page, address):
+    visit(page, address, "02_gradient")
+    numbers = page.locator("span.eqno").all_inner_texts()
+    assert [number.strip(" #\u00b6") for number in numbers] == [f"(2.{n})" for n in range(1, len(numbers) + 1)]
+    assert page.locator("a.reference", has_text=re.compile(r"^\(1\.\d\)$")).count() >= 1
+    assert page.locator("a.reference", has_text=re.compile(r"^Fig\. 1\.1$")).count() == 1
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_inside_the_book_lead_somewhere(page, address, name):
+    visit(page, address, name)
+    for link in set(page.locator("article a[href]").evaluate_all("links => links.map(a => a.href)")):
+        place, _, anchor = link.partition("#")
+        if not place.startswith(address):
+            continue
+        file = SITE / place.removeprefix(address).lstrip("/")
+        assert file.exists(), link
+        assert not anchor or re.search(rf'id="{re.escape(anchor)}"', file.read_text()), link
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_sticks_out(page, address, name, width):
+    """The page itself never scrolls sideways, on a desk or on a telephone."""
+    page.set_viewport_size({"width": width, "height": 900})
+    visit(page, address, name)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1
+    figures = page.locator("article figure img")
+    assert all(box["width"] <= width for box in (figure.bounding_box() for figure in figures.all()))
+
+
+def test_citations_lead_to_the_references(page, address):
+    visit(page, address, "01_neuron")
+    page.locator("article a.reference", has_text="Yang, 2020").first.click()
+    assert "references.html" in page.url
+    assert "2011.09964" in page.locator("article").inner_text()
+
+
+def test_the_root_leads_to_the_front_page(page, address):
+    page.goto(f"{address}/index.html")
+    page.wait_for_url("**/book/index.html")
+    assert page.locator("article h1").inner_text().startswith("What is the reset gradient worth?")

@@ -1,0 +1,70 @@
+"""The repository itself: the locks agree, nothing generated is committed, the README is true."""
+
+import re
+import subprocess
+
+import pytest
+
+from tsbp import readme, records
+
+PROJECT = records.PROJECT
+
+
+def tracked() -> list[str]:
+    run = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    if run.returncode:
+        pytest.skip("not a git checkout")
+    return run.stdout.splitlines()
+
+
+def test_environment_yml_equals_the_lock():
+    import yaml
+
+    environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
+    pinned = environment["dependencies"][-1]["pip"]
+    lock = [line for line in (PROJECT / "requirements.txt").read_text().splitlines() if line]
+    assert pinned == [*lock, "--editable ."]
+    assert all("==" in line for line in lock)
+
+
+def test_the_lock_satisfies_the_package():
+    from importlib.metadata import requires
+
+    names = {
+        re.match(r"[\w.-]+", line)[0].lower()
+        for line in (PROJECT / "requirements.txt").read_text().splitlines()
+        if line
+    }
+    wanted = {re.match(r"[\w.-]+", line)[0].lower() for line in requires("tsbp")} - {"tsbp"}
+    assert wanted <= names
+
+
+def test_nothing_generated_is_committed():
+    generated = re.compile(r"\.ipynb$|^build/|^runs/|^data/|__pycache__|\.egg-info")
+    assert [path for path in tracked() if generated.search(path)] == []
+
+
+def test_readme_shows_the_records():
+    """``python -m tsbp.readme`` would change nothing."""
+    text = readme.README.read_text(encoding="utf-8")
+    assert readme.with_results(text) == text
+    assert "0.005" in readme.results()
+
+
+def test_readme_picture_can_be_drawn(tmp_path):
+    readme.draw(tmp_path / "picture.svg")
+    assert (tmp_path / "picture.svg").stat().st_size > 5_000
+    assert readme.PICTURE.exists() and "results/learning-rates.svg" in readme.README.read_text()
+
+
+def test_make_targets_of_the_readme_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z-]+)", readme.README.read_text() + (PROJECT / ".ci" / "run").read_text()))
+    assert named and named <= targets
+
+
+def test_readme_code_runs():
+    code = re.search(r"```python\n(.*?)```", readme.README.read_text(), re.DOTALL)[1]
+    names: dict = {}
+    exec(code, names)
+    assert names["current"].grad.shape == (100, 32, 10)

@@ -1,0 +1,46 @@
+"""The README's picture and table of results, made from the records: ``python -m tsbp.readme``."""
+
+import re
+from pathlib import Path
+
+from tsbp import figures, records
+from tsbp.statistics import accuracy_table, loss_table
+
+README = records.PROJECT / "README.md"
+PICTURE = records.PROJECT / "results" / "learning-rates.svg"
+
+
+def results() -> str:
+    """The tables of what was measured, in Markdown."""
+    toy = records.load("toy").iloc[0]
+    parts = [
+        f"A single neuron (the paper's Table 1): mean loss after {toy['iterations']} updates of gradient descent, "
+        f"{toy['repeats']} neurons, the same draws for every gradient. Lower is better.",
+        loss_table(toy["learning_rates"], records.final_losses(toy)).to_markdown(index=False, disable_numparse=True),
+    ]
+    runs = records.load("train")
+    if len(runs):
+        mnist = runs[runs["dataset"] == "mnist"]
+        parts += [
+            "MNIST: test accuracy in per cent after the last epoch. These trainings are short; the paper's were not.",
+            accuracy_table(mnist).to_markdown(index=False, disable_numparse=True),
+        ]
+    return "\n\n".join([*parts, "± is the 95 % interval; the last column is paired by draw or seed."])
+
+
+def with_results(text: str) -> str:
+    """A README with what stands between its two marks replaced by :func:`results`."""
+    return re.sub(r"(?s)(<!-- results -->\n).*(\n<!-- end of results -->)", lambda m: m[1] + results() + m[2], text)
+
+
+def draw(path: Path = PICTURE) -> None:
+    """Draw the README's picture."""
+    figures.use_style()
+    toy = records.load("toy").iloc[0]
+    figure = figures.loss_by_learning_rate(toy["learning_rates"], records.final_losses(toy))
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    records.write_text(README, with_results(README.read_text(encoding="utf-8")))
+    draw()
