@@ -39,7 +39,7 @@ figures.use_style()
 # %% [markdown]
 # ## Three equations
 #
-# Time runs in steps $t = 0, 1, \dots, T-1$. A neuron has three quantities:
+# Time runs in steps $t = 0, 1, \dots, T-1$. A neuron, its input and its constants are written so:
 #
 # | symbol | name | in the code |
 # | --- | --- | --- |

@@ -14,8 +14,8 @@
 # # The gradient
 #
 # This chapter derives the gradient of the loss step by step (the paper's equations 6 to 10 {cite}`yang2020`), has SymPy
-# derive its heart once more, and then puts the code to three tests: against autograd, against finite differences, and
-# against the two gradients that leave something out.
+# derive its heart once more, and then puts the code to two tests: against autograd, and against finite differences, where
+# the two gradients that leave something out must fail.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick or full; full checks more random networks

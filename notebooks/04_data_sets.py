@@ -62,11 +62,14 @@ glue("digits-epochs", epochs, display=False)
 #
 # ## Real digits, here and now
 #
-# The data set that needs no download is the one inside scikit-learn: 1,797 digits of 8×8 pixels, from the UCI repository. The networks of
+# The data set that needs no download is the one inside scikit-learn: digits of 8×8 pixels, from the UCI repository. The networks of
 # Table 3 fit it when the convolutions keep the size of the image.
 
 # %%
 digits = data.load("digits")
+print(
+    f"{len(digits.train_images)} digits to train on, {len(digits.test_images)} to test"
+)
 rows = []
 for name in TABLE_3:
     config = TrainingConfig.for_dataset("digits", network=TABLE_3[name])
@@ -77,7 +80,7 @@ for name in TABLE_3:
 pd.DataFrame(rows, columns=["network", "weights"]).style.hide()
 
 # %% [markdown]
-# The last of them is eighty times the size of the others; it is trained here in the full profile alone. All gradients get the same
+# The last of them is far larger than the others; it is trained here in the full profile alone. All gradients get the same
 # settings, initial weights and order of examples: a seed gives a matched set of runs.
 
 # %%
@@ -96,6 +99,8 @@ for name in networks:
 runs = pd.DataFrame(runs)
 
 # %% tags=["hide-input", "remove-output"]
+glue("digits-test", len(digits.test_images), display=False)
+glue("digits-one", 100 / len(digits.test_images), display=False)
 figures.show("digits-figure", figures.accuracy_curves(runs))
 
 # %% [markdown]
@@ -104,7 +109,7 @@ figures.show("digits-figure", figures.accuracy_curves(runs))
 # :alt: Test accuracy over epochs for each network, three gradients each.
 #
 # All three gradients train the networks of Table 3 ({glue:text}`digits-profile` profile: {glue:text}`digits-epochs` epochs,
-# seeds: {glue:text}`digits-seeds`). Test accuracy on 360 digits, one line a run.
+# seeds: {glue:text}`digits-seeds`). Test accuracy on {glue:text}`digits-test` digits, one line a run.
 # ```
 
 # %% tags=["hide-input"]
@@ -112,7 +117,7 @@ accuracy_table(runs).style.hide()
 
 # %% [markdown]
 # Test accuracy in per cent, mean over the seeds with its 95 % interval; in the last column the difference, paired by seed. One test digit is
-# 0.28 %. Where the interval of the last column leaves out zero, the two gradients differ after so few epochs; whether they still do at the end of
+# {glue:text}`digits-one:.2f` %. Where the interval of the last column leaves out zero, the two gradients differ after so few epochs; whether they still do at the end of
 # a real training is another question, and {glue:text}`digits-epochs` epochs cannot answer it.
 #
 # ## MNIST, from records
