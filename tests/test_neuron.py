@@ -57,6 +57,13 @@ def test_a_perfect_memory_and_none():
     torch.testing.assert_close(lif(current, tau_m=1.0).potential, current)
 
 
+def test_soft_reset_by_hand():
+    """After the spike at U = 1.65 the membrane keeps 5/6 · 0.65."""
+    out = lif(torch.tensor([0.9, 0.9, 0.2], dtype=torch.float64), **CONSTANTS, soft_reset=True)
+    assert out.spikes.tolist() == [0, 1, 0]
+    assert out.potential.tolist() == pytest.approx([0.9, 1.65, 5 / 6 * 0.65 + 0.2], abs=1e-15)
+
+
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (7,), (5, 2), (3, 2, 4, 4), (4, 0)])
 def test_shapes(shape):
     current = random_current(*shape)
@@ -97,14 +104,16 @@ def test_invariants_of_the_forward_pass(current, tau_m, tau_s, threshold):
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("relaxed", [False, True])
-def test_gradients_equal_autograd(gradient, relaxed):
+@pytest.mark.parametrize("soft_reset", [False, True])
+def test_gradients_equal_autograd(gradient, relaxed, soft_reset):
     """To 1e-10 in float64, for every combination of constants, and all lengths from one step to a hundred."""
     grid = itertools.product((1.0, 6.0, math.inf), (1.0, 3.0), (0.5, 1.0), (0.1, 0.3, 2.0))
     for tau_m, tau_s, threshold, temperature in grid:
         for shape in ((1, 5), (2, 1), (13, 2, 3), (100, 4)):
             current = random_current(*shape)
             weights = tuple(torch.randn(2, *shape, dtype=torch.float64))
-            settings = dict(tau_m=tau_m, tau_s=tau_s, threshold=threshold, temperature=temperature, relaxed=relaxed)
+            settings = dict(tau_m=tau_m, tau_s=tau_s, threshold=threshold, temperature=temperature)
+            settings |= dict(relaxed=relaxed, soft_reset=soft_reset)
             mine, autograd = (
                 gradient_of(neuron, current, weights, **settings, **GRADIENTS[gradient])
                 for neuron in (lif, reference_lif)
@@ -151,7 +160,8 @@ def test_one_step_by_hand():
 def test_gradcheck_of_the_relaxed_neuron():
     """Where the forward pass is smooth, only ``full`` is its derivative: PyTorch's own finite differences decide."""
     current = random_current(6, 3)
-    for settings in (CONSTANTS, {**CONSTANTS, "tau_m": math.inf}, {**CONSTANTS, "temperature": 1.0}):
+    others = ({}, {"tau_m": math.inf}, {"temperature": 1.0}, {"soft_reset": True})
+    for settings in (CONSTANTS | other for other in others):
         assert gradcheck(lambda i, s=settings: lif(i, **s, relaxed=True)[:2], current)
         for name in ("leak", "spatial"):
             wrong = GRADIENTS[name]

@@ -49,6 +49,7 @@ def lif(
     temperature: float | Tensor = 0.3,
     reset_gradient: bool | float | Tensor = True,
     temporal_gradient: bool | Tensor = True,
+    soft_reset: bool = False,
     relaxed: bool = False,
     compiled: bool = False,
 ) -> LIFOutput:
@@ -78,6 +79,8 @@ def lif(
             Number or tensor that broadcasts against one time step.
         temporal_gradient: False lets no gradient through time along the membrane (the synaptic filter keeps its own).
             Boolean, or a tensor of zeros and ones that broadcasts against one time step.
+        soft_reset: a spike takes the threshold from the potential instead of all of it: ``U[t-1] - ϑ · S[t-1]`` in the
+            place of ``U[t-1] · (1 - S[t-1])``, and ``1 - ϑ · h`` in that of ``1 - S - U · h``. Not in the paper.
         relaxed: fire σ (eq. 9) instead of H. The model is then differentiable, and ``full`` is its exact gradient: the
             setting in which the gradient can be checked by finite differences.
         compiled: fuse the loops with ``torch.compile``. Worth it in long runs: the first call with a new T, dtype or
@@ -100,6 +103,7 @@ def lif(
         temperature=temperature,
         reset_gradient=reset_gradient if isinstance(reset_gradient, Tensor) else float(reset_gradient),
         temporal_gradient=temporal_gradient,
+        soft_reset=soft_reset,
         relaxed=relaxed,
     )
     return LIFOutput(*_LIFFunction.apply(current, settings, compiled))
@@ -132,6 +136,7 @@ def reference_lif(
     temperature: float | Tensor = 0.3,
     reset_gradient: bool | float | Tensor = True,
     temporal_gradient: bool = True,
+    soft_reset: bool = False,
     relaxed: bool = False,
 ) -> LIFOutput:
     """Equations 3-5 as the paper writes them, differentiated by autograd alone.
@@ -145,7 +150,7 @@ def reference_lif(
     psc, spikes, potential = [], [], []
     for current_now in current:
         reset = s.detach() + reset_gradient * (s - s.detach())  # the value of s, a share of its gradient
-        carried = (1 - 1 / tau_m) * u * (1 - reset)
+        carried = (1 - 1 / tau_m) * (u - threshold * reset if soft_reset else u * (1 - reset))
         u = (carried if temporal_gradient else carried.detach()) + current_now
         s = fire(u - threshold, temperature)
         a = (1 - 1 / tau_s) * a + s / tau_s
@@ -189,6 +194,7 @@ class _Settings(NamedTuple):
     temperature: float | Tensor
     reset_gradient: float | Tensor
     temporal_gradient: bool | Tensor
+    soft_reset: bool
     relaxed: bool
 
     def fire(self, potential: Tensor) -> Tensor:
@@ -200,7 +206,8 @@ def _forward(current: Tensor, settings: _Settings) -> tuple[Tensor, Tensor, Tens
     u = s = a = torch.zeros_like(current[0], dtype=_state_dtype(current))
     psc, spikes, potential = [], [], []
     for t in range(current.shape[0]):
-        u = settings.leak_m * u * (1 - s) + current[t]
+        remaining = u - settings.threshold * s if settings.soft_reset else u * (1 - s)
+        u = settings.leak_m * remaining + current[t]
         s = settings.fire(u)
         a = settings.leak_s * a + settings.gain_s * s
         psc.append(a.to(current.dtype)), spikes.append(s.to(current.dtype)), potential.append(u)
@@ -219,8 +226,11 @@ def _backward(potential: Tensor, grad_psc: Tensor | None, grad_spikes: Tensor | 
             grad_s = grad_s + settings.gain_s * alpha
         temporal = 0.0
         if settings.temporal_gradient is not False:
-            temporal = settings.leak_m * (1 - settings.fire(u) - settings.reset_gradient * u * h)
-            temporal = settings.temporal_gradient * temporal * delta
+            if settings.soft_reset:
+                factor = 1 - settings.reset_gradient * settings.threshold * h
+            else:
+                factor = 1 - settings.fire(u) - settings.reset_gradient * u * h
+            temporal = settings.temporal_gradient * settings.leak_m * factor * delta
         delta = grad_s * h + temporal
         grad_current.append(delta)
     return torch.stack(grad_current[::-1])
