@@ -5,13 +5,14 @@ PROFILE ?= quick
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help book test test-all lint lock clean
+.PHONY: help book test test-all lint toy-study lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book        build the book, quick profile (PROFILE=full for the full one)"
 	@echo "make test        run the tests; make test-all runs the slow ones too"
 	@echo "make lint        check style with ruff"
+	@echo "make toy-study   make the records of the single neuron in results/toy anew (minutes)"
 	@echo "make lock        renew requirements.txt and environment.yml from pyproject.toml"
 	@echo "make clean       remove what was built (.venv stays)"
 
@@ -34,6 +35,20 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
+
+# Table 1, then one thing changed at a time; last, the precursor of the author's code, and the temperatures of the heat map.
+TOY := $(BIN)/tsbp toy --device cpu --out results/toy
+toy-study: $(VENV)/installed
+	$(TOY)
+	$(TOY) --optimizer momentum
+	$(TOY) --optimizer adam
+	$(TOY) --normalised --lr 0.002 --lr 0.005 --lr 0.01 --lr 0.02 --lr 0.05 --lr 0.1 --lr 0.2 --lr 0.5
+	$(TOY) --initialisation uniform
+	$(TOY) --initialisation positive
+	$(TOY) --synaptic-delay 0
+	$(TOY) --soft-reset
+	$(TOY) --n-inputs 100 --synaptic-delay 0 --tau-m 5 --temperature 0.2 --initialisation positive
+	for temperature in 0.05 0.1 0.15 0.2 0.6 1.0 2.0; do $(TOY) --temperature $$temperature || exit 1; done
 
 lock: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet uv

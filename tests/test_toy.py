@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tsbp import GRADIENTS, filter_spikes, reference_lif
-from tsbp.toy import ToyConfig, convergence, draw, run, trace
+from tsbp.toy import ToyConfig, draw, run, trace
 
 SMALL = ToyConfig(learning_rates=(0.01, 0.1), repeats=3, iterations=12, time_steps=40, n_inputs=20, dtype="float64")
 
@@ -92,12 +92,63 @@ def test_summary_fits_its_curves():
     assert summary["final_loss"][1][1] == pytest.approx(leak[-1].tolist(), rel=1e-5)
 
 
-def test_convergence():
-    target = torch.tensor([0.0, 1.0])
-    right, wrong = target, 1 - target
-    assert convergence(torch.stack([wrong, right, wrong, right, right]), target) == 3
-    assert convergence(torch.stack([right, right]), target) == 0
-    assert convergence(torch.stack([right, wrong]), target) is None
+def test_convergence_is_being_right_to_the_end():
+    """By the raster: every output from that iteration on is the target, the one before is not."""
+    config = replace(SMALL, gradients=("full",), learning_rates=(0.05,), repeats=1, iterations=150)
+    seen = set()
+    for seed in range(8):
+        kept = trace(replace(config, seed=seed))
+        right = (kept["spikes"] == kept["target"]).all(1).tolist()
+        found = kept["converged"].item()
+        seen.add(found > 0)
+        if found >= 0:
+            assert all(right[found:]) and (found == 0 or not right[found - 1])
+    assert seen == {True, False}
+
+
+def test_a_number_scales_the_reset_term():
+    result = run(replace(SMALL, gradients=("full", "1", "leak", "0", "0.5")))
+    torch.testing.assert_close(result.loss[:, 0], result.loss[:, 1])
+    torch.testing.assert_close(result.loss[:, 2], result.loss[:, 3])
+    assert not torch.equal(result.loss[:, 4], result.loss[:, 0])
+
+
+def test_normalised_updates_have_the_length_of_the_learning_rate():
+    """One update from the same weights: the three gradients move equally far."""
+    config = replace(SMALL, normalised=True, iterations=1, learning_rates=(0.03,))
+    draws = draw(config)
+    psc = filter_spikes(draws.input_spikes[0], config.tau_s)
+    psc = torch.cat([torch.zeros_like(psc[:1]), psc[:-1]])
+    for name, settings in GRADIENTS.items():
+        weights = draws.weights[0].clone().requires_grad_()
+        target = filter_spikes(draws.target_spikes[:, 0], config.tau_s)
+        loss = 0.5 * ((target - reference_lif(psc @ weights, **settings).psc) ** 2).sum()
+        direction = torch.autograd.grad(loss, weights)[0]
+        moved = draws.weights[0] - 0.03 * direction / direction.norm()
+        after = 0.5 * ((target - reference_lif(psc @ moved).psc) ** 2).sum()
+        assert run(config).final_loss(name, 0.03)[0].item() == pytest.approx(after.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("positive", 0.0, 0.05), ("uniform", -(50**-0.5), 50**-0.5)])
+def test_initialisations(name, low, high):
+    weights = draw(ToyConfig(repeats=50, initialisation=name)).weights
+    assert weights.min() >= low and weights.max() <= high
+    assert weights.mean().item() == pytest.approx((low + high) / 2, abs=0.1 * (high - low))
+
+
+def test_a_neuron_that_never_fires_and_one_that_always_does():
+    """No input spikes: silent for ever, and no gradient moves it. No target spikes: it learns silence."""
+    silent = run(replace(SMALL, input_probability=0.0))
+    assert not silent.spikes.any() and torch.equal(silent.loss[0], silent.loss[-1])
+    assert silent.summary()["silent_fraction"] == [[1, 1]] * 3
+    busy = run(replace(SMALL, input_probability=1.0, target_probability=1.0, initialisation="positive", iterations=300))
+    assert busy.loss.isfinite().all()
+    assert busy.final_loss("full", 0.01).mean() < busy.curves("full", 0.01)[0].mean()
+
+
+def test_soft_reset_is_another_neuron():
+    config = replace(SMALL, gradients=("full",), learning_rates=(0.1,))
+    assert not torch.equal(run(config).loss, run(replace(config, soft_reset=True)).loss)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +163,8 @@ def test_convergence():
         ("optimizer", "lbfgs"),
         ("dtype", "int8"),
         ("synaptic_delay", -1),
-        ("weight_variance", -0.1),
+        ("initialisation", "zeros"),
+        ("gradients", ("nan",)),
     ],
 )
 def test_bad_settings_are_named(setting, value):

@@ -26,6 +26,7 @@ app = typer.Typer(
 Gradient = StrEnum("Gradient", {name: name for name in GRADIENTS})
 Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 ToyOptimizer = StrEnum("ToyOptimizer", {name: name for name in toy.OPTIMIZERS})
+Initialisation = StrEnum("Initialisation", {name: name for name in toy.INITIALISATIONS})
 Optimizer = StrEnum("Optimizer", {name: name for name in training.OPTIMIZERS})
 Precision = StrEnum("Precision", {name: name for name in training.PRECISIONS})
 DType = StrEnum("DType", ["float32", "float64"])
@@ -43,7 +44,10 @@ Delay = Annotated[int | None, typer.Option(help="Time steps from one layer to th
 
 @app.command("toy")
 def toy_command(
-    gradient: Annotated[list[Gradient] | None, typer.Option(help="Repeat for several; all three if not given.")] = None,
+    gradient: Annotated[
+        list[str] | None,
+        typer.Option(help="full, leak, spatial, or a number that scales the reset term; repeat for several."),
+    ] = None,
     lr: Annotated[list[float] | None, typer.Option(help="Learning rate; repeat for several.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Neurons per gradient and learning rate.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Updates of the weights.")] = None,
@@ -58,7 +62,9 @@ def toy_command(
     threshold: Threshold = None,
     temperature: Temperature = None,
     synaptic_delay: Delay = None,
-    weight_variance: Annotated[float | None, typer.Option(help="Of the normal initial weights.")] = None,
+    initialisation: Annotated[Initialisation | None, typer.Option(help="Distribution of the initial weights.")] = None,
+    soft_reset: Annotated[bool | None, typer.Option(help="A spike takes the threshold from the potential.")] = None,
+    normalised: Annotated[bool | None, typer.Option(help="Rescale every gradient to length 1.")] = None,
     dtype: Annotated[DType | None, typer.Option()] = None,
     device: DeviceOption = Device.auto,
     out: Out = Path("runs"),
@@ -69,7 +75,7 @@ def toy_command(
     """
     settings = _given(toy.ToyConfig, locals())
     if gradient:
-        settings["gradients"] = tuple(str(g) for g in gradient)
+        settings["gradients"] = tuple(gradient)
     if lr:
         settings["learning_rates"] = tuple(lr)
     config = toy.ToyConfig(**settings)

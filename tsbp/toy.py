@@ -25,6 +25,13 @@ OPTIMIZERS: dict[str, Callable[[Iterable], torch.optim.Optimizer]] = {
     "momentum": lambda groups: torch.optim.SGD(groups, momentum=0.9),
     "adam": torch.optim.Adam,
 }
+INITIALISATIONS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda random, n: random.normal(0, n**-0.5, n),
+    "uniform": lambda random, n: random.uniform(-(n**-0.5), n**-0.5, n),
+    "positive": lambda random, n: random.uniform(0, 0.05, n),
+}
+"""Initial weights of a neuron with n inputs. The paper states none; ``positive`` is that of a published precursor of
+its code (github.com/superrrpotato/Acc-Timing), ``uniform`` PyTorch's for a linear layer."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,8 @@ class ToyConfig:
     """The experiment; the defaults are those of Table 1 and, where it is silent, as said."""
 
     gradients: tuple[str, ...] = tuple(GRADIENTS)
-    learning_rates: tuple[float, ...] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+    """Names, or numbers that scale the reset term: ``0`` is ``leak``, ``1`` is ``full``."""
+    learning_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
     """The paper's default is 0.005; which others its Fig. 3 shows is not stated."""
     repeats: int = 200
     """Not stated in the paper."""
@@ -52,17 +60,20 @@ class ToyConfig:
     threshold: float = 1.0
     temperature: float = 0.3
     synaptic_delay: int = 1
-    weight_variance: float = 1 / 50
-    """Of the normal initial weights; not stated in the paper."""
+    initialisation: str = "normal"
+    soft_reset: bool = False
+    """A spike takes the threshold from the potential instead of all of it."""
+    normalised: bool = False
+    """Every gradient is rescaled to length 1, so that each update has the length of the learning rate under ``sgd``."""
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        allowed = {"gradients": GRADIENTS, "optimizer": OPTIMIZERS, "dtype": ("float32", "float64")}
+        allowed = {"optimizer": OPTIMIZERS, "initialisation": INITIALISATIONS, "dtype": ("float32", "float64")}
         for name, choices in allowed.items():
-            values = getattr(self, name)
-            for value in (values,) if isinstance(values, str) else values:
-                if value not in choices:
-                    raise ValueError(f"{name} must be of {', '.join(choices)}, got {value!r}")
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for gradient in self.gradients:
+            _gradient_settings(gradient)
         for name in ("repeats", "iterations", "n_inputs", "time_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -74,9 +85,8 @@ class ToyConfig:
                 raise ValueError(f"learning rates must be finite and greater than 0, got {rate}")
         if not self.gradients or not self.learning_rates:
             raise ValueError("at least one gradient and one learning rate are needed")
-        for name in ("synaptic_delay", "weight_variance"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
+        if self.synaptic_delay < 0:
+            raise ValueError(f"synaptic_delay must be 0 or more time steps, got {self.synaptic_delay}")
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,8 @@ class ToyResult:
     """Loss of every neuron before each update, and after the last: ``[iterations + 1, G, L, R]``."""
     spikes: Tensor
     """Output spikes at the end, ``[T, G, L, R]``."""
+    converged: Tensor
+    """Iteration from which on the output is the target to the end, spike for spike; -1 for never: ``[G, L, R]``."""
     draws: Draws = field(repr=False)
 
     def final_loss(self, gradient: str, learning_rate: float) -> Tensor:
@@ -130,16 +142,18 @@ class ToyResult:
 
     def summary(self) -> dict[str, Any]:
         """What a record keeps, as nested lists: the mean and standard deviation over repeats of every loss curve, and
-        the final loss of every repeat, in the order ``[gradient][learning rate]``, to six digits."""
+        the outcome of every repeat, in the order ``[gradient][learning rate]``, to five digits."""
 
         def rounded(x: Tensor) -> list:
-            return np.vectorize(lambda value: float(f"{value:.6g}"))(x.double().cpu().numpy()).tolist()
+            return np.vectorize(lambda value: float(f"{value:.5g}"))(x.double().cpu().numpy()).tolist()
 
         return {
             "loss_mean": rounded(self.loss.mean(-1).movedim(0, -1)),
             "loss_std": rounded(self.loss.std(-1, correction=0).movedim(0, -1)),
             "final_loss": rounded(self.loss[-1]),
+            "converged": self.converged.tolist(),
             "silent_fraction": rounded((self.spikes.sum(0) == 0).double().mean(-1)),
+            "diverged_fraction": rounded((self.loss[-1] > self.loss[0]).double().mean(-1)),
         }
 
 
@@ -150,7 +164,7 @@ def draw(config: ToyConfig, device: str | torch.device = "cpu") -> Draws:
         random = np.random.default_rng([config.seed, repeat])
         input_spikes.append(random.random((config.time_steps, config.n_inputs)) < config.input_probability)
         target_spikes.append(random.random(config.time_steps) < config.target_probability)
-        weights.append(random.normal(0.0, config.weight_variance**0.5, config.n_inputs))
+        weights.append(INITIALISATIONS[config.initialisation](random, config.n_inputs))
 
     def tensor(x: list, axis: int = 0) -> Tensor:
         return torch.as_tensor(np.stack(x, axis), dtype=getattr(torch, config.dtype), device=device)
@@ -175,7 +189,7 @@ def run(
     """
     draws = draw(config, device)
     shape = (len(config.gradients), len(config.learning_rates), config.repeats)
-    settings = [GRADIENTS[name] for name in config.gradients]
+    settings = [_gradient_settings(gradient) for gradient in config.gradients]
 
     def per_gradient(name: str) -> Tensor:
         values = [float(setting[name]) for setting in settings]
@@ -188,6 +202,7 @@ def run(
         "temperature": config.temperature,
         "reset_gradient": per_gradient("reset_gradient"),
         "temporal_gradient": per_gradient("temporal_gradient"),
+        "soft_reset": config.soft_reset,
     }
     inputs = filter_spikes(draws.input_spikes.movedim(1, 0), config.tau_s)
     inputs = delay(inputs, config.synaptic_delay).movedim(0, 1)  # [R, T, n_inputs]
@@ -209,9 +224,11 @@ def run(
         return current, output, loss.view(shape)
 
     losses = []
+    last_wrong = torch.full(shape, -1, device=device)
     for number in progress(range(config.iterations)):
         current, output, loss = simulate()
         losses.append(loss.detach())
+        last_wrong[(output.spikes != target_spikes).any(0)] = number
         optimizer.zero_grad()
         if observer:
             current.retain_grad()
@@ -222,18 +239,24 @@ def run(
             surrogate = surrogate_derivative(output.potential - config.threshold, config.temperature)
             detached = LIFOutput(*(x.detach() for x in output))
             observer(Iteration(number, detached, error, at_spikes, at_spikes * surrogate, current.grad))
+        if config.normalised:
+            for w in weights:
+                w.grad = torch.nn.functional.normalize(w.grad, dim=1)
         optimizer.step()
     with torch.no_grad():
         _, output, loss = simulate()
     losses.append(loss)
-    return ToyResult(config, torch.stack(losses), output.spikes, draws)
+    wrong_at_end = (output.spikes != target_spikes).any(0)
+    converged = torch.where(wrong_at_end, -1, last_wrong + 1)
+    return ToyResult(config, torch.stack(losses), output.spikes.detach(), converged, draws)
 
 
 def trace(config: ToyConfig) -> dict[str, Tensor]:
     """Train the first neuron of a study and keep what Fig. 2 shows of every iteration.
 
     Returns:
-        The phases ``A`` to ``D`` and the output ``spikes``, each ``[iterations, T]``; the ``target`` spikes, ``[T]``.
+        The phases ``A`` to ``D`` and the output ``spikes``, each ``[iterations, T]``; the ``target`` spikes, ``[T]``;
+        the iteration at which it ``converged``, ``[1]``.
     """
     first = replace(config, gradients=config.gradients[:1], learning_rates=config.learning_rates[:1], repeats=1)
     kept: dict[str, list[Tensor]] = {name: [] for name in ("A", "B", "C", "D", "spikes")}
@@ -244,16 +267,18 @@ def trace(config: ToyConfig) -> dict[str, Tensor]:
         kept["spikes"].append(iteration.output.spikes.flatten())
 
     result = run(first, observer=keep)
-    return {name: torch.stack(values) for name, values in kept.items()} | {"target": result.draws.target_spikes[:, 0]}
+    stacked = {name: torch.stack(values) for name, values in kept.items()}
+    return stacked | {"target": result.draws.target_spikes[:, 0], "converged": result.converged.flatten()}
 
 
-def convergence(spikes: Tensor, target: Tensor) -> int | None:
-    """First iteration from which on the output equals the target to the end; None if it does not at the end.
-
-    Args:
-        spikes: output spikes, ``[iterations, T]``.
-        target: target spikes, ``[T]``.
-    """
-    wrong = (spikes != target).any(1).nonzero()
-    first = int(wrong[-1]) + 1 if len(wrong) else 0
-    return first if first < len(spikes) else None
+def _gradient_settings(gradient: str) -> dict[str, float]:
+    """``leak`` → the arguments of :func:`tsbp.lif`; ``0.5`` → half of the reset term."""
+    if gradient in GRADIENTS:
+        return GRADIENTS[gradient]
+    try:
+        scale = float(gradient)
+    except ValueError:
+        scale = math.nan
+    if not math.isfinite(scale):
+        raise ValueError(f"gradients must be {', '.join(GRADIENTS)} or finite numbers, got {gradient!r}")
+    return {"reset_gradient": scale, "temporal_gradient": True}
