@@ -28,7 +28,6 @@ time_steps: int = 60  # length of the simulated example
 # %% tags=["remove-cell"]
 import pandas as pd
 import torch
-from myst_nb import glue
 
 import tsbp
 from tsbp import figures
@@ -122,8 +121,8 @@ out = tsbp.lif(current, tau_m=tau_m, tau_s=tau_s, threshold=threshold)
 
 # %% tags=["hide-input", "remove-output"]
 figures.show("neuron-figure", figures.neuron(current, out, threshold))
-glue("n-spikes", int(out.spikes.sum()), display=False)
-glue("n-steps", time_steps, display=False)
+figures.note("n-spikes", int(out.spikes.sum()))
+figures.note("n-steps", time_steps)
 
 # %% [markdown]
 # ```{glue:figure} neuron-figure

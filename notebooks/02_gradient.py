@@ -32,7 +32,6 @@ import itertools
 import pandas as pd
 import sympy
 import torch
-from myst_nb import glue
 
 import tsbp
 from tsbp import figures
@@ -161,12 +160,11 @@ assert sympy.simplify(sympy.diff(sigma, U) - sigma * (1 - sigma) / width) == 0
 # %% tags=["hide-input", "remove-output"]
 figures.show("surrogate-figure", figures.surrogate(threshold, temperature, tau_m))
 leak = 1 - 1 / tau_m
-glue(
+figures.note(
     "factor-at-threshold",
     -leak * (threshold / (4 * temperature) - 1),
-    display=False,
 )
-glue("leak-factor", leak, display=False)
+figures.note("leak-factor", leak)
 
 # %% [markdown]
 # ```{glue:figure} surrogate-figure
@@ -276,8 +274,8 @@ figures.show(
     "differences-figure", figures.against_differences(differences, gradients)
 )
 for name, error in errors.items():
-    glue(f"error-{name}", error, display=False)
-    glue(f"cosine-{name}", cosines[name], display=False)
+    figures.note(f"error-{name}", error)
+    figures.note(f"cosine-{name}", cosines[name])
 
 # %% [markdown]
 # ```{glue:figure} differences-figure

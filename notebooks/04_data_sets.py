@@ -26,7 +26,6 @@ networks: list = []  # nmnist, mnist, cifar10; []: quick leaves out cifar10
 
 # %% tags=["remove-cell"]
 import pandas as pd
-from myst_nb import glue
 
 from tsbp import data, figures, records
 from tsbp.networks import TABLE_3
@@ -42,9 +41,9 @@ networks = (
         profile
     ]
 )
-glue("digits-profile", profile, display=False)
-glue("digits-seeds", seeds, display=False)
-glue("digits-epochs", epochs, display=False)
+figures.note("digits-profile", profile)
+figures.note("digits-seeds", seeds)
+figures.note("digits-epochs", epochs)
 
 # %% [markdown]
 # ## What the paper reports
@@ -99,8 +98,8 @@ for name in networks:
 runs = pd.DataFrame(runs)
 
 # %% tags=["hide-input", "remove-output"]
-glue("digits-test", len(digits.test_images), display=False)
-glue("digits-one", 100 / len(digits.test_images), display=False)
+figures.note("digits-test", len(digits.test_images))
+figures.note("digits-one", 100 / len(digits.test_images))
 figures.show("digits-figure", figures.accuracy_curves(runs))
 
 # %% [markdown]

@@ -26,19 +26,19 @@
 profile: str = "quick"  # quick or full; this page is the same in both
 
 # %% tags=["remove-cell"]
-from myst_nb import glue
 
 from tsbp import figures, records
+from tsbp.toy import ToyConfig
 
 figures.use_style()
-toy = records.load("toy").iloc[0]
+toy = records.recorded("toy", ToyConfig())
 losses = records.final_losses(toy)
 
 # %% tags=["remove-cell"]
 figure = figures.loss_by_learning_rate(toy["learning_rates"], losses)
 figures.show("front-figure", figure)
-glue("front-repeats", int(toy["repeats"]), display=False)
-glue("front-iterations", int(toy["iterations"]), display=False)
+figures.note("front-repeats", toy["repeats"])
+figures.note("front-iterations", toy["iterations"])
 
 # %% [markdown]
 # ```{glue:figure} front-figure

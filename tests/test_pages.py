@@ -16,7 +16,7 @@ from tsbp.book import NOTEBOOKS, SITE
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
 PAGES = ["index", *CHAPTERS, "references"]
 MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3}
-FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 3, "04_data_sets": 1}
+FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 9, "04_data_sets": 1}
 # Words that are markup, and should have become something else.
 RAW = re.compile(
     r"\{(cite|doc|eq|numref|glue|ref)[:}`]|\$\$|```|:name:|:alt:|np\.(int|float)|<Figure size|Traceback|Warning:"
@@ -154,6 +154,24 @@ def test_nothing_sticks_out(page, address, name, width):
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1
     figures = page.locator("article figure img")
     assert all(box["width"] <= width for box in (figure.bounding_box() for figure in figures.all()))
+
+
+def test_the_explorer_follows_its_sliders(page, address):
+    visit(page, address, "03_one_neuron")
+    explorer = page.locator(".tsbp-explorer")
+
+    def drawn() -> tuple[list[str], str]:
+        lines = explorer.locator("polyline").evaluate_all("lines => lines.map(l => l.getAttribute('points'))")
+        return lines, explorer.locator("svg").inner_html()
+
+    lines, before = drawn()
+    assert len(lines) == 3 and len(set(lines)) == 3 and "NaN" not in before
+    for name, value in (("rate", "0.1"), ("temperature", "2")):
+        explorer.locator(f"input[name={name}]").press("End")
+        assert explorer.locator(f"output.{name}").inner_text() == value
+        lines, after = drawn()
+        assert after != before and "NaN" not in after
+        before = after
 
 
 def test_citations_lead_to_the_references(page, address):

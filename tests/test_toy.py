@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tsbp import GRADIENTS, filter_spikes, reference_lif
-from tsbp.toy import ToyConfig, draw, run, trace
+from tsbp.surrogate import SurrogateSpike
+from tsbp.toy import ToyConfig, compare_along, draw, rasters, run, trace
 
 SMALL = ToyConfig(learning_rates=(0.01, 0.1), repeats=3, iterations=12, time_steps=40, n_inputs=20, dtype="float64")
 
@@ -78,6 +79,39 @@ def test_phases_of_figure_2():
     assert not torch.allclose(kept["D"], kept["C"])
 
 
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_phases_by_autograd_alone(gradient):
+    """Each phase is the gradient of the loss at a node of the graph, found by cutting the graph there."""
+    config = replace(SMALL, gradients=(gradient,), learning_rates=(0.01,))
+    seen = []
+    run(replace(config, repeats=2), observer=seen.append)
+    target = filter_spikes(draw(replace(config, repeats=2)).target_spikes, config.tau_s)[:, None, None]
+    for iteration in (seen[0], seen[-1]):
+
+        def gradient_at(node, psc_of):
+            node = node.clone().requires_grad_()
+            return torch.autograd.grad(0.5 * ((psc_of(node) - target) ** 2).sum(), node)[0]
+
+        def spiking(potential):
+            return filter_spikes(SurrogateSpike.apply(potential - 1.0, 0.3), config.tau_s)
+
+        expected = {
+            "A": gradient_at(iteration.output.psc, lambda psc: psc),
+            "B": gradient_at(iteration.output.spikes, lambda spikes: filter_spikes(spikes, config.tau_s)),
+            "C": gradient_at(iteration.output.potential, spiking),
+            "D": gradient_at(iteration.current, lambda current: reference_lif(current, **GRADIENTS[gradient]).psc),
+        }
+        for name, phase in expected.items():
+            torch.testing.assert_close(getattr(iteration, name), phase, rtol=1e-8, atol=1e-10)
+
+
+def test_rasters_are_those_of_the_trace():
+    shown = rasters(SMALL)
+    assert shown.shape == (3, 2, 13, 40)
+    one = trace(replace(SMALL, gradients=("leak",), learning_rates=(0.1,)))
+    assert torch.equal(shown[1, 1, :-1], one["spikes"])
+
+
 def test_for_spatial_phase_d_is_phase_c():
     kept = trace(replace(SMALL, gradients=("spatial",), learning_rates=(0.01,)))
     torch.testing.assert_close(kept["D"], kept["C"])
@@ -88,8 +122,8 @@ def test_summary_fits_its_curves():
     summary = result.summary()
     assert torch.tensor(summary["loss_mean"]).shape == (3, 2, 13)
     leak = result.curves("leak", 0.1)
-    assert summary["loss_mean"][1][1][-1] == pytest.approx(leak[-1].mean().item(), rel=1e-5)
-    assert summary["final_loss"][1][1] == pytest.approx(leak[-1].tolist(), rel=1e-5)
+    assert summary["loss_mean"][1][1][-1] == pytest.approx(leak[-1].mean().item(), rel=1e-4)
+    assert summary["final_loss"][1][1] == pytest.approx(leak[-1].tolist(), rel=1e-4)
 
 
 def test_convergence_is_being_right_to_the_end():
@@ -144,6 +178,21 @@ def test_a_neuron_that_never_fires_and_one_that_always_does():
     busy = run(replace(SMALL, input_probability=1.0, target_probability=1.0, initialisation="positive", iterations=300))
     assert busy.loss.isfinite().all()
     assert busy.final_loss("full", 0.01).mean() < busy.curves("full", 0.01)[0].mean()
+
+
+def test_gradients_along_one_path():
+    """The one that trains moves the weights by itself times the learning rate; all three by autograd at the start."""
+    config = replace(SMALL, gradients=("leak",), learning_rates=(0.01,))
+    along = compare_along(config)
+    draws = draw(config)
+    psc = filter_spikes(draws.input_spikes[1], config.tau_s)
+    psc = torch.cat([torch.zeros_like(psc[:1]), psc[:-1]])
+    target = filter_spikes(draws.target_spikes[:, 1], config.tau_s)
+    for number, weights in enumerate((draws.weights[1], draws.weights[1] - 0.01 * along["leak"][0, 1])):
+        weights = weights.clone().requires_grad_()
+        for name, settings in GRADIENTS.items():
+            loss = 0.5 * ((target - reference_lif(psc @ weights, **settings).psc) ** 2).sum()
+            torch.testing.assert_close(along[name][number, 1], torch.autograd.grad(loss, weights)[0])
 
 
 def test_soft_reset_is_another_neuron():

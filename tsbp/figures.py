@@ -1,5 +1,6 @@
 """The figures of the book, one function a figure, in one style. Each returns a matplotlib figure."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -58,6 +59,13 @@ def show(name: str, figure: Figure) -> None:
 
     plt.close(figure)
     glue(name, figure)
+
+
+def note(name: str, value: str | float | np.generic | Tensor) -> None:
+    """Keep a value under a name, by which the text of the page quotes it."""
+    from myst_nb import glue
+
+    glue(name, value.item() if isinstance(value, np.generic | Tensor) else value, display=False)
 
 
 def compute_graphs() -> Figure:
@@ -226,6 +234,137 @@ def loss_by_learning_rate(rates: Sequence[float], losses: Mapping[str, np.ndarra
     axis.set(xscale="log", xlabel="learning rate", ylabel="mean loss at the end")
     axis.set_ylim(0, None)
     axis.legend()
+    return figure
+
+
+def loss_panels(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.ndarray]]]) -> Figure:
+    """Final loss over the learning rate, a panel for each study.
+
+    Args:
+        studies: title → learning rates, and gradient → final loss ``[learning rates, repeats]``.
+    """
+    columns = min(3, len(studies))
+    rows = -(-len(studies) // columns)
+    figure, axes = plt.subplots(rows, columns, sharey=True, figsize=(8, 2.4 * rows), squeeze=False)
+    for axis, (title, (rates, losses)) in zip(axes.flat, studies.items(), strict=False):
+        for name, loss in losses.items():
+            mean, error = mean_interval(loss)
+            axis.plot(rates, mean, "o-", color=COLOURS[name], label=name, markersize=3)
+            axis.fill_between(rates, mean - error, mean + error, color=COLOURS[name], alpha=0.2, linewidth=0)
+        axis.set(xscale="log", title=title)
+        axis.set_ylim(0, 1.25)
+    for axis in axes.flat[len(studies) :]:
+        axis.axis("off")
+    for axis in axes[-1]:
+        axis.set_xlabel("learning rate")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("loss at the end")
+    axes[0, 0].legend()
+    return figure
+
+
+def advantage(rates: Sequence[float], temperatures: Sequence[float], difference: np.ndarray) -> Figure:
+    """Heat map of the mean loss of ``full`` minus that of ``leak``, ``[temperatures, learning rates]``."""
+    figure, axis = plt.subplots(figsize=(7.5, 3.6))
+    limit = np.abs(difference).max()
+    image = axis.imshow(difference, cmap="PuOr_r", vmin=-limit, vmax=limit, origin="lower", aspect="auto")
+    for row, column in np.ndindex(difference.shape):
+        value = difference[row, column]
+        colour = "white" if abs(value) > 0.7 * limit else "black"
+        axis.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+    axis.set_yticks(range(len(temperatures)), [f"{temperature:g}" for temperature in temperatures])
+    axis.set(xlabel="learning rate", ylabel="temperature $\\Theta$")
+    axis.spines[:].set_visible(False)
+    figure.colorbar(image, label="loss of full - loss of leak")
+    return figure
+
+
+def converged_share(converged: Mapping[str, Mapping[float, np.ndarray]], iterations: int) -> Figure:
+    """Share of neurons that reproduce their target for good, over the iteration; a panel for each gradient.
+
+    Args:
+        converged: gradient → learning rate → iteration of convergence of every repeat, -1 for never.
+        iterations: number of iterations.
+    """
+    figure, axes = plt.subplots(1, len(converged), sharey=True, figsize=(8, 2.8), squeeze=False)
+    steps = np.arange(iterations + 1)
+    for axis, (name, by_rate) in zip(axes[0], converged.items(), strict=True):
+        shades = plt.get_cmap("viridis_r")(np.linspace(0.1, 1, len(by_rate)))
+        for shade, (rate, when) in zip(shades, by_rate.items(), strict=True):
+            share = ((when >= 0) & (when <= steps[:, None])).mean(1)
+            axis.plot(steps, 100 * share, color=shade, label=f"{rate:g}")
+        axis.axvline(30, color=GREY, linewidth=0.8, linestyle=":")
+        axis.set(title=name, xlabel="iteration")
+    axes[0, 0].set_ylabel("converged neurons in %")
+    axes[0, len(converged) // 2].legend(title="learning rate", fontsize=8, loc="upper left")
+    return figure
+
+
+def explorer(
+    rates: Sequence[float],
+    temperatures: Sequence[float],
+    loss: np.ndarray,
+    spikes: np.ndarray,
+    target: np.ndarray,
+    every: int = 5,
+) -> str:
+    """An interactive figure as HTML: sliders for learning rate and temperature; ``explorer.js`` draws it in the page.
+
+    Args:
+        rates: learning rates.
+        temperatures: temperatures.
+        loss: mean loss ``[temperatures, gradients, learning rates, iterations + 1]``, gradients as in ``COLOURS``.
+        spikes: output of one neuron ``[temperatures, gradients, learning rates, iterations + 1, T]``.
+        target: its target ``[T]``.
+        every: how many iterations apart the curve and the raster are shown.
+    """
+
+    def steps_of(train: np.ndarray) -> list:
+        return np.flatnonzero(train).tolist() if train.ndim == 1 else [steps_of(part) for part in train]
+
+    data = {
+        "rates": list(rates),
+        "temperatures": list(temperatures),
+        "gradients": list(COLOURS),
+        "colours": list(COLOURS.values()),
+        "iterations": list(range(0, loss.shape[-1], every)),
+        "steps": len(target),
+        "loss": np.round(loss[..., ::every], 3).tolist(),
+        "spikes": steps_of(spikes[..., ::every, :]),
+        "target": np.flatnonzero(target).tolist(),
+    }
+    sliders = "".join(
+        f'<label>{title} <input type="range" name="{name}" min="0" max="{len(values) - 1}" value="{start}" '
+        f'aria-label="{title}"> <output class="{name}"></output></label> '
+        for title, name, values, start in (
+            ("learning rate", "rate", rates, len(rates) // 2),
+            ("temperature", "temperature", temperatures, len(temperatures) // 2),
+        )
+    )
+    picture = '<svg viewBox="0 0 720 500" role="img" aria-label="Loss curves and rasters for the chosen values"></svg>'
+    content = json.dumps(data, separators=(",", ":"))
+    return f'<div class="tsbp-explorer">{sliders}{picture}<script type="application/json">{content}</script></div>'
+
+
+def along_the_way(cosines: Mapping[str, np.ndarray], norms: Mapping[str, np.ndarray]) -> Figure:
+    """Angle to ``full`` and length of the gradients at the same weights, over the iterations of one training.
+
+    Args:
+        cosines: gradient → cosine to ``full`` ``[iterations, repeats]``.
+        norms: gradient → norm ``[iterations, repeats]``.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.9))
+    for axis, curves in ((left, cosines), (right, norms)):
+        for name, values in curves.items():
+            low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=1)
+            axis.plot(middle, color=COLOURS[name], label=name)
+            axis.fill_between(np.arange(len(values)), low, high, color=COLOURS[name], alpha=0.2, linewidth=0)
+        axis.set_xlabel("iteration")
+    left.set(title="cosine to full", ylim=(-1, 1.05))
+    right.set(title="length of the gradient", ylim=(0, None))
+    left.legend(loc="lower left")
+    right.legend()
     return figure
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tsbp import figures, records
 from tsbp.statistics import accuracy_table, loss_table
+from tsbp.toy import ToyConfig
 
 README = records.PROJECT / "README.md"
 PICTURE = records.PROJECT / "results" / "learning-rates.svg"
@@ -12,7 +13,7 @@ PICTURE = records.PROJECT / "results" / "learning-rates.svg"
 
 def results() -> str:
     """The tables of what was measured, in Markdown."""
-    toy = records.load("toy").iloc[0]
+    toy = records.recorded("toy", ToyConfig())
     parts = [
         f"A single neuron (the paper's Table 1): mean loss after {toy['iterations']} updates of gradient descent, "
         f"{toy['repeats']} neurons, the same draws for every gradient. Lower is better.",
@@ -25,7 +26,7 @@ def results() -> str:
             "MNIST: test accuracy in per cent after the last epoch. These trainings are short; the paper's were not.",
             accuracy_table(mnist).to_markdown(index=False, disable_numparse=True),
         ]
-    return "\n\n".join([*parts, "± is the 95 % interval; the last column is paired by draw or seed."])
+    return "\n\n".join([*parts, "± and brackets are 95 % intervals; differences are paired by draw or seed."])
 
 
 def with_results(text: str) -> str:
@@ -36,7 +37,7 @@ def with_results(text: str) -> str:
 def draw(path: Path = PICTURE) -> None:
     """Draw the README's picture."""
     figures.use_style()
-    toy = records.load("toy").iloc[0]
+    toy = records.recorded("toy", ToyConfig())
     figure = figures.loss_by_learning_rate(toy["learning_rates"], records.final_losses(toy))
     figure.savefig(path, metadata={"Date": None})
 

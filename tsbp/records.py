@@ -128,9 +128,29 @@ def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
     return pd.DataFrame([row for row in rows if row["kind"] == kind])
 
 
+def recorded(kind: str, config: Any) -> dict[str, Any]:
+    """The published record of a run, found by its whole configuration.
+
+    Raises:
+        FileNotFoundError: there is none; the message has the command that makes it.
+    """
+    settings = dataclasses.asdict(config)
+    command = _command(kind, settings)
+    name = _name({"kind": kind, "command": command, **settings})
+    for path in results_folder().rglob(f"{name}.json"):
+        return read(path)
+    raise FileNotFoundError(f"no record of this run below {results_folder()}: {command}")
+
+
 def final_losses(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Final loss of every repeat in a record of ``tsbp toy``: gradient → ``[learning rates, repeats]``."""
     return {name: np.array(loss) for name, loss in zip(record["gradients"], record["final_loss"], strict=True)}
+
+
+def loss_studies(studies: Mapping[Any, Any]) -> dict[Any, tuple[list[float], dict[str, np.ndarray]]]:
+    """Title → configuration of ``tsbp toy`` becomes title → learning rates and :func:`final_losses` of its record."""
+    found = {title: recorded("toy", config) for title, config in studies.items()}
+    return {title: (record["learning_rates"], final_losses(record)) for title, record in found.items()}
 
 
 def _command(kind: str, settings: dict[str, Any]) -> str:

@@ -30,6 +30,56 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndar
     return values.mean(-1), stats.t.ppf((1 + confidence) / 2, repeats - 1) * error
 
 
+def bootstrap_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the percentile bootstrap interval of the mean over the last axis; for skewed values such as losses.
+
+    Args:
+        values: ``[..., repeats]`` with at least 2 repeats; a difference of paired values gives the paired interval.
+        confidence: probability that the interval holds the mean.
+
+    Returns:
+        Lower and upper end, each ``[...]``. The resampling is seeded: the same values give the same interval.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    found = stats.bootstrap(
+        (values,), np.mean, axis=-1, confidence_level=confidence, method="percentile", batch=500, rng=0
+    )
+    return found.confidence_interval.low, found.confidence_interval.high
+
+
+def crossover(rates: Sequence[float], differences: np.ndarray, resamples: int = 2000) -> tuple[float, float, float]:
+    """Learning rate at which the mean difference first turns from above zero to below, with its 95 % interval.
+
+    The mean is interpolated linearly over the logarithm of the rate; the interval comes from resampling whole repeats,
+    so that the draws of a repeat stay together over all rates.
+
+    Args:
+        rates: learning rates, increasing.
+        differences: ``[rates, repeats]``.
+        resamples: number of bootstrap samples.
+
+    Returns:
+        Estimate, lower and upper end; NaN where the mean never turns (for an end: where that many samples never do).
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    random = np.random.default_rng(0)
+    repeats = differences.shape[1]
+    samples = [differences.mean(1)]
+    samples += [differences[:, random.integers(0, repeats, repeats)].mean(1) for _ in range(resamples)]
+    found = np.array([_first_fall(np.log(rates), sample) for sample in samples])
+    found[np.isnan(found)] = np.inf  # beyond the largest rate
+    low, high = np.quantile(found[1:], (0.025, 0.975), method="nearest")
+    return tuple(float(np.exp(x)) if np.isfinite(x) else np.nan for x in (found[0], low, high))
+
+
+def _first_fall(x: np.ndarray, y: np.ndarray) -> float:
+    """Where the broken line through the points first crosses zero downwards."""
+    for i in range(len(x) - 1):
+        if y[i] > 0 >= y[i + 1]:
+            return x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1])
+    return np.nan
+
+
 def with_interval(values: np.ndarray, form: str = ".2f") -> str:
     """``97.61 ± 0.24``: the mean with its 95 % interval; the value alone where there is one."""
     mean, half_width = mean_interval(values)
@@ -68,17 +118,37 @@ def loss_table(learning_rates: Sequence[float], losses: Mapping[str, np.ndarray]
         losses: gradient → final loss ``[learning rates, repeats]``.
 
     Returns:
-        Mean over repeats of every gradient, and the difference of ``full`` and ``leak`` paired by repeat.
+        Mean over repeats of every gradient, and the differences to ``full`` paired by repeat, with bootstrap intervals.
     """
     import pandas as pd
 
+    table = pd.DataFrame({"learning rate": [f"{rate:g}" for rate in learning_rates]})
+    for name, loss in losses.items():
+        table[name] = [f"{mean:.3f}" for mean in loss.mean(-1)]
+    for other in ("leak", "spatial"):
+        if {"full", other} <= losses.keys():
+            difference = losses["full"] - losses[other]
+            ends = zip(difference.mean(-1), *bootstrap_interval(difference), strict=True)
+            table[f"full - {other}"] = [f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" for mean, low, high in ends]
+    return table
+
+
+def crossover_table(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.ndarray]]]) -> "pandas.DataFrame":
+    """Where ``full`` overtakes ``leak``, and how low each gradient gets, a row for each study.
+
+    Args:
+        studies: title → learning rates, and gradient → final loss ``[learning rates, repeats]``.
+    """
+    import pandas as pd
+
+    def shown(rate: float) -> str:
+        return "–" if np.isnan(rate) else f"{rate:.2g}"
+
     rows = []
-    for row, rate in enumerate(learning_rates):
-        cells = {"learning rate": f"{rate:g}"}
-        cells |= {name: with_interval(loss[row], ".3f") for name, loss in losses.items()}
-        if {"full", "leak"} <= losses.keys():
-            cells["full - leak"] = with_interval(losses["full"][row] - losses["leak"][row], "+.3f")
-        rows.append(cells)
+    for title, (rates, losses) in studies.items():
+        estimate, low, high = map(shown, crossover(rates, losses["full"] - losses["leak"]))
+        row = {"study": title, "full overtakes leak at": f"{estimate} [{low}, {high}]"}
+        rows.append(row | {f"lowest, {name}": f"{loss.mean(-1).min():.3f}" for name, loss in losses.items()})
     return pd.DataFrame(rows)
 
 
@@ -93,7 +163,6 @@ def verdicts(labels: Sequence[str], differences: np.ndarray) -> str:
         For instance ``lower at 0.05, 0.1; not distinguishable at 0.01``.
     """
     found: dict[str, list[str]] = {"lower": [], "higher": [], "not distinguishable": []}
-    for label, mean, half_width in zip(labels, *mean_interval(differences), strict=True):
-        clear = abs(mean) > half_width
-        found["not distinguishable" if not clear else "lower" if mean < 0 else "higher"].append(label)
+    for label, low, high in zip(labels, *bootstrap_interval(differences), strict=True):
+        found["lower" if high < 0 else "higher" if low > 0 else "not distinguishable"].append(label)
     return "; ".join(f"{word} at {', '.join(where)}" for word, where in found.items() if where) or "not measured"

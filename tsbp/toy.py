@@ -107,6 +107,7 @@ class Iteration:
     gradients, L learning rates and R repeats. ``A`` to ``D`` are the four phases of the paper's Fig. 2."""
 
     number: int
+    current: Tensor
     output: LIFOutput
     A: Tensor
     """Error of the postsynaptic current, ``a - a_target``: the loss's gradient with respect to a."""
@@ -204,8 +205,7 @@ def run(
         "temporal_gradient": per_gradient("temporal_gradient"),
         "soft_reset": config.soft_reset,
     }
-    inputs = filter_spikes(draws.input_spikes.movedim(1, 0), config.tau_s)
-    inputs = delay(inputs, config.synaptic_delay).movedim(0, 1)  # [R, T, n_inputs]
+    inputs = _inputs(draws, config)
     target_spikes = draws.target_spikes[:, None, None, :].expand(-1, *shape)
     target_psc = filter_spikes(draws.target_spikes, config.tau_s)[:, None, None, :]
 
@@ -238,7 +238,9 @@ def run(
             at_spikes = filter_spikes(error.flip(0), config.tau_s).flip(0)  # the kernel of eq. 2, run backwards
             surrogate = surrogate_derivative(output.potential - config.threshold, config.temperature)
             detached = LIFOutput(*(x.detach() for x in output))
-            observer(Iteration(number, detached, error, at_spikes, at_spikes * surrogate, current.grad))
+            observer(
+                Iteration(number, current.detach(), detached, error, at_spikes, at_spikes * surrogate, current.grad)
+            )
         if config.normalised:
             for w in weights:
                 w.grad = torch.nn.functional.normalize(w.grad, dim=1)
@@ -269,6 +271,42 @@ def trace(config: ToyConfig) -> dict[str, Tensor]:
     result = run(first, observer=keep)
     stacked = {name: torch.stack(values) for name, values in kept.items()}
     return stacked | {"target": result.draws.target_spikes[:, 0], "converged": result.converged.flatten()}
+
+
+def rasters(config: ToyConfig) -> Tensor:
+    """Output spikes of the first repeat before each update and after the last, ``[G, L, iterations + 1, T]``."""
+    kept: list[Tensor] = []
+    result = run(replace(config, repeats=1), observer=lambda iteration: kept.append(iteration.output.spikes))
+    return torch.stack([*kept, result.spikes]).squeeze(-1).permute(2, 3, 0, 1)
+
+
+def compare_along(config: ToyConfig) -> dict[str, Tensor]:
+    """Train with the first gradient and learning rate, and compute all three gradients at the same weights on the way.
+
+    Returns:
+        Name → gradient of the loss with respect to the weights, ``[iterations, R, n_inputs]``.
+    """
+    config = replace(config, gradients=config.gradients[:1], learning_rates=config.learning_rates[:1])
+    inputs = _inputs(draw(config), config)
+    constants = {name: getattr(config, name) for name in ("tau_m", "tau_s", "threshold", "temperature", "soft_reset")}
+    kept: dict[str, list[Tensor]] = {name: [] for name in GRADIENTS}
+
+    def keep(iteration: Iteration) -> None:
+        for name, gradient in GRADIENTS.items():
+            with torch.enable_grad():
+                current = iteration.current.requires_grad_()
+                psc = lif(current, **constants, **gradient).psc
+                delta = torch.autograd.grad(psc, current, iteration.A)[0][:, 0, 0]  # [T, R]
+            kept[name].append(torch.einsum("rtn,tr->rn", inputs, delta))
+
+    run(config, observer=keep)
+    return {name: torch.stack(values) for name, values in kept.items()}
+
+
+def _inputs(draws: Draws, config: ToyConfig) -> Tensor:
+    """Postsynaptic currents of the input spikes as they reach the neuron, ``[R, T, n_inputs]``."""
+    psc = filter_spikes(draws.input_spikes.movedim(1, 0), config.tau_s)
+    return delay(psc, config.synaptic_delay).movedim(0, 1)
 
 
 def _gradient_settings(gradient: str) -> dict[str, float]:

@@ -1,0 +1,95 @@
+"""What the chapter on the single neuron says in words, held against the published records and fresh runs."""
+
+import numpy as np
+import pytest
+import torch
+
+from tsbp import records
+from tsbp.statistics import bootstrap_interval, crossover
+from tsbp.toy import ToyConfig, compare_along
+
+TABLE_1 = ToyConfig()
+NORMALISED = ToyConfig(normalised=True, learning_rates=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5))
+VARIANTS = {
+    "table 1": TABLE_1,
+    "momentum": ToyConfig(optimizer="momentum"),
+    "uniform": ToyConfig(initialisation="uniform"),
+    "positive": ToyConfig(initialisation="positive"),
+    "no delay": ToyConfig(synaptic_delay=0),
+    "soft reset": ToyConfig(soft_reset=True),
+}
+
+
+def losses(config: ToyConfig) -> dict[str, np.ndarray]:
+    return records.final_losses(records.recorded("toy", config))
+
+
+def difference(config: ToyConfig, rate: float, other: str = "leak") -> tuple[float, float]:
+    """Ends of the interval of ``full`` minus another at one learning rate."""
+    found = losses(config)
+    row = config.learning_rates.index(rate)
+    low, high = bootstrap_interval(found["full"][row] - found[other][row])
+    return float(low), float(high)
+
+
+def test_at_the_papers_learning_rate_the_term_makes_no_difference():
+    low, high = difference(TABLE_1, 0.005)
+    assert low < 0 < high
+
+
+def test_at_ten_times_it_the_term_halves_the_loss():
+    found = losses(TABLE_1)
+    row = TABLE_1.learning_rates.index(0.05)
+    assert found["full"][row].mean() <= found["leak"][row].mean() / 2
+
+
+@pytest.mark.parametrize("rate", [0.0005, 0.001, 0.002])
+def test_below_it_the_term_costs(rate):
+    assert difference(TABLE_1, rate)[0] > 0
+
+
+def test_the_curves_cross_near_the_papers_rate():
+    found = losses(TABLE_1)
+    _, low, high = crossover(TABLE_1.learning_rates, found["full"] - found["leak"])
+    assert low < 0.005 < high
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_leak_breaks_down_first_under_every_variant(name):
+    assert difference(VARIANTS[name], 0.05)[1] < 0 and difference(VARIANTS[name], 0.1)[1] < 0
+
+
+def test_with_equal_lengths_and_under_adam_the_term_helps():
+    for config in (NORMALISED, ToyConfig(optimizer="adam")):
+        ends = [difference(config, rate) for rate in config.learning_rates]
+        assert sum(high < 0 for _, high in ends) >= 7 and not any(low > 0 for low, _ in ends)
+
+
+def test_spatial_is_the_most_robust_under_gradient_descent():
+    assert difference(TABLE_1, 0.1, "spatial")[0] > 0
+
+
+def test_leak_fails_by_falling_silent():
+    record = records.recorded("toy", TABLE_1)
+    silent = dict(zip(record["gradients"], record["silent_fraction"], strict=True))
+    assert silent["leak"][-1] > 0.7 > 0.2 > max(silent["full"][-1], silent["spatial"][-1])
+
+
+def test_a_steep_surrogate_turns_the_term_against_learning():
+    found = losses(ToyConfig(temperature=0.05))
+    assert (found["full"].mean(1) > found["leak"].mean(1)).all()
+    assert difference(ToyConfig(temperature=0.15), 0.05)[1] < 0  # below 0.208, and still a help
+
+
+def test_leak_is_long_and_full_flips_where_the_surrogate_is_steep():
+    """At the paper's temperature ``leak`` is the longest, and ``full`` not opposed to it; at 0.05 it can be."""
+    opposed, longer = {}, {}
+    for temperature in (0.3, 0.05):
+        config = ToyConfig(
+            gradients=("full",), learning_rates=(0.005,), repeats=40, iterations=20, temperature=temperature
+        )
+        along = compare_along(config)
+        length = {name: gradient.norm(dim=2) for name, gradient in along.items()}
+        longer[temperature] = (length["leak"] / length["full"]).nanmedian()
+        opposed[temperature] = (torch.cosine_similarity(along["full"], along["leak"], dim=2) < 0).double().mean()
+    assert longer[0.3] > 1.5 and opposed[0.3] < 0.02 and opposed[0.05] > 0.08

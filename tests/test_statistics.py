@@ -1,0 +1,81 @@
+"""Intervals and tables against SciPy, simulation, and values worked by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tsbp.statistics import (
+    accuracy_table,
+    bootstrap_interval,
+    crossover,
+    loss_table,
+    mean_interval,
+    verdicts,
+    with_interval,
+)
+
+
+def test_mean_interval_equals_the_t_test_of_scipy():
+    values = np.random.default_rng(0).normal(2, 3, (4, 12))
+    mean, half_width = mean_interval(values)
+    for row in range(4):
+        expected = stats.ttest_1samp(values[row], 0).confidence_interval(0.95)
+        assert mean[row] - half_width[row] == pytest.approx(expected.low)
+        assert mean[row] + half_width[row] == pytest.approx(expected.high)
+    assert np.isnan(mean_interval([5.0])[1])
+
+
+def test_bootstrap_interval_holds_the_mean_as_often_as_it_says():
+    """200 studies of 40 skewed values: about 95 % of the intervals hold the true mean (1)."""
+    values = np.random.default_rng(1).exponential(1.0, (200, 40))
+    low, high = bootstrap_interval(values)
+    assert 0.88 < ((low < 1) & (high > 1)).mean() < 0.98
+    assert np.array_equal(low, bootstrap_interval(values)[0])
+
+
+def test_crossover_by_hand():
+    """Differences 1, 1, -1 at 1, 10, 100: zero halfway between 10 and 100 on the logarithmic axis."""
+    differences = np.array([[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]])
+    assert crossover([1, 10, 100], differences) == pytest.approx((10**1.5,) * 3)
+    assert np.isnan(crossover([1, 10, 100], -differences)).all()
+
+
+def test_crossover_interval_holds_the_truth():
+    random = np.random.default_rng(2)
+    truth = np.array([1.0, 0.4, -0.2, -1.0])  # crosses at 10^(1 + 2/3)
+    estimate, low, high = crossover([1, 10, 100, 1000], truth[:, None] + random.normal(0, 1, (4, 400)))
+    assert low < 10 ** (1 + 2 / 3) < high
+    assert low <= estimate <= high < 300
+
+
+def test_with_interval():
+    assert with_interval([1.0, 3.0]) == f"2.00 ± {stats.t.ppf(0.975, 1):.2f}"
+    assert with_interval([1.0]) == "1.00"
+    assert with_interval([-1.0], "+.1f") == "-1.0"
+
+
+def test_verdicts():
+    differences = np.array([[-1.0, -1.1, -0.9, -1.0], [2.0, 2.1, 1.9, 2.0], [-1.0, 1.0, -1.1, 1.1]])
+    assert verdicts(["a", "b", "c"], differences) == "lower at a; higher at b; not distinguishable at c"
+    assert verdicts([], differences[:0]) == "not measured"
+
+
+def test_loss_table():
+    losses = {"full": np.array([[1.0, 2.0], [3.0, 4.0]]), "leak": np.array([[2.0, 3.0], [3.0, 4.0]])}
+    table = loss_table([0.01, 0.1], losses)
+    assert table["full"].tolist() == ["1.500", "3.500"] and table["learning rate"].tolist() == ["0.01", "0.1"]
+    assert table["full - leak"].tolist() == ["-1.000 [-1.000, -1.000]", "+0.000 [+0.000, +0.000]"]
+
+
+def test_accuracy_table_pairs_by_seed_and_keeps_settings_apart():
+    def run(gradient, seed, accuracy, lr=0.1):
+        command = f"tsbp train mnist --gradient {gradient} --seed {seed} --lr {lr}"
+        settings = {"network": "10", "time_steps": 5, "epochs": 1}
+        return {"command": command, "gradient": gradient, "seed": seed, "test_accuracy": accuracy, **settings}
+
+    runs = [run("full", 0, 90.0), run("full", 1, 94.0), run("leak", 0, 89.0), run("leak", 1, 93.0)]
+    table = accuracy_table(pd.DataFrame([*runs, run("full", 0, 50.0, lr=0.2)]))
+    assert table["seeds"].tolist() == [2, 1]
+    assert table["full - leak"].tolist() == ["+1.00 ± 0.00", ""]
+    assert table["full"].iloc[1] == "50.00"
