@@ -13,7 +13,7 @@ from tsbp.book import NOTEBOOKS
 CHANGED = {
     "01_neuron": {"threshold": 0.7, "time_steps": 30},
     "02_gradient": {"profile": "full", "time_steps": 12, "temperature": 0.5},
-    "03_one_neuron": {"repeats": 4, "iterations": 20, "seed": 3},
+    "03_one_neuron": {"repeats": 4, "iterations": 20, "learning_rates": [0.01, 0.1]},
     "04_data_sets": {"epochs": 1, "seeds": 1, "seed": 2},
     "index": {"profile": "full"},
 }
@@ -30,7 +30,7 @@ def run(tool: str, *arguments, cwd: Path) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_alone_with_other_parameters(name, tmp_path):
     run("jupytext", "--to", "ipynb", "--output", tmp_path / "in.ipynb", NOTEBOOKS / f"{name}.py", cwd=tmp_path)
-    parameters = [word for key, value in CHANGED[name].items() for word in ("-p", key, value)]
+    parameters = [word for key, value in CHANGED[name].items() for word in ("-y", f"{key}: {value}")]
     log = run("papermill", "in.ipynb", "out.ipynb", *parameters, "--no-progress-bar", cwd=tmp_path)
     assert "unknown parameter" not in log.lower()
     cells = jupytext.read(tmp_path / "out.ipynb").cells

@@ -32,6 +32,7 @@ def test_bootstrap_interval_holds_the_mean_as_often_as_it_says():
     low, high = bootstrap_interval(values)
     assert 0.88 < ((low < 1) & (high > 1)).mean() < 0.98
     assert np.array_equal(low, bootstrap_interval(values)[0])
+    assert np.isnan(bootstrap_interval(values[:, :1])).all()
 
 
 def test_crossover_by_hand():

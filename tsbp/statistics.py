@@ -34,13 +34,16 @@ def bootstrap_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np
     """Ends of the percentile bootstrap interval of the mean over the last axis; for skewed values such as losses.
 
     Args:
-        values: ``[..., repeats]`` with at least 2 repeats; a difference of paired values gives the paired interval.
+        values: ``[..., repeats]``; a difference of paired values gives the paired interval.
         confidence: probability that the interval holds the mean.
 
     Returns:
-        Lower and upper end, each ``[...]``. The resampling is seeded: the same values give the same interval.
+        Lower and upper end, each ``[...]``, NaN for a single repeat. The resampling is seeded: the same values give
+        the same interval.
     """
     values = np.asarray(values, dtype=np.float64)
+    if values.shape[-1] < 2:
+        return np.full(values.shape[:-1], np.nan), np.full(values.shape[:-1], np.nan)
     found = stats.bootstrap(
         (values,), np.mean, axis=-1, confidence_level=confidence, method="percentile", batch=500, rng=0
     )
