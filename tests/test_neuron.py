@@ -1,5 +1,6 @@
 """The neuron against values worked by hand, against autograd, and against finite differences."""
 
+import functools
 import itertools
 import math
 import warnings
@@ -12,6 +13,7 @@ from torch.autograd import gradcheck
 
 import tsbp
 from tsbp import GRADIENTS, LIF, filter_spikes, lif, reference_lif
+from tsbp import neuron as module
 from tsbp.surrogate import surrogate_derivative
 
 CONSTANTS = {"tau_m": 6.0, "tau_s": 2.0, "threshold": 1.0, "temperature": 0.3}
@@ -264,6 +266,20 @@ def test_compiled_equals_eager(gradient):
             torch.testing.assert_close(compiled, eager, rtol=1e-12, atol=1e-13)
             for one, other in zip(lif(current), lif(current, compiled=True), strict=True):
                 torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
+
+
+def test_a_sweep_compiles_every_setting(monkeypatch):
+    """More settings than PyTorch's own limit of 8 in one process; beyond our limit, a warning and the same numbers."""
+    current = random_current(12, 4, requires_grad=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="torch.compile failed")
+        for steps in range(1, 12):
+            torch.testing.assert_close(lif(current[:steps], compiled=True).psc, lif(current[:steps]).psc)
+    monkeypatch.setattr(module, "COMPILED_SETTINGS", 1)
+    monkeypatch.setattr(module, "_fused", functools.cache(module._Fused))
+    with pytest.warns(UserWarning, match="torch.compile failed"):
+        out = lif(current, compiled=True)
+    assert torch.equal(out.psc, lif(current).psc)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

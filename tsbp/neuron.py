@@ -28,6 +28,9 @@ GRADIENTS: dict[str, dict[str, bool]] = {
 HALF = (torch.float16, torch.bfloat16)
 """Types whose neurons are simulated in float32."""
 
+COMPILED_SETTINGS = 64
+"""How many combinations of T, dtype and constants one process compiles; what comes after them runs uncompiled."""
+
 
 class LIFOutput(NamedTuple):
     """What a layer of neurons returns, each of the shape of its input current, ``[T, ...]``."""
@@ -279,11 +282,13 @@ class _Fused:
     def __call__(self, *arguments) -> Tensor | tuple[Tensor, ...]:
         shape = arguments[0].shape
         rows = [_row(x) if isinstance(x, Tensor) else x for x in arguments]
+        dynamo = torch._dynamo
         try:
-            out = self.run(*rows)
-        except (
-            torch._dynamo.exc.TorchDynamoException
-        ) as error:  # no working compiler on this machine: slower, never wrong
+            # PyTorch's own limit, 8 settings a process, is too low for a sweep.
+            with dynamo.config.patch(recompile_limit=COMPILED_SETTINGS):
+                out = self.run(*rows)
+        except (dynamo.exc.TorchDynamoException, dynamo.exc.FailOnRecompileLimitHit) as error:
+            # Too many settings, or no working compiler on this machine: slower from here on, never wrong.
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             warnings.warn(f"torch.compile failed, going on without it: {reason}", stacklevel=2)
             self.run = self.loop
