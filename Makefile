@@ -36,12 +36,13 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-# Table 1, then one thing changed at a time; last, the precursor of the author's code, and the temperatures of the heat map.
+# Table 1, then one thing changed at a time (0.3 is a reset term that lacks the factor 1/temperature); last, the precursor of the author's code, and the temperatures of the heat map.
 TOY := $(BIN)/tsbp toy --device cpu --out results/toy
 toy-study: $(VENV)/installed
 	$(TOY)
 	$(TOY) --optimizer momentum
 	$(TOY) --optimizer adam
+	$(TOY) --gradient full --gradient 0.3 --gradient leak
 	$(TOY) --normalised --lr 0.002 --lr 0.005 --lr 0.01 --lr 0.02 --lr 0.05 --lr 0.1 --lr 0.2 --lr 0.5
 	$(TOY) --initialisation uniform
 	$(TOY) --initialisation positive

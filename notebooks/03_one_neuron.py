@@ -304,6 +304,16 @@ figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"
 # the second it would begin earlier, and turn into its opposite at the largest rate. The paper's figure is reproduced by `leak`, then; whether it was
 # drawn with `leak`, only its author knows.
 #
+# One more variant is in that repository. When the reset term first appears in its network code (commit 1aac1d2), it is multiplied by $\sigma(1-\sigma)$ without the
+# factor $1/\Theta$ of {eq}`surrogate`: it is `full` with the term scaled by $\Theta$. With Table 1's constants
+# it is nearly as fast as `leak` at small learning rates, still learns where `leak` begins to fail, and fails with it at the largest:
+
+# %% tags=["hide-input"]
+scaled = toy.ToyConfig(gradients=("full", "0.3", "leak"))
+_, scaled_losses = records.loss_studies({"scaled": scaled})["scaled"]
+loss_table(scaled.learning_rates, scaled_losses).style.hide()
+
+# %% [markdown]
 # ## Direction or size?
 #
 # A gradient that is merely longer acts like a larger learning rate. So before anything is said about better directions, the three are computed at the
