@@ -412,7 +412,7 @@ figures.show("studies-figure", figures.loss_panels(studies))
 # :name: studies
 # :alt: Six panels of final loss over the learning rate, one thing changed from Table 1 in each.
 #
-# The order of the three gradients survives every change: `leak` breaks down first as the learning rate grows. Mean over {glue:text}`record-repeats` neurons with its 95 % interval.
+# `leak` breaks down first as the learning rate grows, whatever is changed. Mean over {glue:text}`record-repeats` neurons with its 95 % interval.
 # ```
 
 # %% tags=["hide-input"]
@@ -426,7 +426,7 @@ crossover_table(studies | baselines | scale_free).style.hide()
 #
 # {numref}`surrogate-derivative` has the clue. Just below the threshold, where a neuron that is learning to time its spikes spends its days, `leak` hands the whole error of the next step back to this one. But a potential just below the threshold is about to be
 # emptied, if it rises a little; what it carries into the next step is then nothing. `full` knows this and passes on a small part. `leak` therefore overstates what early potentials do to late errors, and adds up errors of the same sign over many steps: its
-# gradient is too long, mostly, and a single unwanted spike pulls down the potential of all the steps before it. With a large learning rate one such pull silences the neuron, and a silent neuron far from threshold has next to no gradient left to come back by.
+# gradient is too long, mostly, and a single unwanted spike pulls down the potential of all the steps before it. With a large learning rate one such pull silences the neuron, and a silent neuron far from threshold has next to no gradient left to come back by. The lengths in {numref}`along` and the share of silent neurons fit this reading.
 #
 # The opposite should happen when the surrogate is steep. At the threshold the factor of `full` is
 # $(1 - \frac1{\tau_m})(1 - S - \frac{\vartheta}{4\Theta})$; right above it, where $S = 1$, it is larger than one in size when $\Theta < (1 - \frac1{\tau_m})\frac{\vartheta}{4}$:

@@ -60,7 +60,7 @@ figures.note("front-iterations", toy["iterations"])
 # : The gradient step by step; SymPy, autograd and finite differences check it.
 #
 # {doc}`03_one_neuron`
-# : The paper's single-neuron experiment, with three gradients.
+# : The paper's single-neuron experiment: three gradients, controls, a look at why, and a figure to play with.
 #
 # {doc}`04_data_sets`
 # : The paper's networks on real digits.

@@ -81,7 +81,7 @@ class TrainingConfig:
     """Measure on this many training examples, held out, instead of the test set: for choosing settings."""
     precision: str = "auto"
     """``float32``, ``bfloat16`` (of convolutions and linear layers), or ``auto``: bfloat16 on CUDA alone, since
-    small networks gain nothing from it on a CPU."""
+    most CPUs are slower with it."""
     device: str = "auto"
 
     @classmethod
