@@ -87,13 +87,7 @@ pd.DataFrame(
 # One neuron is trained with `full` at the default learning rate, and every iteration is kept.
 
 # %%
-one = toy.ToyConfig(
-    gradients=("full",),
-    learning_rates=(0.005,),
-    iterations=iterations,
-    seed=seed,
-    temperature=temperature,
-)
+one = replace(config, gradients=("full",), learning_rates=(0.005,))
 trace = toy.trace(one)
 
 # %% tags=["hide-input", "remove-output"]
@@ -168,7 +162,7 @@ figures.show("learning-rates-figure", figures.loss_by_learning_rate(rates, losse
 difference = losses["full"] - losses["leak"]
 crossing, low, high = crossover(rates, difference)
 figures.note("crossing", f"{crossing:.4f} (95 % interval {low:.4f} to {high:.4f})")
-silent = (result.spikes.sum(0) == 0).double().mean(-1)
+silent = result.silent.double().mean(-1)
 for row, name in enumerate(config.gradients):
     figures.note(f"silent-{name}", 100 * silent[row, -1].item())
 figures.note("largest-rate", f"{rates[-1]:g}")
@@ -216,7 +210,7 @@ loss_table(rates, losses).style.hide()
 # {glue:text}`silent-full:.0f` % with `full` and of {glue:text}`silent-spatial:.0f` % with `spatial`:
 
 # %% tags=["hide-input"]
-diverged = (result.loss[-1] > result.loss[0]).double().mean(-1)
+diverged = result.diverged.double().mean(-1)
 shares = {
     f"{name} {what}": [f"{100 * x:.0f} %" for x in values[row]]
     for row, name in enumerate(config.gradients)
@@ -310,7 +304,7 @@ figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"
 
 # %% tags=["hide-input"]
 scaled = toy.ToyConfig(gradients=("full", "0.3", "leak"))
-_, scaled_losses = records.loss_studies({"scaled": scaled})["scaled"]
+scaled_losses = records.final_losses(records.recorded("toy", scaled))
 loss_table(scaled.learning_rates, scaled_losses).style.hide()
 
 # %% [markdown]
@@ -320,16 +314,7 @@ loss_table(scaled.learning_rates, scaled_losses).style.hide()
 # same weights, those that `full` passes through while it trains at the default learning rate:
 
 # %%
-along = toy.compare_along(
-    toy.ToyConfig(
-        gradients=("full",),
-        learning_rates=(0.005,),
-        repeats=min(repeats, 200),
-        iterations=iterations,
-        seed=seed,
-        temperature=temperature,
-    )
-)
+along = toy.compare_along(replace(one, repeats=min(repeats, 200)))
 norms = {name: gradient.norm(dim=2).numpy() for name, gradient in along.items()}
 cosines = {
     name: torch.cosine_similarity(along["full"], along[name], dim=2).numpy()
@@ -467,14 +452,7 @@ figures.show("heat-figure", figures.advantage(heat_rates, temperatures, heat))
 rows = []
 for value in temperatures:
     gradients = toy.compare_along(
-        toy.ToyConfig(
-            gradients=("full",),
-            learning_rates=(0.005,),
-            repeats=50,
-            iterations=30,
-            seed=seed,
-            temperature=value,
-        )
+        replace(one, repeats=50, iterations=30, temperature=value)
     )
     length = {name: gradient.norm(dim=2) for name, gradient in gradients.items()}
     cosine = torch.cosine_similarity(gradients["full"], gradients["leak"], dim=2)

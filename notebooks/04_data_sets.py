@@ -36,10 +36,7 @@ figures.use_style()
 seeds = seeds or {"quick": 3, "full": 5}[profile]
 epochs = epochs or {"quick": 5, "full": 20}[profile]
 networks = (
-    networks
-    or {"quick": ["nmnist", "mnist"], "full": ["nmnist", "mnist", "cifar10"]}[
-        profile
-    ]
+    networks or {"quick": ["nmnist", "mnist"], "full": list(TABLE_3)}[profile]
 )
 figures.note("digits-profile", profile)
 figures.note("digits-seeds", seeds)

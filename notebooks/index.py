@@ -26,7 +26,6 @@
 profile: str = "quick"  # quick or full; this page is the same in both
 
 # %% tags=["remove-cell"]
-
 from tsbp import figures, records
 from tsbp.toy import ToyConfig
 

@@ -29,6 +29,8 @@ NOTEBOOKS = PROJECT / "notebooks"
 EXECUTED = PROJECT / "book"
 SITE = PROJECT / "build" / "_build" / "html"
 PROFILES = ("quick", "full")
+SHOW_NOTHING = ("book", "readme", "__main__")
+"""Modules that no notebook imports."""
 
 
 def execute(source: Path, parameters: dict[str, Any], folder: Path = EXECUTED) -> bool:
@@ -84,9 +86,7 @@ def build_site() -> Path:
         CalledProcessError: the build failed; Jupyter Book has said why.
     """
     front_page = SITE / "index.html"
-    front_page.unlink(
-        missing_ok=True
-    )  # its presence is the proof of a build: other versions of the tool end in silence
+    front_page.unlink(missing_ok=True)  # its presence proves the build: other versions of the tool end in silence
     command = [str(Path(sysconfig.get_path("scripts")) / "jupyter-book"), "build", ".", "--config", "_config.yml"]
     command += ["--toc", "book/_toc.yml", "--path-output", "build", "-W", "-n", "--keep-going", "-q"]
     try:
@@ -104,7 +104,7 @@ def _fingerprint(notebook: NotebookNode, parameters: dict[str, Any]) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps([cell.source for cell in notebook.cells if cell.cell_type == "code"]).encode())
     digest.update(json.dumps(parameters, sort_keys=True).encode())
-    modules = [path for path in sorted((PROJECT / "tsbp").glob("*.py")) if path.stem not in ("book", "__main__")]
+    modules = [path for path in sorted((PROJECT / "tsbp").glob("*.py")) if path.stem not in SHOW_NOTHING]
     for path in [*modules, *sorted(records.results_folder().rglob("*.json")), PROJECT / "requirements.txt"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -224,14 +224,11 @@ def loss_by_learning_rate(rates: Sequence[float], losses: Mapping[str, np.ndarra
         losses: gradient → final loss ``[learning rates, repeats]``.
     """
     figure, axis = plt.subplots()
-    for name, loss in losses.items():
-        mean, error = mean_interval(loss)
-        axis.plot(rates, mean, "o-", color=COLOURS[name], label=LABELS[name], markersize=4)
-        axis.fill_between(rates, mean - error, mean + error, color=COLOURS[name], alpha=0.2, linewidth=0)
+    _losses_over_rates(axis, rates, losses, LABELS)
     axis.axvline(0.005, color=GREY, linewidth=0.8, linestyle=":")
     place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
     axis.annotate("Table 1", (0.005, 1), (4, -10), **place, color=GREY)
-    axis.set(xscale="log", xlabel="learning rate", ylabel="mean loss at the end")
+    axis.set(xlabel="learning rate", ylabel="mean loss at the end")
     axis.set_ylim(0, None)
     axis.legend()
     return figure
@@ -247,11 +244,8 @@ def loss_panels(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.nda
     rows = -(-len(studies) // columns)
     figure, axes = plt.subplots(rows, columns, sharey=True, figsize=(8, 2.4 * rows), squeeze=False)
     for axis, (title, (rates, losses)) in zip(axes.flat, studies.items(), strict=False):
-        for name, loss in losses.items():
-            mean, error = mean_interval(loss)
-            axis.plot(rates, mean, "o-", color=COLOURS[name], label=name, markersize=3)
-            axis.fill_between(rates, mean - error, mean + error, color=COLOURS[name], alpha=0.2, linewidth=0)
-        axis.set(xscale="log", title=title)
+        _losses_over_rates(axis, rates, losses, {name: name for name in losses})
+        axis.set_title(title)
         axis.set_ylim(0, 1.25)
     for axis in axes.flat[len(studies) :]:
         axis.axis("off")
@@ -261,6 +255,17 @@ def loss_panels(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.nda
         axis.set_ylabel("loss at the end")
     axes[0, 0].legend()
     return figure
+
+
+def _losses_over_rates(
+    axis: plt.Axes, rates: Sequence[float], losses: Mapping[str, np.ndarray], labels: Mapping[str, str]
+) -> None:
+    """Mean over repeats with its 95 % interval, a line for each gradient."""
+    for name, loss in losses.items():
+        mean, error = mean_interval(loss)
+        axis.plot(rates, mean, "o-", color=COLOURS[name], label=labels[name], markersize=3.5)
+        axis.fill_between(rates, mean - error, mean + error, color=COLOURS[name], alpha=0.2, linewidth=0)
+    axis.set_xscale("log")
 
 
 def advantage(rates: Sequence[float], temperatures: Sequence[float], difference: np.ndarray) -> Figure:

@@ -267,11 +267,6 @@ def _loop(loop: Callable, compiled: bool) -> Callable:
     return _fused(loop) if compiled else loop
 
 
-@functools.cache
-def _fused(loop: Callable) -> Callable:
-    return _Fused(loop)
-
-
 class _Fused:
     """A loop compiled over neurons laid out in one row, ``[T, N]``: one compilation then serves every N."""
 
@@ -294,6 +289,9 @@ class _Fused:
             self.run = self.loop
             out = self.loop(*rows)
         return out.view(shape) if isinstance(out, Tensor) else tuple(x.view(shape) for x in out)
+
+
+_fused = functools.cache(_Fused)
 
 
 def _row(x: Tensor) -> Tensor:

@@ -141,6 +141,16 @@ class ToyResult:
         which = self.config.gradients.index(gradient), self.config.learning_rates.index(learning_rate)
         return self.loss[:, *which]
 
+    @property
+    def silent(self) -> Tensor:
+        """Which neurons do not fire at the end, ``[G, L, R]``."""
+        return self.spikes.sum(0) == 0
+
+    @property
+    def diverged(self) -> Tensor:
+        """Which neurons have a larger loss at the end than at the start, ``[G, L, R]``."""
+        return self.loss[-1] > self.loss[0]
+
     def summary(self) -> dict[str, Any]:
         """What a record keeps, as nested lists: the mean and standard deviation over repeats of every loss curve, and
         the outcome of every repeat, in the order ``[gradient][learning rate]``, to five digits."""
@@ -153,8 +163,8 @@ class ToyResult:
             "loss_std": rounded(self.loss.std(-1, correction=0).movedim(0, -1)),
             "final_loss": rounded(self.loss[-1]),
             "converged": self.converged.tolist(),
-            "silent_fraction": rounded((self.spikes.sum(0) == 0).double().mean(-1)),
-            "diverged_fraction": rounded((self.loss[-1] > self.loss[0]).double().mean(-1)),
+            "silent_fraction": rounded(self.silent.double().mean(-1)),
+            "diverged_fraction": rounded(self.diverged.double().mean(-1)),
         }
 
 
