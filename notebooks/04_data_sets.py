@@ -29,8 +29,9 @@ import pandas as pd
 
 from tsbp import data, figures, records
 from tsbp.networks import TABLE_3
+from tsbp.settings import TrainingConfig
 from tsbp.statistics import accuracy_table
-from tsbp.training import TrainingConfig, build_network, train
+from tsbp.training import build_network, train
 
 figures.use_style()
 seeds = seeds or {"quick": 3, "full": 5}[profile]

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from tsbp import GRADIENTS, training
 from tsbp.networks import TABLE_3
-from tsbp.training import TrainingConfig, build_network, evaluate, train
+from tsbp.settings import TrainingConfig
+from tsbp.training import build_network, evaluate, train
 
 TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1)
 
@@ -68,21 +69,6 @@ def test_accuracy_counts_right_answers(digits):
 
     zeros = (digits.test_labels == 0).double().mean().item()
     assert evaluate(Says0(), digits, TINY) == pytest.approx(100 * zeros)
-
-
-def test_augmentation_moves_and_mirrors():
-    images = torch.zeros(300, 1, 5, 5, dtype=torch.uint8)
-    images[:, :, 2, 1] = 9
-    random = torch.Generator().manual_seed(0)
-    moved = training._augment(images, replace(TINY, shift=1, flip=False), random)
-    assert (moved.sum((1, 2, 3)) == 9).all()
-    rows, columns = moved.sum((0, 1)).bool().nonzero(as_tuple=True)
-    assert rows.unique().tolist() == [1, 2, 3] and columns.unique().tolist() == [0, 1, 2]
-    mirrored = training._augment(images, replace(TINY, shift=0, flip=True), random)[:, 0, 2]
-    assert set(mirrored.argmax(1).tolist()) == {1, 3}
-    frames = torch.arange(25, dtype=torch.uint8).view(1, 1, 1, 5, 5).expand(4, 3, 1, 5, 5)
-    together = training._augment(frames, replace(TINY, shift=2), random)
-    assert torch.equal(together[:, 0], together[:, 1]) and together.shape == frames.shape
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch):

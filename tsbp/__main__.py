@@ -1,6 +1,9 @@
 """The command line: ``tsbp toy`` and ``tsbp train``."""
 
+import inspect
+import math
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
@@ -13,8 +16,10 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f'error: the command line needs {error.name}; install it with: pip install "tsbp[run]"')
 
-from tsbp import records, toy, training
-from tsbp.neuron import GRADIENTS
+import torch
+
+from tsbp import processes, records, toy, training
+from tsbp.settings import TrainingConfig
 
 app = typer.Typer(
     help="Train spiking neurons and networks with and without the reset gradient.",
@@ -23,15 +28,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Gradient = StrEnum("Gradient", {name: name for name in GRADIENTS})
 Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 ToyOptimizer = StrEnum("ToyOptimizer", {name: name for name in toy.OPTIMIZERS})
 Initialisation = StrEnum("Initialisation", {name: name for name in toy.INITIALISATIONS})
-Optimizer = StrEnum("Optimizer", {name: name for name in training.OPTIMIZERS})
-Precision = StrEnum("Precision", {name: name for name in training.PRECISIONS})
 DType = StrEnum("DType", ["float32", "float64"])
 
 Out = Annotated[Path, typer.Option(help="Folder for the record.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets, if not $TSBP_DATA or the cache.")]
+CheckpointMinutes = Annotated[float, typer.Option(help="Time from one checkpoint to the next.", min=0)]
+TimeBudget = Annotated[
+    float, typer.Option(help="Seconds after which to save a checkpoint and end.", min=0, show_default="no limit")
+]
 Seed = Annotated[int, typer.Option(help="Decides everything random.", min=0)]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU when there is one.")]
 TauM = Annotated[float | None, typer.Option(help="Membrane time constant in steps.")]
@@ -91,49 +98,61 @@ def toy_command(
     print(path)
 
 
+def _with_settings(command: Callable) -> Callable:
+    """Give a command an option for every setting of a training, in the place of its ``**settings``."""
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    names = {parameter.name for parameter in own}
+    for setting in fields(TrainingConfig):
+        if setting.name not in names:
+            kind = str if setting.name == "padding" else setting.type
+            annotation = Annotated[kind | None, typer.Option(help=setting.metadata["meaning"])]
+            own.append(
+                inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            )
+    command.__signature__ = inspect.Signature(own)
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
+    return command
+
+
 @app.command("train")
+@_with_settings
 def train_command(
-    dataset: Annotated[str, typer.Argument(help="digits, mnist, nmnist, cifar10, or a folder with train/ and test/.")],
-    gradient: Annotated[
-        Gradient, typer.Option(help="full has the reset term, leak has not; spatial has none in time.")
-    ] = Gradient.full,
-    seed: Seed = 0,
-    network: Annotated[
-        str | None, typer.Option(help="In the notation of Table 3, such as 15C5-P2-40C5-P2-300.")
-    ] = None,
-    time_steps: TimeSteps = None,
-    tau_m: TauM = None,
-    tau_s: TauS = None,
-    threshold: Threshold = None,
-    temperature: Temperature = None,
-    synaptic_delay: Delay = None,
-    padding: Annotated[str | None, typer.Option(help="Of every convolution: pixels, or same.")] = None,
-    pooling: Annotated[str | None, typer.Option(help="average or max.")] = None,
-    weight_gain: Annotated[float | None, typer.Option(help="Factor on PyTorch's initial weights.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples per update.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate of the one-cycle schedule.")] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option()] = None,
-    clip_norm: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
-    shift: Annotated[int | None, typer.Option(help="Move training images by up to so many pixels.")] = None,
-    flip: Annotated[bool | None, typer.Option(help="Mirror training images half of the time.")] = None,
-    validation: Annotated[
-        int | None, typer.Option(help="Measure on so many held-out training examples instead.")
-    ] = None,
-    precision: Annotated[Precision | None, typer.Option(help="auto is bfloat16 on CUDA, float32 on a CPU.")] = None,
-    device: DeviceOption = Device.auto,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder of the data sets [default: $TSBP_DATA or the cache].")
-    ] = None,
+    dataset: Annotated[str, typer.Argument(help="A data set or a preset.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of this run in --out.")] = False,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
+    time_budget: TimeBudget = math.inf,
+    data_root: DataRoot = None,
     out: Out = Path("runs"),
+    **settings,
 ) -> None:
-    """Train a spiking network on a data set. Writes a record. An option left out takes the data set's own default."""
-    settings = _given(training.TrainingConfig, locals())
-    if padding is not None:
-        settings["padding"] = int(padding) if padding.isdecimal() else padding
-    config = training.TrainingConfig.for_dataset(**settings)
+    """Train a spiking network on a data set. Writes a record. A setting left out takes the data set's own default.
+
+    Data sets: digits, mnist, nmnist, cifar10, or a folder with train/<class>/ and test/<class>/. Presets, for Table 2
+    in full length: paper-mnist, paper-mnist-swapped, paper-nmnist, paper-nmnist-swapped, paper-cifar10.
+    """
+    config = training.resolve(TrainingConfig.for_dataset(dataset, **settings))
     records.check_folder(out)
-    print(records.write(training.train(config, data_root=data_root), out))
+    processes.join(torch.device(config.device))
+    name = records.name_of("train", config)
+    path, checkpoint = out / f"{name}.json", out / f"{name}.pt"
+    if resume and path.exists():
+        print(path)
+        return
+    record = training.train(
+        config,
+        data_root=data_root,
+        checkpoint=checkpoint,
+        resume=resume,
+        checkpoint_minutes=checkpoint_minutes,
+        time_budget=time_budget,
+    )
+    if processes.rank():
+        return
+    if record is None:
+        print(f"the time is over; --resume goes on from {checkpoint}")
+        return
+    print(records.write(record, out))
+    checkpoint.unlink(missing_ok=True)
 
 
 def _given(config: type, options: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +168,10 @@ def _given(config: type, options: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error."""
     try:
-        code = app(standalone_mode=False) or 0
+        try:
+            code = app(standalone_mode=False) or 0
+        finally:
+            processes.leave()
         message = "interrupted" if code == 130 else ""  # Typer makes this code of Ctrl-C
     except TyperException as error:
         message, code = error.format_message(), 2

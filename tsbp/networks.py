@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tsbp.neuron import HALF, LIF
 
@@ -20,7 +21,10 @@ TABLE_3 = {
 }
 """The networks of the paper's Table 3 by data set, without their output layer."""
 
-POOLING = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
+POOLING = ("average", "max", "sum")
+SUM_GAIN = 1.1
+"""Factor on the sum over a pooling window, as in the published code of TSSL-BP."""
+INITIALISATIONS = ("pytorch", "tssl-bp")
 
 
 class SpikingLayer(nn.Module):
@@ -61,10 +65,23 @@ class Pooling(nn.Module):
 
     def __init__(self, kind: str, size: int) -> None:
         super().__init__()
-        self.pool = POOLING[kind](size)
+        self.pool = nn.MaxPool2d(size) if kind == "max" else nn.AvgPool2d(size)
+        self.gain = SUM_GAIN * size**2 if kind == "sum" else 1.0
 
     def forward(self, psc: Tensor) -> Tensor:
-        return over_time(self.pool, psc)
+        pooled = over_time(self.pool, psc)
+        return pooled if self.gain == 1 else self.gain * pooled
+
+
+class Dropout(nn.Module):
+    """Leave out some neurons of every example while training: the same ones at all time steps."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, psc: Tensor) -> Tensor:
+        return psc * functional.dropout(torch.ones_like(psc[0]), self.share, self.training)
 
 
 class SpikingNetwork(nn.Module):
@@ -93,6 +110,8 @@ class SpikingNetwork(nn.Module):
         synaptic_delay: int = 0,
         padding: int | str = 0,
         pooling: str = "average",
+        dropout: float = 0.0,
+        initialisation: str = "pytorch",
         weight_gain: float = 2.0,
         **neuron,
     ) -> "SpikingNetwork":
@@ -107,8 +126,10 @@ class SpikingNetwork(nn.Module):
             time_steps: T ≥ 1.
             synaptic_delay: steps from one layer to the next. 1 is the letter of the paper's eq. 1; with as many weight
                 layers as time steps nothing would then reach the output, so 0 is the default.
-            padding: of every convolution, in pixels; ``"same"`` keeps the image's size.
-            pooling: ``"average"`` or ``"max"``.
+            padding: of every convolution, in pixels; ``"same"`` keeps the image's size; ``"1,0"`` is one number each.
+            pooling: ``"average"``, ``"max"``, or ``"sum"``, which is 1.1 times the sum.
+            dropout: share of the neurons of every hidden layer that stay out of an update, after any pooling.
+            initialisation: ``"pytorch"``, or ``"tssl-bp"``: linear layers Kaiming-normal and unscaled.
             weight_gain: scales PyTorch's initial weights, which are too small to make deep layers fire.
             **neuron: keyword arguments of :func:`tsbp.lif`.
 
@@ -122,10 +143,15 @@ class SpikingNetwork(nn.Module):
             raise ValueError(f"synaptic_delay must be 0 or more time steps, got {synaptic_delay}")
         if pooling not in POOLING:
             raise ValueError(f"pooling must be one of {', '.join(POOLING)}, got {pooling!r}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be from 0 to below 1, got {dropout}")
+        if initialisation not in INITIALISATIONS:
+            raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {initialisation!r}")
 
         layers: list[nn.Module] = []
         shape = torch.Size(in_shape)
         tokens = [*spec.split("-"), str(n_classes)]
+        paddings = iter(_paddings(padding, spec))
         for i, token in enumerate(tokens):
             channels, kind, size = _parse(token, spec)
             if kind == "P":
@@ -134,18 +160,23 @@ class SpikingNetwork(nn.Module):
                 if kind == "C" and len(shape) == 1:
                     raise ValueError(f"network token {token!r} in {spec!r}: a convolution cannot follow a linear layer")
                 weights = (
-                    nn.Conv2d(shape[0], channels, size, padding=padding, bias=False)
+                    nn.Conv2d(shape[0], channels, size, padding=next(paddings), bias=False)
                     if kind == "C"
                     else nn.Linear(shape.numel(), channels, bias=False)
                 )
                 readout = i == len(tokens) - 1
                 layers.append(SpikingLayer(weights, LIF(**neuron), time_steps, synaptic_delay, readout))
             shape = _shape_after(layers[-1], shape, token, spec)
+            if dropout and i < len(tokens) - 1 and not tokens[i + 1].startswith("P"):
+                layers.append(Dropout(dropout))
 
         network = cls(layers, in_shape, time_steps)
         with torch.no_grad():
-            for weight in network.parameters():
-                weight *= weight_gain
+            for module in network.modules():
+                if initialisation == "tssl-bp" and isinstance(module, nn.Linear):
+                    nn.init.kaiming_normal_(module.weight)
+                elif isinstance(module, nn.Linear | nn.Conv2d):
+                    module.weight *= weight_gain
         return network.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -220,6 +251,17 @@ def _parse(token: str, spec: str) -> tuple[int, str, int]:
         )
     channels, convolution, kernel, pool, window = match.groups()
     return int(channels or 0), convolution or pool or "", int(kernel or window or 0)
+
+
+def _paddings(padding: int | str, spec: str) -> list[int | str]:
+    """Padding of each convolution of a network."""
+    n = len(re.findall(r"C", spec))
+    if padding == "same" or isinstance(padding, int):
+        return [padding] * n
+    numbers = padding.split(",")
+    if not all(number.isdecimal() for number in numbers) or len(numbers) not in (1, n):
+        raise ValueError(f"padding must be pixels, same, or {n} numbers joined by commas for {spec!r}, got {padding!r}")
+    return [int(number) for number in numbers] * (n if len(numbers) == 1 else 1)
 
 
 def _shape_after(layer: nn.Module, shape: torch.Size, token: str, spec: str) -> torch.Size:

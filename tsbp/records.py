@@ -12,11 +12,12 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -24,7 +25,17 @@ import torch
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# What version 1 did where version 2 of a training has a setting.
+_VERSION_1_TRAIN = {
+    "dropout": 0.0,
+    "initialisation": "pytorch",
+    "encoding": "direct",
+    "target": "1",
+    "schedule": "one-cycle",
+    "evaluate_every": 1,
+    "processes": 1,
+}
 PROJECT = Path(__file__).resolve().parents[1]
 _OPTIONS = {"gradients": "gradient", "learning_rates": "lr"}  # given several times on the command line
 
@@ -71,6 +82,12 @@ def write(record: dict[str, Any], folder: str | Path) -> Path:
     return path
 
 
+def name_of(kind: str, config: Any) -> str:
+    """Name of a run's record, without ``.json``: its end is a hash of the whole configuration."""
+    settings = dataclasses.asdict(config)
+    return _name({"kind": kind, "command": _command(kind, settings), **settings})
+
+
 def check_folder(folder: str | Path) -> None:
     """Find out before a long run whether a record can be written into a folder, without making it.
 
@@ -84,13 +101,14 @@ def check_folder(folder: str | Path) -> None:
         raise PermissionError(f"records cannot be written to {folder}: no permission for {existing}")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that a reader finds either all of it or what was there before."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, so that a reader of ``path`` finds either all of it or what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -100,8 +118,14 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 def read(path: str | Path) -> dict[str, Any]:
-    """Read one record.
+    """Read one record; one of an earlier schema version gets the settings that it was run with.
 
     Raises:
         ValueError: the file is not a record, or of a schema that this version does not know.
@@ -113,7 +137,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a record of a run") from None
     if version > SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}; this version of tsbp reads up to {SCHEMA_VERSION}")
-    return record
+    return _VERSION_1_TRAIN | record if version == 1 and record["kind"] == "train" else record
 
 
 def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
@@ -134,11 +158,9 @@ def recorded(kind: str, config: Any) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is none; the message has the command that makes it.
     """
-    settings = dataclasses.asdict(config)
-    command = _command(kind, settings)
-    name = _name({"kind": kind, "command": command, **settings})
-    for path in results_folder().rglob(f"{name}.json"):
+    for path in results_folder().rglob(f"{name_of(kind, config)}.json"):
         return read(path)
+    command = _command(kind, dataclasses.asdict(config))
     raise FileNotFoundError(f"no record of this run below {results_folder()}: {command}")
 
 

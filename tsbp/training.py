@@ -1,187 +1,283 @@
-"""Train one spiking network on one data set with one of the gradients, and make a record of it."""
+"""Train one spiking network on one data set with one of the gradients, and make a record of it.
 
+A training can stop at any batch and go on from its checkpoint: on a CPU the end is the same to the last bit. Several
+processes started by torchrun share each batch.
+"""
+
+import dataclasses
 import math
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
-from tsbp import data, records
+from tsbp import data, processes, records
+from tsbp.encoding import augment, encode, target_spikes
 from tsbp.loss import van_rossum_distance
-from tsbp.networks import TABLE_3, SpikingNetwork
+from tsbp.networks import SpikingNetwork
 from tsbp.neuron import GRADIENTS
+from tsbp.settings import TrainingConfig
 
 OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
     "sgd": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True),
 }
-PRECISIONS = ("auto", "float32", "bfloat16")
-
-# What differs between data sets. Time constants and steps are those that TSSL-BP (Zhang & Li 2020) publishes for these
-# networks; the paper states none of the former and, probably by a slip, swaps the latter for MNIST and N-MNIST.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {"network": TABLE_3["mnist"], "padding": "same", "epochs": 20, "batch_size": 20, "lr": 0.005, "shift": 1},
-    "mnist": {"network": TABLE_3["mnist"], "epochs": 10, "shift": 2},
-    "nmnist": {"network": TABLE_3["nmnist"], "time_steps": 30, "tau_m": 8.0, "tau_s": 4.0, "epochs": 20, "shift": 1},
-}
-_DEFAULTS_IMAGES: dict[str, Any] = {
-    "network": TABLE_3["cifar10"],
-    "padding": "same",
-    "epochs": 50,
-    "shift": 4,
-    "flip": True,
-}
-# PyTorch's weights leave the upper half of eight spiking layers silent, and untrainable. These are the best of six
-# pairs by the mean accuracy of all three gradients on held-out digits.
-_DEFAULTS_BY_NETWORK: dict[str, dict[str, Any]] = {TABLE_3["cifar10"]: {"weight_gain": 7.0, "lr": 0.001}}
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """One run of training; :meth:`for_dataset` fills in what suits a data set."""
-
-    dataset: str = "digits"
-    """``digits``, ``mnist``, ``nmnist``, ``cifar10``, or a folder with ``train/<class>/`` and ``test/<class>/``."""
-    network: str = TABLE_3["mnist"]
-    """In the notation of Table 3, without the output layer."""
-    gradient: str = "full"
-    """``full``, ``leak`` or ``spatial``."""
-    seed: int = 0
-    """Initial weights, order of the examples and augmentation; the same for every gradient."""
-    time_steps: int = 5
-    tau_m: float = 5.0
-    """Membrane time constant in steps."""
-    tau_s: float = 3.0
-    """Synaptic time constant in steps."""
-    threshold: float = 1.0
-    temperature: float = 0.3
-    synaptic_delay: int = 0
-    padding: int | str = 0
-    pooling: str = "average"
-    weight_gain: float = 2.0
-    epochs: int = 10
-    batch_size: int = 100
-    lr: float = 0.002
-    """Highest learning rate of the one-cycle schedule."""
-    optimizer: str = "adamw"
-    clip_norm: float = 1.0
-    """Largest norm of the gradient; ``inf`` for no clipping."""
-    shift: int = 0
-    """Training images are moved by up to this many pixels either way."""
-    flip: bool = False
-    """Training images are mirrored half of the time."""
-    validation: int = 0
-    """Measure on this many training examples, held out, instead of the test set: for choosing settings."""
-    precision: str = "auto"
-    """``float32``, ``bfloat16`` (of convolutions and linear layers), or ``auto``: bfloat16 on CUDA alone, since
-    most CPUs are slower with it."""
-    device: str = "auto"
-
-    @classmethod
-    def for_dataset(cls, dataset: str, **settings) -> "TrainingConfig":
-        """Defaults for a data set and its network, then the settings given."""
-        defaults = _DEFAULTS.get(dataset, _DEFAULTS_IMAGES) | settings
-        return cls(dataset=dataset, **defaults | _DEFAULTS_BY_NETWORK.get(defaults["network"], {}) | settings)
-
-    def resolved(self) -> "TrainingConfig":
-        """The configuration with ``auto`` replaced by what this machine gives, checked.
-
-        Raises:
-            ValueError: a setting is out of its range.
-        """
-        for name, allowed in (("gradient", GRADIENTS), ("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "weight_gain"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be finite and greater than 0, got {getattr(self, name)}")
-        if not self.clip_norm > 0:
-            raise ValueError(f"clip_norm must be greater than 0, got {self.clip_norm}")
-        if self.shift < 0:
-            raise ValueError(f"shift must be 0 or more pixels, got {self.shift}")
-        device = resolve_device(self.device)
-        precision = self.precision
-        if precision == "auto":
-            precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-        return replace(self, device=device.type, precision=precision)
 
 
 def train(
-    config: TrainingConfig, *, data_root: str | Path | None = None, compiled: bool | None = None, quiet: bool = False
-) -> dict[str, Any]:
-    """Train a network and return the record of the run (nothing is written).
+    config: TrainingConfig,
+    *,
+    dataset: data.DataSet | None = None,
+    data_root: str | Path | None = None,
+    compiled: bool | None = None,
+    quiet: bool = False,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_minutes: float = 5.0,
+    time_budget: float = math.inf,
+) -> dict[str, Any] | None:
+    """Train a network and return the record of the run (it is not written).
 
-    The loss is the van Rossum distance (eq. 6) to a target train in which the neuron of the true class fires at every
-    step and the others never; the class that the network names is the one whose output current is largest over time.
+    The loss is the van Rossum distance (eq. 6) to a target train in which the neuron of the true class fires as
+    ``config.target`` says and the others never; the class that the network names is the one whose output current is
+    largest over time.
 
     Args:
         config: the run.
-        data_root: see :func:`tsbp.data.data_root`.
+        dataset: the data, if they are loaded already.
+        data_root: where they are otherwise, see :func:`tsbp.data.data_root`.
         compiled: fuse the neurons' loops; by default where the run is long enough to pay for compiling.
         quiet: print nothing.
+        checkpoint: file to which the state of the run is saved; without it nothing is.
+        resume: go on from that file if it exists.
+        checkpoint_minutes: time from one checkpoint to the next.
+        time_budget: seconds after which the run saves a checkpoint and ends.
+
+    Returns:
+        The record; None if the time was over before the run.
 
     Raises:
-        ValueError: a setting is out of range, or the data do not fit the network.
+        ValueError: a setting is out of range, the data do not fit the network, or the checkpoint is damaged or that of
+            another run.
         FileNotFoundError: the data are missing.
-        FloatingPointError: the loss or its gradient became NaN or infinite.
+        FileExistsError: there is a checkpoint, and it is not to be resumed.
+        FloatingPointError: the loss or its gradient became NaN or infinite; the last checkpoint is from before.
+        OSError: the checkpoint cannot be written; the one before is whole.
     """
-    config = config.resolved()
-    started = time.perf_counter()
-    device = torch.device(config.device)
-    dataset = data.load(config.dataset, data_root, config.time_steps)
+    started = time.monotonic()
+    checkpoint = Path(checkpoint) if checkpoint else None
+    if checkpoint and checkpoint.exists() and not resume:
+        raise FileExistsError(f"{checkpoint} is a checkpoint of this run: continue it with --resume, or delete it")
+    config = resolve(config)
+    dataset = dataset or data.load(config.dataset, data_root, config.time_steps)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
-    fingerprint = dataset.fingerprint()
-    dataset = dataset.to(device)
-    if compiled is None:
-        compiled = _pays_to_compile(config, len(dataset.train_images))
-    network = build_network(config, dataset, compiled).to(device)
+    device = torch.device(config.device)
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
+        run = Run(config, dataset, compiled)
+        if checkpoint and resume:
+            if checkpoint.exists():
+                run.restore(checkpoint)
+            elif not quiet:
+                print(f"no checkpoint {checkpoint}: starting from the beginning", flush=True)
+        before, saved = run.wall_time, started
+        while run.epoch <= config.epochs:
+            for _ in run.batches(quiet):
+                now = time.monotonic()
+                run.wall_time = before + now - started
+                over = processes.first_says(now - started > time_budget, device)
+                if checkpoint and processes.rank() == 0 and (over or now - saved > 60 * checkpoint_minutes):
+                    run.save(checkpoint)
+                    saved = now
+                if over:
+                    return None
+            run.finish_epoch(quiet)
+        run.wall_time = before + time.monotonic() - started
+        return records.new("train", config, run.results(), device)
 
-    steps = config.epochs * math.ceil(len(dataset.train_images) / config.batch_size)
-    optimizer = OPTIMIZERS[config.optimizer](network.parameters(), lr=config.lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
-    generator = torch.Generator().manual_seed(config.seed)
-    measured_on = "validation" if config.validation else "test"
 
-    epochs = []
-    for epoch in range(1, config.epochs + 1):
-        epoch_started = time.perf_counter()
-        loss = _train_epoch(
-            network, dataset, config, optimizer, schedule, generator, f"epoch {epoch}/{config.epochs}", quiet
+class Run:
+    """A training under way: everything that changes from batch to batch, and can be saved and restored.
+
+    Args:
+        config: the run, resolved.
+        dataset: its data.
+        compiled: fuse the neurons' loops; None decides by the length of the run.
+    """
+
+    def __init__(self, config: TrainingConfig, dataset: data.DataSet, compiled: bool | None = None) -> None:
+        device = torch.device(config.device)
+        self.config = config
+        self.fingerprint = dataset.fingerprint()
+        self.dataset = dataset.to(device)
+        n_train = len(dataset.train_images)
+        self.compiled = _pays_to_compile(config, n_train) if compiled is None else compiled
+        self.network = build_network(config, dataset, self.compiled).to(device)
+        self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr)
+        steps = config.epochs * math.ceil(n_train / config.batch_size)
+        self.schedule = (
+            torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.lr, total_steps=steps)
+            if config.schedule == "one-cycle"
+            else torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
         )
-        accuracy = evaluate(network, dataset, config)
-        seconds = time.perf_counter() - epoch_started
-        epochs.append({"loss": loss, f"{measured_on}_accuracy": accuracy, "seconds": round(seconds, 2)})
-        if not quiet:
-            print(
-                f"epoch {epoch:3d}  loss {loss:.4f}  {measured_on} accuracy {accuracy:.2f} %  {seconds:.1f} s",
-                flush=True,
-            )
+        # The order of the examples and their augmentation have a generator of their own, the same on every device and
+        # in every process; dropout and Poisson spikes draw from the global one.
+        self.generator = torch.Generator().manual_seed(config.seed)
+        torch.manual_seed(config.seed + 1_000_003 * processes.rank())
+        self.epoch_metrics: list[dict[str, float]] = []
+        self.order = torch.empty(0, dtype=torch.int64)
+        """Of the examples in this epoch; empty before its first batch."""
+        self.position = 0
+        """How many of them have been seen."""
+        self.loss = 0.0
+        """Sum over those."""
+        self.seconds = 0.0
+        """Spent on this epoch."""
+        self.wall_time = 0.0
 
-    accuracies = [entry[f"{measured_on}_accuracy"] for entry in epochs]
-    results = {
-        f"{measured_on}_accuracy": accuracies[-1],
-        f"best_epoch_{measured_on}_accuracy": max(accuracies),
-        "epoch_metrics": epochs,
-        "data_note": dataset.note,
-        "data_fingerprint": fingerprint,
-        "n_train": len(dataset.train_images),
-        f"n_{measured_on}": len(dataset.test_images),
-        "n_parameters": sum(p.numel() for p in network.parameters()),
-        "compiled": compiled,
-        "wall_time": round(time.perf_counter() - started, 2),
-    }
-    return records.new("train", config, results, device)
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch under way, from 1."""
+        return len(self.epoch_metrics) + 1
+
+    def batches(self, quiet: bool = True):
+        """Train on the rest of this epoch; the loop that this generator drives may end after any batch."""
+        config = self.config
+        self.network.train()
+        if not len(self.order):
+            self.order = torch.randperm(len(self.dataset.train_images), generator=self.generator)
+        starts = range(self.position, len(self.order), config.batch_size)
+        hidden = True if quiet or processes.rank() else None
+        for start in tqdm(starts, f"epoch {self.epoch}/{config.epochs}", leave=False, disable=hidden, unit="batch"):
+            started = time.monotonic()
+            batch = self.order[start : start + config.batch_size]
+            self.loss += self._step(batch) * len(batch)
+            self.position += len(batch)
+            self.seconds += time.monotonic() - started
+            yield
+
+    def _step(self, batch: Tensor) -> float:
+        """One update of the weights; returns the mean loss of the batch."""
+        config, dataset = self.config, self.dataset
+        images = augment(dataset.train_images[batch], config.shift, config.flip, self.generator)
+        labels = dataset.train_labels[batch]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=labels.device)
+        mine = slice(processes.rank(), None, processes.count())
+        if len(labels[mine]):
+            psc = _psc(self.network, images[mine], dataset, config)
+            target = target_spikes(labels[mine], dataset.n_classes, config.target, config.time_steps)
+            loss = van_rossum_distance(psc, target, config.tau_s).sum() / len(batch)
+            loss.backward()
+        loss = processes.add_up(loss.detach(), self.network.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm).item()
+        value = loss.item()
+        # A neuron whose potential is NaN stays silent: the loss alone would not tell.
+        if not math.isfinite(value + norm):
+            raise FloatingPointError(
+                f"loss {value} and gradient norm {norm} in epoch {self.epoch}/{config.epochs}; a smaller --lr may help"
+            )
+        self.optimizer.step()
+        self.schedule.step()
+        return value
+
+    def finish_epoch(self, quiet: bool = True) -> None:
+        """Measure where it is due, and begin the next epoch."""
+        started = time.monotonic()
+        metrics = {"loss": self.loss / len(self.order)}
+        if self.epoch % self.config.evaluate_every == 0 or self.epoch == self.config.epochs:
+            metrics[f"{self.measured_on}_accuracy"] = evaluate(self.network, self.dataset, self.config)
+        metrics["seconds"] = round(self.seconds + time.monotonic() - started, 2)
+        if not quiet and not processes.rank():
+            accuracy = metrics.get(f"{self.measured_on}_accuracy", math.nan)
+            shown = "" if math.isnan(accuracy) else f"  {self.measured_on} accuracy {accuracy:.2f} %"
+            print(f"epoch {self.epoch:3d}  loss {metrics['loss']:.4f}{shown}  {metrics['seconds']:.1f} s", flush=True)
+        self.epoch_metrics.append(metrics)
+        self.order, self.position, self.loss, self.seconds = self.order[:0], 0, 0.0, 0.0
+
+    @property
+    def measured_on(self) -> str:
+        """``test``, or ``validation`` while settings are chosen."""
+        return "validation" if self.config.validation else "test"
+
+    def results(self) -> dict[str, Any]:
+        """What a record says beside the configuration. The last epoch counts; the best is picked on the test set."""
+        key = f"{self.measured_on}_accuracy"
+        return {
+            key: self.epoch_metrics[-1][key],
+            f"best_epoch_{key}": max(metrics[key] for metrics in self.epoch_metrics if key in metrics),
+            "epoch_metrics": self.epoch_metrics,
+            "data_note": self.dataset.note,
+            "data_fingerprint": self.fingerprint,
+            "n_train": len(self.dataset.train_images),
+            f"n_{self.measured_on}": len(self.dataset.test_images),
+            "n_parameters": sum(p.numel() for p in self.network.parameters()),
+            "compiled": self.compiled,
+            "processes": processes.count(),
+            "wall_time": round(self.wall_time, 2),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written; an earlier one stays as it was.
+        """
+        state = {name: getattr(self, name) for name in _PLAIN} | {
+            "config": dataclasses.asdict(self.config),
+            "generator": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.config.device == "cuda" else None,
+            **{name: getattr(self, name).state_dict() for name in _MODULES},
+        }
+        try:
+            with records.replacing(path) as file:
+                torch.save(state, file)
+        except (OSError, RuntimeError) as error:  # PyTorch turns a full disk into a RuntimeError
+            reason = getattr(error, "strerror", None) or "is the disk full?"
+            raise OSError(f"the checkpoint {path} could not be written ({reason}); the one before is whole") from None
+
+    def restore(self, path: Path) -> None:
+        """Take over the state of a checkpoint.
+
+        Raises:
+            ValueError: the file is damaged, or the run is another one.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            there, fingerprint = state["config"], state["fingerprint"]
+        except Exception as error:  # whatever the unpickler meets in a damaged file
+            if isinstance(error, PermissionError):
+                raise
+            raise ValueError(f"{path} is not a whole checkpoint; delete it to start from the beginning") from None
+        here = dataclasses.asdict(self.config)
+        names = sorted(name for name in here.keys() | there.keys() if there.get(name) != here.get(name))
+        if names:
+            other = "; ".join(f"{name} {there.get(name)} there, {here.get(name)} here" for name in names)
+            raise ValueError(f"{path} is a checkpoint of another configuration: {other}")
+        if fingerprint != self.fingerprint:
+            raise ValueError(f"{path} was made with other data: fingerprint {fingerprint}, here {self.fingerprint}")
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        for name in _MODULES:
+            getattr(self, name).load_state_dict(state[name])
+        self.generator.set_state(state["generator"])
+        if processes.rank():
+            torch.manual_seed(self.config.seed + 1_000_003 * processes.rank() + 7919 * self.epoch + self.position)
+            return
+        torch.set_rng_state(state["random"])
+        if self.config.device == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"])
+
+
+_PLAIN = ("fingerprint", "epoch_metrics", "order", "position", "loss", "seconds", "wall_time")
+_MODULES = ("network", "optimizer", "schedule")
 
 
 def build_network(config: TrainingConfig, dataset: data.DataSet, compiled: bool = False) -> SpikingNetwork:
@@ -196,6 +292,8 @@ def build_network(config: TrainingConfig, dataset: data.DataSet, compiled: bool 
             synaptic_delay=config.synaptic_delay,
             padding=config.padding,
             pooling=config.pooling,
+            dropout=config.dropout,
+            initialisation=config.initialisation,
             weight_gain=config.weight_gain,
             tau_m=config.tau_m,
             tau_s=config.tau_s,
@@ -210,11 +308,27 @@ def build_network(config: TrainingConfig, dataset: data.DataSet, compiled: bool 
 def evaluate(network: SpikingNetwork, dataset: data.DataSet, config: TrainingConfig) -> float:
     """Accuracy on the test part of a data set, in per cent."""
     network.eval()
-    correct = 0
-    for batch in torch.arange(len(dataset.test_images)).split(max(config.batch_size, 500)):
-        psc = _psc(network, _as_input(dataset.test_images[batch], dataset), config)
-        correct += (psc.sum(0).argmax(1) == dataset.test_labels[batch]).sum().item()
-    return 100 * correct / len(dataset.test_images)
+    correct = torch.zeros((), device=dataset.test_labels.device)
+    batches = torch.arange(len(dataset.test_images)).split(max(config.batch_size, 500))
+    with torch.random.fork_rng(devices=[correct.device] if correct.is_cuda else []):  # for Poisson spikes
+        torch.manual_seed(0)
+        for batch in batches[processes.rank() :: processes.count()]:
+            psc = _psc(network, dataset.test_images[batch], dataset, config)
+            correct += (psc.sum(0).argmax(1) == dataset.test_labels[batch]).sum()
+    return 100 * int(processes.add_up(correct)) / len(dataset.test_images)
+
+
+def resolve(config: TrainingConfig) -> TrainingConfig:
+    """The configuration with ``auto`` replaced by what this machine gives, checked.
+
+    Raises:
+        ValueError: a setting is out of its range.
+    """
+    device = resolve_device(config.checked().device)
+    precision = config.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return replace(config, device=device.type, precision=precision)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -233,60 +347,10 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def _train_epoch(network, dataset, config, optimizer, schedule, generator, title, quiet) -> float:
-    network.train()
-    order = torch.randperm(len(dataset.train_images), generator=generator)
-    total = 0.0
-    for batch in tqdm(
-        order.split(config.batch_size), title, leave=False, disable=True if quiet else None, unit="batch"
-    ):
-        images = _augment(dataset.train_images[batch], config, generator)
-        psc = _psc(network, _as_input(images, dataset), config)
-        target = functional.one_hot(dataset.train_labels[batch], dataset.n_classes).to(psc.dtype)
-        loss = van_rossum_distance(psc, target.expand_as(psc), config.tau_s).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-        value = loss.item()
-        # A neuron whose potential is NaN stays silent: the loss alone would not tell.
-        if not math.isfinite(value + norm.item()):
-            raise FloatingPointError(
-                f"loss {value} and gradient norm {norm.item()} in {title}; a smaller --lr may help"
-            )
-        optimizer.step()
-        schedule.step()
-        total += value * len(batch)
-    return total / len(order)
-
-
-def _psc(network: SpikingNetwork, x: Tensor, config: TrainingConfig) -> Tensor:
+def _psc(network: SpikingNetwork, images: Tensor, dataset: data.DataSet, config: TrainingConfig) -> Tensor:
+    x = encode(images, dataset, config.encoding, config.time_steps, config.tau_s)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         return network(x)
-
-
-def _as_input(images: Tensor, dataset: data.DataSet) -> Tensor:
-    """uint8 → normalised float; frames get their time first."""
-    if dataset.has_frames:
-        return images.movedim(1, 0).float()
-    mean, std = dataset.normalisation
-    return (images - mean) / std
-
-
-def _augment(images: Tensor, config: TrainingConfig, generator: torch.Generator) -> Tensor:
-    """Move (and mirror) each example of a batch by itself; all frames of one example together."""
-    n, shift, (height, width) = len(images), config.shift, images.shape[-2:]
-    if shift:
-        padded = functional.pad(images, (shift,) * 4)
-        down, right = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=generator)
-        rows = (torch.arange(height) + down).to(images.device)
-        columns = (torch.arange(width) + right).to(images.device)
-        example = torch.arange(n, device=images.device)[:, None, None]
-        moved = padded.movedim((-2, -1), (1, 2))[example, rows[:, :, None], columns[:, None, :]]
-        images = moved.movedim((1, 2), (-2, -1))
-    if config.flip:
-        mirrored = torch.rand(n, generator=generator) < 0.5
-        images = torch.where(mirrored.to(images.device).view(-1, *[1] * (images.dim() - 1)), images.flip(-1), images)
-    return images
 
 
 def _pays_to_compile(config: TrainingConfig, n_train: int) -> bool:

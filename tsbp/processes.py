@@ -1,0 +1,56 @@
+"""Several processes that share each batch of one training, as torchrun starts them; a single one needs none of this."""
+
+import os
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, distributed
+
+
+def join(device: torch.device) -> None:
+    """Work together with the other processes where torchrun started several; else do nothing."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if device.type == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def leave() -> None:
+    """Undo :func:`join`."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process, from 0; the first one prints and writes."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def count() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def add_up(value: Tensor, parameters: Iterable[Tensor] = ()) -> Tensor:
+    """Sum a value over all processes, and the gradients of parameters, those in place."""
+    if count() == 1:
+        return value
+    parameters = list(parameters)
+    for parameter in parameters:
+        if parameter.grad is None:  # this process had no example of the batch
+            parameter.grad = torch.zeros_like(parameter)
+    together = torch.cat([value.view(1), *(parameter.grad.flatten() for parameter in parameters)])
+    distributed.all_reduce(together)
+    parts = together[1:].split([parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad.copy_(part.view_as(parameter.grad))
+    return together[0]
+
+
+def first_says(answer: bool, device: torch.device) -> bool:
+    """The first process's answer to a question, in all of them."""
+    if count() == 1:
+        return answer
+    shared = torch.tensor([answer], device=device, dtype=torch.uint8)
+    distributed.broadcast(shared, 0)
+    return bool(shared.item())
