@@ -1,4 +1,4 @@
-"""The command line: ``tsbp toy`` and ``tsbp train``."""
+"""The command line: ``tsbp toy``, ``tsbp train`` and ``tsbp sweep``."""
 
 import inspect
 import math
@@ -18,7 +18,8 @@ except ModuleNotFoundError as error:
 
 import torch
 
-from tsbp import processes, records, toy, training
+from tsbp import processes, records, sweep, toy, training
+from tsbp.neuron import GRADIENTS
 from tsbp.settings import TrainingConfig
 
 app = typer.Typer(
@@ -155,6 +156,46 @@ def train_command(
     checkpoint.unlink(missing_ok=True)
 
 
+@app.command("sweep")
+@_with_settings
+def sweep_command(
+    dataset: Annotated[list[str], typer.Argument(help="Data sets, presets or YAML files.")],
+    gradient: Annotated[list[str] | None, typer.Option(help="Repeat for several [default: all three].")] = None,
+    seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
+    seeds: Annotated[int, typer.Option(help="How many seeds.", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="Trainings at a time, each in a process.", min=1)] = 1,
+    dask: Annotated[str | None, typer.Option(help="Do them on the cluster of this scheduler: tcp://host:port.")] = None,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
+    time_budget: TimeBudget = math.inf,
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+    **settings,
+) -> None:
+    """Train on data sets x seeds x gradients. Skips what is recorded in --out; what was stopped goes on.
+
+    A YAML file holds a mapping, or a list of them, of settings; a list of values stands for each of them:
+    {dataset: mnist, seed: [0, 1, 2], gradient: [full, leak], epochs: 20}.
+    """
+    settings |= {"seed": range(seed, seed + seeds), "gradient": gradient or list(GRADIENTS)}
+    configs = []
+    for name in dataset:
+        configs += sweep.read_file(name) if name.endswith((".yaml", ".yml")) else sweep.grid([name], **settings)
+    outcome = sweep.sweep(
+        configs,
+        out,
+        workers=workers,
+        dask=dask,
+        data_root=data_root,
+        checkpoint_minutes=checkpoint_minutes,
+        time_budget=time_budget,
+    )
+    print(f"{len(outcome.recorded)} recorded, {len(outcome.skipped)} were there, {len(outcome.unfinished)} unfinished")
+    if outcome.unfinished:
+        print("the time is over; the same command goes on")
+    if outcome.failed:
+        raise sweep.SweepError("; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items()))
+
+
 def _given(config: type, options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given and are fields of a configuration; the others keep the configuration's default."""
     names = {field.name for field in fields(config)}
@@ -177,7 +218,7 @@ def main() -> None:
         message, code = error.format_message(), 2
     except ModuleNotFoundError as error:
         message, code = f'this command needs {error.name}; install it with: pip install "tsbp[run]"', 1
-    except (ValueError, FloatingPointError, OSError) as error:
+    except (ValueError, FloatingPointError, OSError, sweep.SweepError) as error:
         message, code = str(error), 1
     if message:
         print(f"error: {message}", file=sys.stderr)

@@ -29,6 +29,10 @@ ATTEMPTS = 4
 """How often a run is started before it is given up because its workers keep dying."""
 
 
+class SweepError(Exception):
+    """Some runs of a sweep failed."""
+
+
 @dataclass
 class Outcome:
     """What became of the runs of a sweep, by the names of their records."""
