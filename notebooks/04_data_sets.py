@@ -124,7 +124,10 @@ accuracy_table(runs).style.hide()
 
 # %% tags=["hide-input"]
 recorded = records.load("train")
-accuracy_table(recorded[recorded["dataset"] == "mnist"]).style.hide() if len(
+if len(recorded):
+    recorded = recorded[recorded["dataset"] == "mnist"]
+    recorded = recorded[recorded["validation"] == 0]
+accuracy_table(recorded).style.hide() if len(
     recorded
 ) else "No record of a run yet."
 

@@ -107,6 +107,7 @@ def load(name: str, root: str | Path | None = None, time_steps: int = 5) -> Data
         ValueError: the name is unknown, or a file is damaged.
         FileNotFoundError: the data are not there and could not be downloaded; the message says what belongs where.
     """
+    check_name(name)
     if name == "digits":
         return _digits()
     if name == "mnist":
@@ -115,9 +116,17 @@ def load(name: str, root: str | Path | None = None, time_steps: int = 5) -> Data
         return _nmnist(data_root(root), time_steps)
     if name == "cifar10":
         return _cifar10(data_root(root))
-    if Path(name).is_dir():
-        return _class_folders(Path(name), Path(name).resolve().name)
-    raise ValueError(f"unknown data set {name!r}: expected {', '.join(NAMES)}, or the path of an existing folder")
+    return _class_folders(Path(name), Path(name).resolve().name)
+
+
+def check_name(name: str) -> None:
+    """Find out before long work whether there is such a data set.
+
+    Raises:
+        ValueError: there is not; the message names those that there are.
+    """
+    if name not in NAMES and not Path(name).is_dir():
+        raise ValueError(f"unknown data set {name!r}: expected {', '.join(NAMES)}, or the path of an existing folder")
 
 
 def _digits() -> DataSet:

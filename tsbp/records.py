@@ -4,6 +4,7 @@ A record holds the whole configuration under flat keys, what was measured, and w
 """
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -116,6 +117,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while :func:`replacing` a file has left beside it."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

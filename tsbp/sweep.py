@@ -227,6 +227,8 @@ def _be_a_worker(threads: int) -> None:
 
 
 def _resolved(configs: list[TrainingConfig]) -> list[TrainingConfig]:
+    for config in configs:
+        data.check_name(config.dataset)
     return [training.resolve(config) for config in configs]
 
 
