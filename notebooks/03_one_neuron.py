@@ -38,7 +38,8 @@ import torch
 from IPython.display import HTML
 
 from tsbp import figures, records, toy
-from tsbp.statistics import crossover, crossover_table, loss_table, verdicts
+from tsbp.statistics import crossover, verdicts
+from tsbp.tables import crossover_table, loss_table
 
 figures.use_style()
 repeats = repeats or {"quick": 200, "full": 1000}[profile]

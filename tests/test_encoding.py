@@ -1,8 +1,20 @@
 """From pixels to currents: augmentation, the encodings, and the target trains."""
 
-import torch
+from dataclasses import replace
 
-from tsbp.encoding import augment
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsbp.data import DataSet
+from tsbp.encoding import augment, encode, target_spikes
+
+
+def events(n: int = 4, time_steps: int = 6) -> DataSet:
+    frames = (torch.rand(n, time_steps, 2, 5, 5) < 0.2).to(torch.uint8)
+    labels = torch.arange(n) % 2
+    return DataSet("events", frames, labels, frames, labels, n_classes=2)
 
 
 def test_augmentation_moves_and_mirrors():
@@ -18,3 +30,63 @@ def test_augmentation_moves_and_mirrors():
     frames = torch.arange(25, dtype=torch.uint8).view(1, 1, 1, 5, 5).expand(4, 3, 1, 5, 5)
     together = augment(frames, 2, False, random)
     assert torch.equal(together[:, 0], together[:, 1]) and together.shape == frames.shape
+
+
+def test_direct_is_the_normalised_image_or_the_events(digits):
+    x = encode(digits.train_images, digits, "direct", 5, 3.0)
+    assert x.shape == digits.train_images.shape
+    assert x.mean().item() == pytest.approx(0, abs=1e-5) and x.std().item() == pytest.approx(1, abs=1e-3)
+    recordings = events()
+    x = encode(recordings.train_images, recordings, "direct", 6, 3.0)
+    assert x.shape == (6, 4, 2, 5, 5) and torch.equal(x.movedim(0, 1).byte(), recordings.train_images)
+
+
+def test_a_filtered_image_charges_the_synapse(digits):
+    """A constant x through eq. 2 is x · (1 - (1 - 1/tau_s)^(t + 1)) at step t."""
+    images = digits.train_images[:3]
+    constant = encode(images, digits, "direct", 4, 2.0)
+    x = encode(images, digits, "filtered", 4, 2.0)
+    for t, charge in enumerate((0.5, 0.75, 0.875, 0.9375)):
+        torch.testing.assert_close(x[t], charge * constant)
+
+
+def test_filtered_events_decay():
+    recordings = events()
+    frames = torch.zeros_like(recordings.train_images[:1])
+    frames[0, 1, 0, 2, 3] = 1
+    x = encode(frames, recordings, "filtered", 6, 4.0)[:, 0, 0, 2, 3]
+    torch.testing.assert_close(x, torch.tensor([0, 0.25, 0.25 * 0.75, 0.25 * 0.75**2, 0.25 * 0.75**3, 0.25 * 0.75**4]))
+
+
+def test_poisson_spikes_come_as_often_as_the_pixel_is_bright(digits):
+    """With tau_s = 1 the synapse passes spikes on as they are."""
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3)
+    x = encode(images, digits, "poisson", 20_000, 1.0)
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    assert x.mean((0, 1, 2, 3)).tolist() == pytest.approx([0, 0.2, 1], abs=0.01)
+    torch.manual_seed(3)
+    first = encode(images, digits, "poisson", 50, 2.0)
+    second = encode(images, digits, "poisson", 50, 2.0)
+    torch.manual_seed(3)
+    assert torch.equal(first, encode(images, digits, "poisson", 50, 2.0)) and not torch.equal(first, second)
+
+
+def test_events_are_no_brightness():
+    recordings = events()
+    with pytest.raises(ValueError, match="poisson"):
+        encode(recordings.train_images, recordings, "poisson", 6, 2.0)
+
+
+def test_an_image_of_one_colour_is_no_division_by_zero(digits):
+    grey = replace(digits, train_images=torch.full_like(digits.train_images, 7))
+    assert not encode(grey.train_images[:2], grey, "direct", 5, 3.0).any()
+
+
+@given(st.text("01", min_size=1, max_size=9), st.integers(1, 20))
+def test_the_target_repeats_its_pattern(pattern, time_steps):
+    labels = torch.tensor([2, 0])
+    spikes = target_spikes(labels, 3, pattern, time_steps)
+    expected = [float(c) for c in (pattern * time_steps)[:time_steps]]
+    assert spikes.shape == (time_steps, 2, 3)
+    assert spikes[:, 0, 2].tolist() == spikes[:, 1, 0].tolist() == expected
+    assert spikes.sum().item() == 2 * sum(expected)

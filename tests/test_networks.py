@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tsbp import GRADIENTS, SpikingNetwork, lif, van_rossum_distance
-from tsbp.networks import TABLE_3, Pooling, SpikingLayer, delay, finite_differences
+from tsbp.networks import TABLE_3, Dropout, Pooling, SpikingLayer, delay, finite_differences
 
 
 def network(spec: str = "4C3-P2-6", in_shape=(1, 8, 8), time_steps: int = 5, **settings) -> SpikingNetwork:
@@ -20,6 +20,7 @@ def network(spec: str = "4C3-P2-6", in_shape=(1, 8, 8), time_steps: int = 5, **s
         # Weights of each layer, counted by hand from the notation.
         ("mnist", (1, 28, 28), 0, [15 * 25, 40 * 15 * 25, 640 * 300, 300 * 10]),
         ("nmnist", (2, 34, 34), 1, [12 * 2 * 25, 64 * 12 * 25, 64 * 49 * 10]),
+        ("nmnist", (2, 34, 34), "1,0", [12 * 2 * 25, 64 * 12 * 25, 64 * 36 * 10]),
         (
             "cifar10",
             (3, 32, 32),
@@ -119,6 +120,37 @@ def test_pooling_kinds():
     image = torch.tensor([[0.0, 1.0], [2.0, 5.0]]).view(1, 1, 1, 2, 2)
     assert Pooling("average", 2)(image).item() == 2
     assert Pooling("max", 2)(image).item() == 5
+    assert Pooling("sum", 2)(image).item() == pytest.approx(1.1 * 8)
+
+
+def test_dropout_keeps_a_neuron_out_at_all_time_steps():
+    psc = torch.ones(7, 50, 40)
+    dropped = Dropout(0.25).train()(psc)
+    assert torch.equal(dropped, dropped[:1].expand_as(dropped))
+    out = dropped[0] == 0
+    assert out.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert out.any(1).all() and not torch.equal(out[0], out[1])  # every example has a draw of its own
+    torch.testing.assert_close(dropped[0][~out], torch.full_like(dropped[0][~out], 1 / 0.75))
+    assert torch.equal(Dropout(0.25).eval()(psc), psc)
+
+
+def test_dropout_follows_every_hidden_layer_once_after_its_pooling():
+    kinds = [type(layer) for layer in network("4C3-P2-6", dropout=0.5).layers]
+    assert kinds == [SpikingLayer, Pooling, Dropout, SpikingLayer, Dropout, SpikingLayer]
+
+
+def test_initialisation_of_tssl_bp():
+    """Convolutions as PyTorch's, scaled; linear layers normal with variance 2 / inputs, unscaled."""
+    built = {}
+    for name in ("pytorch", "tssl-bp"):
+        torch.manual_seed(1)
+        built[name] = list(network("4C3-400", initialisation=name, weight_gain=5.0).parameters())
+    assert torch.equal(built["pytorch"][0], built["tssl-bp"][0])
+    linear = built["tssl-bp"][1]
+    assert linear.std().item() == pytest.approx((2 / linear.shape[1]) ** 0.5, rel=0.02)
+    assert torch.distributions.Normal(0, (2 / linear.shape[1]) ** 0.5).cdf(linear).mean().item() == pytest.approx(
+        0.5, abs=0.01
+    )
 
 
 def test_the_output_layer_keeps_float32_under_autocast():
@@ -149,7 +181,17 @@ def test_bad_specs_are_named(spec, message):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("time_steps", 0), ("synaptic_delay", -1), ("pooling", "median"), ("tau_m", 0.5), ("padding", "reflect")],
+    [
+        ("time_steps", 0),
+        ("synaptic_delay", -1),
+        ("pooling", "median"),
+        ("tau_m", 0.5),
+        ("padding", "reflect"),
+        ("padding", "1,0"),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("initialisation", "zeros"),
+    ],
 )
 def test_bad_settings_are_named(setting, value):
     with pytest.raises(ValueError, match=setting):

@@ -90,6 +90,28 @@ def test_records_of_a_later_version_are_refused(tmp_path):
         records.read(path)
 
 
+def test_records_of_the_first_version_get_the_settings_they_were_run_with(tmp_path):
+    settings = {"kind": "train", "dataset": "mnist", "lr": 0.002}
+    (tmp_path / "old.json").write_text(json.dumps({"schema_version": 1, **settings}))
+    (tmp_path / "new.json").write_text(json.dumps({"schema_version": 2, **settings, "schedule": "constant"}))
+    (tmp_path / "toy.json").write_text(json.dumps({"schema_version": 1, "kind": "toy"}))
+    old = records.read(tmp_path / "old.json")
+    assert old["schedule"] == "one-cycle" and old["encoding"] == "direct" and old["dropout"] == 0 and old["lr"] == 0.002
+    assert records.read(tmp_path / "new.json")["schedule"] == "constant"
+    assert records.read(tmp_path / "toy.json") == {"schema_version": 1, "kind": "toy"}
+    assert sorted(records.load("train", tmp_path)["schedule"]) == ["constant", "one-cycle"]
+
+
+def test_select_finds_the_runs_of_a_configuration(tmp_path):
+    for settings in ({}, {"seed": 4}, {"seed": 4, "time_steps": 6}, {"gradient": "full"}):
+        records.write(a_record(**settings), tmp_path)
+    runs = records.load("train", tmp_path)
+    assert len(records.select(runs, Config())) == 1
+    assert sorted(records.select(runs, Config(), but=("seed", "gradient"))["seed"]) == [3, 3, 4]
+    assert records.select(runs, Config(time_steps=7), but=("seed",)).empty
+    assert records.select(records.load("train", tmp_path / "nowhere"), Config()).empty
+
+
 def test_published_records_are_whole():
     """Every record in results/ can be read, names a clean commit, and repeats its own file name."""
     for path in records.results_folder().rglob("*.json"):

@@ -1,15 +1,14 @@
-"""Intervals and tables against SciPy, simulation, and values worked by hand."""
+"""Intervals and tests against SciPy, simulation, and values worked by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
 from tsbp.statistics import (
-    accuracy_table,
     bootstrap_interval,
     crossover,
-    loss_table,
+    equal_within,
+    equivalence,
     mean_interval,
     verdicts,
     with_interval,
@@ -62,21 +61,23 @@ def test_verdicts():
     assert verdicts([], differences[:0]) == "not measured"
 
 
-def test_loss_table():
-    losses = {"full": np.array([[1.0, 2.0], [3.0, 4.0]]), "leak": np.array([[2.0, 3.0], [3.0, 4.0]])}
-    table = loss_table([0.01, 0.1], losses)
-    assert table["full"].tolist() == ["1.500", "3.500"] and table["learning rate"].tolist() == ["0.01", "0.1"]
-    assert table["full - leak"].tolist() == ["-1.000 [-1.000, -1.000]", "+0.000 [+0.000, +0.000]"]
+def test_equivalence_by_hand():
+    """Mean 0.1 and standard error 0.1 of four: t = 2 at a margin of 0.3, either one-sided test of it."""
+    differences = 0.1 + 0.2 * np.array([-1.0, -1.0, 1.0, 1.0]) * np.sqrt(3) / 2
+    assert equivalence(differences, 0.3) == pytest.approx(stats.t.sf(2, 3))
+    assert equivalence(-differences, 0.3) == pytest.approx(stats.t.sf(2, 3))
+    assert equivalence(differences, 0.05) > 0.5
+    assert np.isnan(equivalence([1.0], 0.3))
 
 
-def test_accuracy_table_pairs_by_seed_and_keeps_settings_apart():
-    def run(gradient, seed, accuracy, lr=0.1):
-        command = f"tsbp train mnist --gradient {gradient} --seed {seed} --lr {lr}"
-        settings = {"network": "10", "time_steps": 5, "epochs": 1}
-        return {"command": command, "gradient": gradient, "seed": seed, "test_accuracy": accuracy, **settings}
+def test_equal_within_is_the_margin_at_which_equivalence_turns():
+    differences = np.random.default_rng(0).normal(0.02, 0.1, 7)
+    margin = equal_within(differences)
+    assert equivalence(differences, margin) == pytest.approx(0.05)
 
-    runs = [run("full", 0, 90.0), run("full", 1, 94.0), run("leak", 0, 89.0), run("leak", 1, 93.0)]
-    table = accuracy_table(pd.DataFrame([*runs, run("full", 0, 50.0, lr=0.2)]))
-    assert table["seeds"].tolist() == [2, 1]
-    assert table["full - leak"].tolist() == ["+1.00 ± 0.00", ""]
-    assert table["full"].iloc[1] == "50.00"
+
+def test_equivalence_errs_as_often_as_it_says():
+    """At the edge of what counts as equal, it wrongly says equal in one case of twenty."""
+    samples = np.random.default_rng(1).normal(1.0, 1.0, (4000, 30))
+    wrong = np.mean([equivalence(sample, 1.0) < 0.05 for sample in samples])
+    assert 0.035 < wrong < 0.065

@@ -9,9 +9,10 @@ from command import without_times
 from torch.nn import functional
 
 from tsbp import GRADIENTS, training
+from tsbp.data import DataSet
 from tsbp.networks import TABLE_3
-from tsbp.settings import TrainingConfig
-from tsbp.training import build_network, evaluate, train
+from tsbp.settings import PRESETS, TrainingConfig
+from tsbp.training import Run, build_network, evaluate, train
 
 TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1)
 
@@ -140,6 +141,43 @@ def test_compiled_training_learns_the_same():
     assert compiled["epoch_metrics"][0]["loss"] == pytest.approx(eager["epoch_metrics"][0]["loss"], rel=1e-2)
 
 
+def test_measured_at_intervals_and_at_the_end():
+    record = train(replace(TINY, epochs=5, evaluate_every=2), quiet=True)
+    measured = [number for number, epoch in enumerate(record["epoch_metrics"], 1) if "test_accuracy" in epoch]
+    assert measured == [2, 4, 5]
+    assert record["test_accuracy"] == record["epoch_metrics"][-1]["test_accuracy"]
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("constant", 0.01), ("one-cycle", 0.0)])
+def test_schedules(digits, schedule, last):
+    run = Run(training.resolve(replace(TINY, schedule=schedule, lr=0.01, batch_size=100)), digits, compiled=False)
+    rates = [run.optimizer.param_groups[0]["lr"] for _ in run.batches()][:-1]  # each is that of the next update
+    assert rates[-1] == pytest.approx(last, abs=1e-6)
+    assert max(rates) == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_learn_a_batch_by_heart(preset):
+    """A few updates of each network of Table 2; the events of five long steps are few, and wake theirs up late."""
+    n = 2
+    config = TrainingConfig.for_dataset(preset, batch_size=n, epochs=200)
+    if config.dataset == "nmnist":
+        images = (torch.rand(n, config.time_steps, 2, 34, 34) < 0.5).to(torch.uint8)
+    else:
+        size = (3, 32, 32) if config.dataset == "cifar10" else (1, 28, 28)
+        images = torch.randint(0, 256, (n, *size), dtype=torch.uint8)
+    labels = torch.arange(n)
+    run = Run(training.resolve(config), DataSet("made up", images, labels, images, labels, 10), compiled=False)
+    before = [weight.clone() for weight in run.network.parameters()]
+    losses = []
+    while run.epoch <= config.epochs and not (losses and losses[-1] < 0.8 * losses[0]):
+        losses += [run.loss for _ in run.batches()]
+        run.finish_epoch()
+    assert losses[-1] < 0.8 * losses[0]
+    for old, new in zip(before, run.network.parameters(), strict=True):
+        assert new.isfinite().all() and not torch.equal(old, new)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_one_epoch_of_mnist_passes_95_per_cent(gradient, real_data):
@@ -151,4 +189,4 @@ def test_one_epoch_of_mnist_passes_95_per_cent(gradient, real_data):
 def test_events_of_nmnist_train(real_data):
     config = TrainingConfig.for_dataset("nmnist", epochs=5, time_steps=5, network="6C5-P4", lr=0.01)
     record = train(config, data_root=real_data("NMNIST"), quiet=True)
-    assert record["test_accuracy"] > 30 and record["data_note"].startswith("subset of N-MNIST")
+    assert record["test_accuracy"] > 30 and record["data_note"].startswith("subset: 1,000 of 60,000")

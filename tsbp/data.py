@@ -221,7 +221,7 @@ def _nmnist(root: Path, time_steps: int) -> DataSet:
         parts.append(torch.tensor([int(file.parent.name) for file in files]))
         if len(files) != complete:
             counts.append(f"{len(files):,} of {complete:,} {split.lower()}ing recordings".replace("testing", "test"))
-    note = f"subset of N-MNIST: {' and '.join(counts)}" if counts else ""
+    note = f"subset: {' and '.join(counts)}" if counts else ""
     return DataSet("nmnist", *parts, n_classes=10, note=note)
 
 

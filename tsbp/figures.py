@@ -373,18 +373,31 @@ def along_the_way(cosines: Mapping[str, np.ndarray], norms: Mapping[str, np.ndar
     return figure
 
 
-def accuracy_curves(runs: "pandas.DataFrame") -> Figure:
-    """Test accuracy over epochs, a panel per network and a line per run, from the rows of records."""
-    names = list(dict.fromkeys(runs["network"]))
-    figure, axes = plt.subplots(1, len(names), sharey=True, figsize=(8, 2.9), squeeze=False)
+def accuracy_curves(runs: "pandas.DataFrame", panel: str = "network", zoom: bool = False) -> Figure:
+    """Test accuracy over epochs from the rows of records: a thin line per run, a thick one for each gradient's mean.
+
+    Args:
+        runs: records of trainings.
+        panel: column whose values get a panel each.
+        zoom: let each panel show the range of its accuracies after the first quarter of the epochs.
+    """
+    names = list(dict.fromkeys(runs[panel]))
+    figure, axes = plt.subplots(1, len(names), sharey=not zoom, figsize=(8, 2.9), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
-        for run in runs[runs["network"] == name].itertuples():
-            accuracy = [epoch["test_accuracy"] for epoch in run.epoch_metrics]
-            axis.plot(range(1, len(accuracy) + 1), accuracy, color=COLOURS[run.gradient], label=run.gradient)
+        lows, highs = [], []
+        for gradient, group in runs[runs[panel] == name].groupby("gradient"):
+            metrics = list(group["epoch_metrics"])
+            epochs = [number for number, epoch in enumerate(metrics[0], 1) if "test_accuracy" in epoch]
+            curves = np.array([[run[number - 1]["test_accuracy"] for number in epochs] for run in metrics])
+            axis.plot(epochs, curves.T, color=COLOURS[gradient], linewidth=0.6, alpha=0.5)
+            axis.plot(epochs, curves.mean(0), color=COLOURS[gradient], label=gradient)
+            lows.append(curves[:, curves.shape[1] // 4 :].min())
+            highs.append(curves.max())
         axis.set_title(name if len(name) < 30 else name[:27] + "...")
         axis.set_xlabel("epoch")
+        if zoom:
+            room = 0.05 * (max(highs) - min(lows))
+            axis.set_ylim(min(lows) - room, max(highs) + room)
     axes[0, 0].set_ylabel("test accuracy in %")
-    handles, labels = axes[0, -1].get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    axes[0, -1].legend(unique.values(), unique.keys(), loc="lower right")
+    axes[0, -1].legend(loc="lower right")
     return figure

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tsbp import figures, records
-from tsbp.statistics import accuracy_table, loss_table
+from tsbp.tables import loss_table, table_2
 from tsbp.toy import ToyConfig
 
 README = records.PROJECT / "README.md"
@@ -19,13 +19,10 @@ def results() -> str:
         f"{toy['repeats']} neurons, the same draws for every gradient. Lower is better.",
         loss_table(toy["learning_rates"], records.final_losses(toy)).to_markdown(index=False, disable_numparse=True),
     ]
-    runs = records.load("train")
-    if len(runs):
-        mnist = runs[(runs["dataset"] == "mnist") & (runs["validation"] == 0)]
-        parts += [
-            "MNIST: test accuracy in per cent after the last epoch.",
-            accuracy_table(mnist).to_markdown(index=False, disable_numparse=True),
-        ]
+    parts += [
+        "Networks (the paper's Table 2): test accuracy in per cent after the last epoch, mean over seeds.",
+        table_2(records.load("train")).to_markdown(index=False, disable_numparse=True),
+    ]
     return "\n\n".join([*parts, "± and brackets are 95 % intervals; differences are paired by draw or seed."])
 
 

@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -157,6 +157,15 @@ def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
     folder = Path(folder) if folder else results_folder()
     rows = [{"path": path, **read(path)} for path in sorted(folder.rglob("*.json"))]
     return pd.DataFrame([row for row in rows if row["kind"] == kind])
+
+
+def select(runs: "pandas.DataFrame", config: Any, but: Sequence[str] = ()) -> "pandas.DataFrame":
+    """Those rows of :func:`load` that have the settings of a configuration, some excepted."""
+    for name, value in dataclasses.asdict(config).items():
+        if len(runs) and name not in but:
+            value = list(value) if isinstance(value, tuple) else value  # JSON has no tuples
+            runs = runs[runs[name].astype(str) == str(value)]
+    return runs
 
 
 def recorded(kind: str, config: Any) -> dict[str, Any]:

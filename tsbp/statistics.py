@@ -1,15 +1,12 @@
-"""Intervals for means and paired differences over repeats, and the tables that show them."""
+"""Intervals for means and paired differences over repeats, and a test of equality."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
-from tsbp.neuron import GRADIENTS
-
-if TYPE_CHECKING:
-    import pandas
+MARGIN = 0.1
+"""Percentage points of accuracy below which a difference is called none: ten of the ten thousand test images."""
 
 
 def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -83,76 +80,36 @@ def _first_fall(x: np.ndarray, y: np.ndarray) -> float:
     return np.nan
 
 
+def equivalence(differences: np.ndarray, margin: float = MARGIN) -> float:
+    """Two one-sided t tests (TOST) that the mean of paired differences lies within ``± margin``.
+
+    That no difference is found does not show that there is none; this test can.
+
+    Args:
+        differences: ``[repeats]``.
+        margin: half the width of what counts as equal, chosen before looking.
+
+    Returns:
+        The larger of both p values: below 0.05, the differences count as none. NaN for a single repeat.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    if len(differences) < 2:
+        return np.nan
+    above = stats.ttest_1samp(differences, -margin, alternative="greater")
+    below = stats.ttest_1samp(differences, margin, alternative="less")
+    return float(max(above.pvalue, below.pvalue))
+
+
+def equal_within(differences: np.ndarray) -> float:
+    """The smallest margin for which :func:`equivalence` stays at or below 0.05: no margin need be agreed on."""
+    mean, half_width = mean_interval(differences, confidence=0.9)
+    return float(np.abs(mean) + half_width)
+
+
 def with_interval(values: np.ndarray, form: str = ".2f") -> str:
     """``97.61 ± 0.24``: the mean with its 95 % interval; the value alone where there is one."""
     mean, half_width = mean_interval(values)
     return f"{mean:{form}}" if np.isnan(half_width) else f"{mean:{form}} ± {half_width:{form.lstrip('+')}}"
-
-
-def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Test accuracy in per cent, a row for runs that differ in gradient and seed alone.
-
-    Args:
-        runs: records of ``tsbp train``, as :func:`tsbp.records.load` gives them.
-
-    Returns:
-        Mean over seeds of every gradient, and the difference of ``full`` and ``leak`` paired by seed, with intervals.
-    """
-    import pandas as pd
-
-    rows = []
-    settings = runs["command"].str.replace(r" --(gradient|seed) \S+", "", regex=True)
-    for _, group in runs.groupby(settings, sort=False):
-        first = group.iloc[0]
-        by_seed = group.pivot(index="seed", columns="gradient", values="test_accuracy")
-        row = {"network": first["network"], "T": first["time_steps"], "epochs": first["epochs"], "seeds": len(by_seed)}
-        row |= {name: with_interval(by_seed[name].dropna()) for name in GRADIENTS if name in by_seed}
-        if {"full", "leak"} <= set(by_seed):
-            row["full - leak"] = with_interval((by_seed["full"] - by_seed["leak"]).dropna(), "+.2f")
-        rows.append(row)
-    return pd.DataFrame(rows).fillna("")
-
-
-def loss_table(learning_rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> "pandas.DataFrame":
-    """Final loss of the single neuron, a row for each learning rate.
-
-    Args:
-        learning_rates: one for each row.
-        losses: gradient → final loss ``[learning rates, repeats]``.
-
-    Returns:
-        Mean over repeats of every gradient, and the differences to ``full`` paired by repeat, with bootstrap intervals.
-    """
-    import pandas as pd
-
-    table = pd.DataFrame({"learning rate": [f"{rate:g}" for rate in learning_rates]})
-    for name, loss in losses.items():
-        table[name] = [f"{mean:.3f}" for mean in loss.mean(-1)]
-    for other in ("leak", "spatial"):
-        if {"full", other} <= losses.keys():
-            difference = losses["full"] - losses[other]
-            ends = zip(difference.mean(-1), *bootstrap_interval(difference), strict=True)
-            table[f"full - {other}"] = [f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" for mean, low, high in ends]
-    return table
-
-
-def crossover_table(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.ndarray]]]) -> "pandas.DataFrame":
-    """Where ``full`` overtakes ``leak``, and how low each gradient gets, a row for each study.
-
-    Args:
-        studies: title → learning rates, and gradient → final loss ``[learning rates, repeats]``.
-    """
-    import pandas as pd
-
-    def shown(rate: float) -> str:
-        return "–" if np.isnan(rate) else f"{rate:.2g}"
-
-    rows = []
-    for title, (rates, losses) in studies.items():
-        estimate, low, high = map(shown, crossover(rates, losses["full"] - losses["leak"]))
-        row = {"study": title, "full overtakes leak at": f"{estimate} [{low}, {high}]"}
-        rows.append(row | {f"lowest, {name}": f"{loss.mean(-1).min():.3f}" for name, loss in losses.items()})
-    return pd.DataFrame(rows)
 
 
 def verdicts(labels: Sequence[str], differences: np.ndarray) -> str:

@@ -1,0 +1,89 @@
+"""What the tables show, from records made up for the purpose."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tsbp.settings import TrainingConfig
+from tsbp.tables import NOT_MEASURED, accuracy_table, difference_table, learning_rate_table, loss_table, table_2
+
+
+def run(dataset: str, gradient: str, seed: int, accuracy: float, note: str = "", **settings) -> dict:
+    config = asdict(TrainingConfig.for_dataset(dataset, gradient=gradient, seed=seed, device="cpu", **settings))
+    config |= {"precision": "bfloat16"}
+    command = " ".join(f"--{name} {value}" for name, value in config.items())
+    key = "validation_accuracy" if config["validation"] else "test_accuracy"
+    return {"command": command, **config, key: accuracy, "data_note": note}
+
+
+def test_loss_table():
+    losses = {"full": np.array([[1.0, 2.0], [3.0, 4.0]]), "leak": np.array([[2.0, 3.0], [3.0, 4.0]])}
+    table = loss_table([0.01, 0.1], losses)
+    assert table["full"].tolist() == ["1.500", "3.500"] and table["learning rate"].tolist() == ["0.01", "0.1"]
+    assert table["full - leak"].tolist() == ["-1.000 [-1.000, -1.000]", "+0.000 [+0.000, +0.000]"]
+
+
+def test_accuracy_table_pairs_by_seed_and_keeps_settings_apart():
+    runs = [run("mnist", "full", 0, 90.0), run("mnist", "full", 1, 94.0)]
+    runs += [run("mnist", "leak", 0, 89.0), run("mnist", "leak", 1, 93.0), run("mnist", "full", 0, 50.0, lr=0.2)]
+    table = accuracy_table(pd.DataFrame(runs))
+    assert table["seeds"].tolist() == ["2", "1"]
+    assert table["full - leak"].tolist() == ["+1.00 ± 0.00", ""]
+    assert table["full"].iloc[1] == "50.00"
+
+
+def test_table_2_without_records_says_what_is_missing():
+    table = table_2(pd.DataFrame())
+    assert (table["training"] == "the paper").sum() == 3
+    assert (table.loc[table["training"] != "the paper", "seeds"] == NOT_MEASURED).all()
+    assert all(table["training"].str.contains(preset).any() for preset in ("paper-mnist", "paper-cifar10"))
+    paper = table[(table["data set"] == "MNIST") & (table["training"] == "the paper")].iloc[0]
+    assert (paper["full"], paper["leak"], paper["full - leak"]) == ("99.49", "99.50", "-0.01")
+
+
+def test_table_2_shows_what_is_recorded_and_labels_subsets():
+    runs = [run("nmnist", "full", 0, 97.0, "subset: few"), run("nmnist", "leak", 0, 96.0, "subset: few")]
+    runs += [run("nmnist", "full", 1, 95.0, "subset: few"), run("paper-mnist", "spatial", 3, 99.0)]
+    runs += [run("mnist", "full", 0, 11.0, lr=0.3), run("mnist", "full", 0, 12.0, validation=100)]
+    table = table_2(pd.DataFrame(runs))
+    row = table[table["data set"] == "N-MNIST (subset: few)"].iloc[0]
+    assert (row["seeds"], row["leak"], row["full - leak"]) == ("2 / 1", "96.00", "+1.00")
+    assert row["full"].startswith("96.00 ± ")
+    row = table[table["training"].str.endswith("paper-mnist, bfloat16")].iloc[0]
+    assert (row["seeds"], row["T"], row["spatial"]) == ("1", 30, "99.00")
+    defaults = table[(table["data set"] == "MNIST") & (table["T"] == 5)]
+    assert NOT_MEASURED in defaults["seeds"].tolist()  # other settings, and validation, do not count
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ([0.01, -0.01, 0.0, 0.02], "equal to ±0.1"),
+        ([0.5, -0.5, 0.3, -0.2], "open"),
+        ([0.5, 0.6, 0.55, 0.5], "higher"),
+        ([-0.5, -0.6, -0.55, -0.5], "lower"),
+        ([0.05, 0.06, 0.05, 0.04], "higher, equal to ±0.1"),
+        ([0.5], "one seed"),
+    ],
+)
+def test_verdicts_on_differences(differences, verdict):
+    runs = [run("mnist", "leak", seed, 90.0) for seed in range(len(differences))]
+    runs += [run("mnist", "full", seed, 90.0 + difference) for seed, difference in enumerate(differences)]
+    table = difference_table(pd.DataFrame(runs))
+    assert table["difference"].tolist() == ["full - leak"] and table["seeds"].tolist() == [len(differences)]
+    assert table["verdict"].tolist() == [verdict]
+
+
+def test_learning_rate_table_marks_the_best_mean_of_all_gradients():
+    measured = {0.01: (90.0, 95.0, 91.0), 0.1: (96.0, 85.0, 94.0)}
+    runs = [
+        run("mnist", gradient, 0, accuracy, lr=rate, validation=100)
+        for rate, accuracies in measured.items()
+        for gradient, accuracy in zip(("full", "leak", "spatial"), accuracies, strict=True)
+    ]
+    table = learning_rate_table(pd.DataFrame([*runs, run("mnist", "full", 0, 99.9, lr=0.5)]))
+    assert table["learning rate"].tolist() == ["0.01", "0.1"]
+    assert table["mean"].tolist() == ["92.00", "91.67"] and table[""].tolist() == ["chosen", ""]
+    assert len(learning_rate_table(pd.DataFrame())) == 0

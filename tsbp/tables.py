@@ -1,0 +1,246 @@
+"""The tables of the book and of the README, made from records: accuracies, their differences, losses."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsbp import records
+from tsbp.neuron import GRADIENTS
+from tsbp.settings import PRESETS, TABLE_2, TrainingConfig
+from tsbp.statistics import (
+    MARGIN,
+    bootstrap_interval,
+    crossover,
+    equal_within,
+    equivalence,
+    mean_interval,
+    with_interval,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
+NOT_MEASURED = "not measured here"
+
+
+def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Test accuracy in per cent, a row for runs that differ in gradient and seed alone.
+
+    Args:
+        runs: records of ``tsbp train``, as :func:`tsbp.records.load` gives them.
+
+    Returns:
+        Mean over seeds of every gradient, and the difference of ``full`` and ``leak`` paired by seed, with intervals.
+    """
+    import pandas as pd
+
+    rows = []
+    settings = runs["command"].str.replace(r" --(gradient|seed) \S+", "", regex=True)
+    for _, group in runs.groupby(settings, sort=False):
+        first = group.iloc[0]
+        rows.append({"network": first["network"], "T": first["time_steps"], "epochs": first["epochs"]})
+        rows[-1] |= _accuracies(group)
+    return pd.DataFrame(rows).fillna("")
+
+
+def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """The paper's Table 2 and what was measured here: test accuracy in per cent after the last epoch.
+
+    Args:
+        runs: records of ``tsbp train``. Those count that have the default settings of their data set, or a preset's.
+
+    Returns:
+        For every data set what the paper reports, then a row for each training, measured or not: mean over seeds of
+        every gradient, and the difference of ``full`` and ``leak`` paired by seed, with intervals.
+    """
+    import pandas as pd
+
+    rows = []
+    for dataset, title in TITLES.items():
+        if dataset in TABLE_2:
+            reported = TABLE_2[dataset]
+            rows.append(
+                {"data set": title, "T": reported["time_steps"], "training": "the paper", "seeds": "not stated"}
+            )
+            rows[-1] |= {name: f"{reported[name]:.2f}" for name in ("full", "leak")}
+            rows[-1] |= {"full - leak": f"{reported['full'] - reported['leak']:+.2f}"}
+        for config, label in _trainings(dataset):
+            groups = list(_groups(runs, config, title))
+            for what, group in groups:
+                rows.append(what | _accuracies(group))
+                rows[-1]["training"] = label + what["training"]
+            if not groups:
+                rows.append({"data set": title, "T": config.time_steps, "training": label, "seeds": NOT_MEASURED})
+    order = ["data set", "T", "training", "seeds", *GRADIENTS, "full - leak"]
+    return pd.DataFrame(rows, columns=order, dtype=object).fillna("")
+
+
+def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "pandas.DataFrame":
+    """Whether two gradients are as good as each other, from the rows of :func:`table_2` that were measured.
+
+    Args:
+        runs: records of ``tsbp train``.
+        margin: of the test of equality, in percentage points.
+
+    Returns:
+        Mean difference paired by seed with its 95 % interval, the smallest margin within which the gradients are equal
+        (5 % level), and the p value of :func:`tsbp.statistics.equivalence` at the margin given, with the verdict.
+    """
+    import pandas as pd
+
+    rows = []
+    for dataset, title in TITLES.items():
+        for config, label in _trainings(dataset):
+            for what, group in _groups(runs, config, title):
+                by_seed = _by_seed(group)
+                for other in ("leak", "spatial"):
+                    if not {"full", other} <= set(by_seed):
+                        continue
+                    difference = (by_seed["full"] - by_seed[other]).dropna().to_numpy()
+                    row = {"data set": what["data set"], "T": what["T"], "training": label + what["training"]}
+                    row |= {"difference": f"full - {other}", "seeds": len(difference)}
+                    rows.append(row | _verdict(difference, margin))
+    return pd.DataFrame(rows)
+
+
+def _verdict(difference: np.ndarray, margin: float) -> dict[str, str]:
+    if len(difference) < 2:
+        return {"mean": with_interval(difference, "+.2f"), "verdict": "one seed"}
+    mean, half_width = mean_interval(difference)
+    p = equivalence(difference, margin)
+    verdict = f"equal to ±{margin:g}" if p < 0.05 else "open"
+    if abs(mean) > half_width:
+        verdict = f"{'higher' if mean > 0 else 'lower'}, {verdict}" if p < 0.05 else "higher" if mean > 0 else "lower"
+    return {
+        "mean": with_interval(difference, "+.2f"),
+        "equal within": f"±{equal_within(difference):.2f}",
+        f"p (±{margin:g})": f"{p:.3f}",
+        "verdict": verdict,
+    }
+
+
+def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Accuracy in per cent on held-out training examples, by which learning rates were chosen.
+
+    Args:
+        runs: records of ``tsbp train`` with ``--validation``; a row for those that differ in gradient and seed alone.
+
+    Returns:
+        Mean over seeds of each gradient and over all gradients, the highest of its data set marked.
+    """
+    import pandas as pd
+
+    rows = []
+    runs = runs[runs["validation"] > 0] if len(runs) else runs
+    for dataset, of_dataset in runs.groupby("dataset", sort=False) if len(runs) else ():
+        by_rate = of_dataset.pivot_table(index="lr", columns="gradient", values="validation_accuracy")
+        best = by_rate.mean(axis=1).idxmax()
+        for rate, means in by_rate.iterrows():
+            row = {"data set": TITLES.get(dataset, dataset), "held out": of_dataset["validation"].iloc[0]}
+            row |= {"epochs": of_dataset["epochs"].iloc[0], "learning rate": f"{rate:g}"}
+            row |= {name: f"{means[name]:.2f}" for name in GRADIENTS if name in means}
+            rows.append(row | {"mean": f"{means.mean():.2f}", "": "chosen" if rate == best else ""})
+    return pd.DataFrame(rows)
+
+
+def settings_table(configs: Mapping[str, TrainingConfig]) -> "pandas.DataFrame":
+    """The settings in which configurations differ, a column for each configuration.
+
+    Args:
+        configs: title → configuration.
+    """
+    import pandas as pd
+
+    rows = []
+    for setting in fields(TrainingConfig):
+        values = {title: getattr(config, setting.name) for title, config in configs.items()}
+        if len(set(map(str, values.values()))) > 1:
+            rows.append({"setting": setting.name} | {title: str(value) for title, value in values.items()})
+            rows[-1]["meaning"] = setting.metadata["meaning"]
+    return pd.DataFrame(rows)
+
+
+def _trainings(dataset: str) -> Iterator[tuple[TrainingConfig, str]]:
+    """The trainings of a data set that Table 2 shows, and what they are called: its defaults, then the presets."""
+    default = TrainingConfig.for_dataset(dataset)
+    yield default, f"{default.epochs} epochs"
+    for preset, settings in PRESETS.items():
+        if settings["dataset"] == dataset:
+            yield TrainingConfig.for_dataset(preset), f"{settings['epochs']} epochs, {preset}"
+
+
+def _groups(
+    runs: "pandas.DataFrame", config: TrainingConfig, title: str
+) -> Iterator[tuple[dict[str, object], "pandas.DataFrame"]]:
+    """The runs of one training, those of each device, precision and data by themselves, and what is said of them."""
+    runs = records.select(runs, config, but=("gradient", "seed", "device", "precision"))
+    for (device, precision, note), group in (
+        runs.groupby(["device", "precision", "data_note"], sort=False) if len(runs) else ()
+    ):
+        where = {"cpu": "", "cuda": " on CUDA"}[device]
+        training = f", {precision}{where}"
+        yield (
+            {"data set": f"{title} ({note})" if note else title, "T": config.time_steps, "training": training},
+            group,
+        )
+
+
+def _by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Accuracy with a row for each seed and a column for each gradient."""
+    return group.pivot(index="seed", columns="gradient", values="test_accuracy")
+
+
+def _accuracies(group: "pandas.DataFrame") -> dict[str, str]:
+    """Numbers of seeds, means with intervals, and the paired difference."""
+    by_seed = _by_seed(group)
+    counts = [str(by_seed[name].count()) for name in GRADIENTS if name in by_seed]
+    cells = {"seeds": counts[0] if len(set(counts)) == 1 else " / ".join(counts)}
+    cells |= {name: with_interval(by_seed[name].dropna()) for name in GRADIENTS if name in by_seed}
+    if {"full", "leak"} <= set(by_seed):
+        cells["full - leak"] = with_interval((by_seed["full"] - by_seed["leak"]).dropna(), "+.2f")
+    return cells
+
+
+def loss_table(learning_rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> "pandas.DataFrame":
+    """Final loss of the single neuron, a row for each learning rate.
+
+    Args:
+        learning_rates: one for each row.
+        losses: gradient → final loss ``[learning rates, repeats]``.
+
+    Returns:
+        Mean over repeats of every gradient, and the differences to ``full`` paired by repeat, with bootstrap intervals.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame({"learning rate": [f"{rate:g}" for rate in learning_rates]})
+    for name, loss in losses.items():
+        table[name] = [f"{mean:.3f}" for mean in loss.mean(-1)]
+    for other in ("leak", "spatial"):
+        if {"full", other} <= losses.keys():
+            difference = losses["full"] - losses[other]
+            ends = zip(difference.mean(-1), *bootstrap_interval(difference), strict=True)
+            table[f"full - {other}"] = [f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" for mean, low, high in ends]
+    return table
+
+
+def crossover_table(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.ndarray]]]) -> "pandas.DataFrame":
+    """Where ``full`` overtakes ``leak``, and how low each gradient gets, a row for each study.
+
+    Args:
+        studies: title → learning rates, and gradient → final loss ``[learning rates, repeats]``.
+    """
+    import pandas as pd
+
+    def shown(rate: float) -> str:
+        return "–" if np.isnan(rate) else f"{rate:.2g}"
+
+    rows = []
+    for title, (rates, losses) in studies.items():
+        estimate, low, high = map(shown, crossover(rates, losses["full"] - losses["leak"]))
+        row = {"study": title, "full overtakes leak at": f"{estimate} [{low}, {high}]"}
+        rows.append(row | {f"lowest, {name}": f"{loss.mean(-1).min():.3f}" for name, loss in losses.items()})
+    return pd.DataFrame(rows)
