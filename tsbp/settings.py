@@ -108,7 +108,17 @@ class TrainingConfig:
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"network": TABLE_3["mnist"], "padding": "same", "epochs": 20, "batch_size": 20, "lr": 0.005, "shift": 1},
     "mnist": {"network": TABLE_3["mnist"], "epochs": 20, "lr": 0.01, "shift": 2},
-    "nmnist": {"network": TABLE_3["nmnist"], "time_steps": 30, "tau_m": 8.0, "tau_s": 4.0, "epochs": 20, "shift": 1},
+    "nmnist": {
+        "network": TABLE_3["nmnist"],
+        "padding": "1,0",
+        "time_steps": 30,
+        "tau_m": 8.0,
+        "tau_s": 4.0,
+        "epochs": 20,
+        "batch_size": 20,
+        "lr": 0.01,
+        "shift": 1,
+    },
 }
 _DEFAULTS_IMAGES: dict[str, Any] = {
     "network": TABLE_3["cifar10"],
