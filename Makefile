@@ -5,7 +5,7 @@ PROFILE ?= quick
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help book test test-all lint toy-study lock clean
+.PHONY: help book test test-all lint toy-study network-study lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test        run the tests; make test-all runs the slow ones too"
 	@echo "make lint        check style with ruff"
 	@echo "make toy-study   make the records of the single neuron in results/toy anew (minutes)"
+	@echo "make network-study   the same of the networks in results/short (hours)"
 	@echo "make lock        renew requirements.txt and environment.yml from pyproject.toml"
 	@echo "make clean       remove what was built (.venv stays)"
 
@@ -50,6 +51,9 @@ toy-study: $(VENV)/installed
 	$(TOY) --soft-reset
 	$(TOY) --n-inputs 100 --synaptic-delay 0 --tau-m 5 --temperature 0.2 --initialisation positive
 	for temperature in 0.05 0.1 0.15 0.2 0.6 1.0 2.0; do $(TOY) --temperature $$temperature || exit 1; done
+
+network-study: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/tsbp sweep sweeps/short.yaml --workers 2 --out results/short
 
 lock: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet uv

@@ -87,7 +87,7 @@ for name in TABLE_3:
         weight.numel() for weight in build_network(config, digits).parameters()
     )
     rows.append((TABLE_3[name], f"{n_weights:,}"))
-pd.DataFrame(rows, columns=["network", "weights"]).style.hide()
+tables.show(pd.DataFrame(rows, columns=["network", "weights"]), "network")
 
 # %% [markdown]
 # The last of them is far larger than the others; it is trained here in the full profile alone. A seed gives a matched set of
@@ -123,7 +123,7 @@ figures.show("digits-figure", figures.accuracy_curves(runs))
 # ```
 
 # %% tags=["hide-input"]
-tables.accuracy_table(runs).style.hide()
+tables.show(tables.accuracy_table(runs), "network")
 
 # %% [markdown]
 # Test accuracy in per cent, mean over the seeds with its 95 % interval; in the last column the difference, paired by seed. One test digit is
@@ -137,7 +137,7 @@ tables.accuracy_table(runs).style.hide()
 
 # %% tags=["hide-input"]
 recorded = records.load("train")
-tables.table_2(recorded).style.hide()
+tables.show(tables.table_2(recorded), "data set", "training")
 
 # %% [markdown]
 # Test accuracy in per cent; ± is the 95 % interval of the mean over seeds, from Student's *t*; differences are paired by seed. Where
@@ -169,7 +169,7 @@ figures.note("mnist-within", equal_within(mnist_difference))
 figures.note("mnist-seeds", len(mnist_difference))
 
 # %% tags=["hide-input"]
-tables.difference_table(recorded).style.hide()
+tables.show(tables.difference_table(recorded), "data set", "training", "verdict")
 
 # %% [markdown]
 # *Equal within*: the smallest margin for which the test succeeds at the 5 % level. *Open*: neither a difference nor equality is shown.
@@ -192,7 +192,11 @@ measured = pd.concat(
 )
 figures.show(
     "curves-figure",
-    figures.accuracy_curves(measured, panel="dataset", zoom=True),
+    figures.accuracy_curves(
+        measured.assign(title=measured["dataset"].map(tables.TITLES)),
+        panel="title",
+        zoom=True,
+    ),
 )
 
 # %% [markdown]
@@ -210,7 +214,7 @@ figures.show(
 # mean *of all of them* is used for all of them.
 
 # %% tags=["hide-input"]
-tables.learning_rate_table(recorded).style.hide()
+tables.show(tables.learning_rate_table(recorded), "data set", "")
 
 # %% [markdown]
 # Accuracy on held-out training examples in per cent.
@@ -218,12 +222,13 @@ tables.learning_rate_table(recorded).style.hide()
 # The short trainings depart from TSSL-BP's published settings where that is faster; the presets keep them:
 
 # %% tags=["hide-input"]
-tables.settings_table(
+settings = tables.settings_table(
     {
         "MNIST here": TrainingConfig.for_dataset("mnist"),
         "paper-mnist-swapped": TrainingConfig.for_dataset("paper-mnist-swapped"),
     }
-).style.hide()
+)
+tables.show(settings, *settings.columns)
 
 # %% [markdown]
 # The presets leave out three things of TSSL-BP's code: its weights are clamped to ±4, its target spikes pass through the synaptic filter twice,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from tsbp.neuron import LIFOutput
@@ -395,6 +396,7 @@ def accuracy_curves(runs: "pandas.DataFrame", panel: str = "network", zoom: bool
             highs.append(curves.max())
         axis.set_title(name if len(name) < 30 else name[:27] + "...")
         axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if zoom:
             room = 0.05 * (max(highs) - min(lows))
             axis.set_ylim(min(lows) - room, max(highs) + room)

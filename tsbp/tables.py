@@ -21,9 +21,23 @@ from tsbp.statistics import (
 
 if TYPE_CHECKING:
     import pandas
+    import pandas.io.formats.style
 
 TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
-NOT_MEASURED = "not measured here"
+NOT_MEASURED = "not measured"
+
+
+def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Styler":
+    """A table as a page shows it: without its index, columns of words aligned left and free to break their lines.
+
+    Args:
+        table: any of those below.
+        *words: the columns that hold words instead of numbers.
+    """
+    words = [name for name in words if name in table]
+    style = table.style.hide().set_properties(words, **{"white-space": "normal", "text-align": "left"})
+    left = [{"selector": "", "props": [("text-align", "left")]}]
+    return style.set_table_styles({name: left for name in words})
 
 
 def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
