@@ -106,7 +106,7 @@ class TrainingConfig:
 # What differs between data sets; time constants and steps are TSSL-BP's. Learning rates and epochs are chosen by the
 # mean accuracy of all three gradients on held-out training examples.
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {"network": TABLE_3["mnist"], "padding": "same", "epochs": 20, "batch_size": 20, "lr": 0.005, "shift": 1},
+    "digits": {"network": TABLE_3["mnist"], "padding": "same", "epochs": 20, "batch_size": 20, "lr": 0.01, "shift": 1},
     "mnist": {"network": TABLE_3["mnist"], "epochs": 20, "lr": 0.01, "shift": 2},
     "nmnist": {
         "network": TABLE_3["nmnist"],

@@ -356,5 +356,5 @@ def _psc(network: SpikingNetwork, images: Tensor, dataset: data.DataSet, config:
 
 
 def _pays_to_compile(config: TrainingConfig, n_train: int) -> bool:
-    """Compiling takes seconds that grow with T; a run must present enough examples to earn them back."""
-    return config.epochs * n_train >= 50_000 and config.time_steps <= 50
+    """Compiling takes seconds that grow with T, and so does what it saves; a run must be long enough to earn them."""
+    return config.epochs * n_train * config.time_steps >= 250_000 and config.time_steps <= 50
