@@ -1,11 +1,14 @@
-"""What the chapter on the single neuron says in words, held against the published records and fresh runs."""
+"""What the chapters say in words, held against the published records and fresh runs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from tsbp import records
-from tsbp.statistics import bootstrap_interval, crossover
+from tsbp.settings import TrainingConfig
+from tsbp.statistics import bootstrap_interval, crossover, equivalence, mean_interval
+from tsbp.tables import learning_rate_table
 from tsbp.toy import ToyConfig, compare_along
 
 TABLE_1 = ToyConfig()
@@ -93,3 +96,34 @@ def test_leak_is_long_and_full_flips_where_the_surrogate_is_steep():
         longer[temperature] = (length["leak"] / length["full"]).nanmedian()
         opposed[temperature] = (torch.cosine_similarity(along["full"], along["leak"], dim=2) < 0).double().mean()
     assert longer[0.3] > 1.5 and opposed[0.3] < 0.02 and opposed[0.05] > 0.08
+
+
+def accuracies(dataset: str) -> pd.DataFrame:
+    """Test accuracy of the published runs with a data set's default settings: seeds x gradients."""
+    config = TrainingConfig.for_dataset(dataset)
+    runs = records.select(records.load("train"), config, but=("gradient", "seed", "device", "precision"))
+    return runs.pivot(index="seed", columns="gradient", values="test_accuracy")
+
+
+def test_on_mnist_the_term_makes_no_difference():
+    found = accuracies("mnist")
+    difference = (found["full"] - found["leak"]).dropna()
+    assert len(difference) >= 5 and equivalence(difference) < 0.05
+    assert found.mean().min() > 99.4
+
+
+@pytest.mark.parametrize("dataset", ["mnist"])
+@pytest.mark.parametrize("other", ["leak", "spatial"])
+def test_no_gradient_stands_out_on_images(dataset, other):
+    found = accuracies(dataset)
+    mean, half_width = mean_interval((found["full"] - found[other]).dropna())
+    assert abs(mean) <= half_width
+
+
+def test_learning_rates_are_those_that_held_out_examples_prefer():
+    runs = records.load("train")
+    for dataset, of_dataset in runs[runs["validation"] > 0].groupby("dataset"):
+        table = learning_rate_table(of_dataset)
+        chosen = table.loc[table[""] == "chosen", "learning rate"].item()
+        assert float(chosen) == TrainingConfig.for_dataset(dataset).lr
+        assert chosen not in (table["learning rate"].iloc[0], table["learning rate"].iloc[-1])  # not at the edge
