@@ -101,7 +101,7 @@ def test_a_time_budget_on_the_command_line(tmp_path):
 
 def test_a_checkpoint_of_another_configuration_is_refused(checkpoint):
     before = checkpoint.read_bytes()
-    with pytest.raises(ValueError, match=r"another configuration: lr 0\.005 there, 0\.1 here; seed 0 there, 3 here"):
+    with pytest.raises(ValueError, match=r"another configuration: lr 0\.01 there, 0\.1 here; seed 0 there, 3 here"):
         train(replace(CONFIG, lr=0.1, seed=3), quiet=True, checkpoint=checkpoint, resume=True)
     assert checkpoint.read_bytes() == before
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
 NOT_MEASURED = "not measured"
+_MAY_DIFFER = ("gradient", "seed", "device", "precision")
 
 
 def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Styler":
@@ -90,6 +91,11 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
                 rows.append({"data set": title, "T": config.time_steps, "training": label, "seeds": NOT_MEASURED})
     order = ["data set", "T", "training", "seeds", *GRADIENTS, "full - leak"]
     return pd.DataFrame(rows, columns=order, dtype=object).fillna("")
+
+
+def accuracies(runs: "pandas.DataFrame", dataset: str) -> "pandas.DataFrame":
+    """Test accuracy of the runs with a data set's default settings: a row for each seed, a column for each gradient."""
+    return _by_seed(records.select(runs, TrainingConfig.for_dataset(dataset), but=_MAY_DIFFER))
 
 
 def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "pandas.DataFrame":
@@ -190,7 +196,7 @@ def _groups(
     runs: "pandas.DataFrame", config: TrainingConfig, title: str
 ) -> Iterator[tuple[dict[str, object], "pandas.DataFrame"]]:
     """The runs of one training, those of each device, precision and data by themselves, and what is said of them."""
-    runs = records.select(runs, config, but=("gradient", "seed", "device", "precision"))
+    runs = records.select(runs, config, but=_MAY_DIFFER)
     for (device, precision, note), group in (
         runs.groupby(["device", "precision", "data_note"], sort=False) if len(runs) else ()
     ):
