@@ -187,6 +187,6 @@ def test_one_epoch_of_mnist_passes_95_per_cent(gradient, real_data):
 
 
 def test_events_of_nmnist_train(real_data):
-    config = TrainingConfig.for_dataset("nmnist", epochs=5, time_steps=5, network="6C5-P4", lr=0.01)
+    config = TrainingConfig.for_dataset("nmnist", epochs=5, time_steps=5, network="6C5-P4", padding="1", lr=0.01)
     record = train(config, data_root=real_data("NMNIST"), quiet=True)
     assert record["test_accuracy"] > 30 and record["data_note"].startswith("subset: 1,000 of 60,000")
