@@ -1,9 +1,7 @@
 """The neuron against values worked by hand, against autograd, and against finite differences."""
 
-import functools
 import itertools
 import math
-import warnings
 
 import pytest
 import torch
@@ -13,7 +11,6 @@ from torch.autograd import gradcheck
 
 import tsbp
 from tsbp import GRADIENTS, LIF, filter_spikes, lif, reference_lif
-from tsbp import neuron as module
 from tsbp.surrogate import surrogate_derivative
 
 CONSTANTS = {"tau_m": 6.0, "tau_s": 2.0, "threshold": 1.0, "temperature": 0.3}
@@ -253,35 +250,6 @@ def test_autocast_leaves_the_neuron_alone():
         assert lif(current).psc.dtype == torch.float32
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
-def test_compiled_equals_eager(gradient):
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="torch.compile failed")
-        for shape in ((6, 5), (6, 2, 7)):
-            current = random_current(*shape)
-            weights = tuple(torch.randn(2, *shape, dtype=torch.float64))
-            eager, compiled = (
-                gradient_of(lif, current, weights, compiled=flag, **GRADIENTS[gradient]) for flag in (False, True)
-            )
-            torch.testing.assert_close(compiled, eager, rtol=1e-12, atol=1e-13)
-            for one, other in zip(lif(current), lif(current, compiled=True), strict=True):
-                torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
-
-
-def test_a_sweep_compiles_every_setting(monkeypatch):
-    """More settings than PyTorch's own limit of 8 in one process; beyond our limit, a warning and the same numbers."""
-    current = random_current(12, 4, requires_grad=False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="torch.compile failed")
-        for steps in range(1, 12):
-            torch.testing.assert_close(lif(current[:steps], compiled=True).psc, lif(current[:steps]).psc)
-    monkeypatch.setattr(module, "COMPILED_SETTINGS", 1)
-    monkeypatch.setattr(module, "_fused", functools.cache(module._Fused))
-    with pytest.warns(UserWarning, match="torch.compile failed"):
-        out = lif(current, compiled=True)
-    assert torch.equal(out.psc, lif(current).psc)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("gradient", GRADIENTS)
@@ -294,6 +262,26 @@ def test_cuda_equals_cpu(gradient, compiled):
         **GRADIENTS[gradient],
     )  # fmt: skip
     torch.testing.assert_close(on_cuda.cpu(), on_cpu, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_a_constant_current_is_given_as_one_step(gradient):
+    current = random_current(1, 3, 4)
+    weights = tuple(torch.randn(2, 6, 3, 4, dtype=torch.float64))
+    constant = gradient_of(lif, current, weights, time_steps=6, **GRADIENTS[gradient])
+    repeated = gradient_of(
+        lambda current, **settings: lif(current.expand(6, 3, 4), **settings), current, weights, **GRADIENTS[gradient]
+    )
+    torch.testing.assert_close(constant, repeated, rtol=1e-14, atol=1e-14)
+    assert lif(current, time_steps=6).potential.shape == (6, 3, 4)
+    assert torch.equal(LIF()(current, 6), lif(current.expand(6, 3, 4)).psc)
+
+
+def test_spikes_are_left_out_on_demand():
+    current = random_current(5, 3)
+    without, whole = lif(current, spikes=False), lif(current)
+    assert without.spikes is None and torch.equal(without.psc, whole.psc)
+    torch.testing.assert_close(*(torch.autograd.grad(out.psc.sum(), current)[0] for out in (without, whole)))
 
 
 def test_module_is_the_function():
@@ -333,6 +321,12 @@ def test_bad_currents_are_named(current):
             neuron(current)
     with pytest.raises(ValueError, match="spikes"):
         filter_spikes(current)
+
+
+@pytest.mark.parametrize(("length", "time_steps"), [(1, 0), (1, -1), (3, 4), (3, 1)])
+def test_time_steps_that_do_not_fit_are_named(length, time_steps):
+    with pytest.raises(ValueError, match="time_steps"):
+        lif(torch.zeros(length, 2), time_steps=time_steps)
 
 
 def test_compiled_takes_no_tensors():

@@ -55,8 +55,11 @@ class SpikingLayer(nn.Module):
         else:
             # The neurons work in the order in which a channels-last convolution lays out its result.
             current = over_time(self.weights, psc).movedim(2, -1)
-        current = delay(current.expand(self.time_steps, *current.shape[1:]), self.synaptic_delay)
-        psc = self.neuron(current.float() if self.readout and current.dtype in HALF else current)
+        if self.synaptic_delay:
+            current = delay(current.expand(self.time_steps, *current.shape[1:]), self.synaptic_delay)
+        if self.readout and current.dtype in HALF:
+            current = current.float()
+        psc = self.neuron(current, self.time_steps)
         return psc if isinstance(self.weights, nn.Linear) else psc.movedim(-1, 2)
 
 

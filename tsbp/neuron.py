@@ -7,15 +7,13 @@ Every array has time first, ``[T, ...]``; the neurons' state before the first st
 time steps.
 """
 
-import functools
 import math
-import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tsbp import fused
 from tsbp.surrogate import SurrogateSpike, heaviside, sigmoid_spike, surrogate_derivative
 
 GRADIENTS: dict[str, dict[str, bool]] = {
@@ -28,16 +26,13 @@ GRADIENTS: dict[str, dict[str, bool]] = {
 HALF = (torch.float16, torch.bfloat16)
 """Types whose neurons are simulated in float32."""
 
-COMPILED_SETTINGS = 64
-"""How many combinations of T, dtype and constants one process compiles; what comes after them runs uncompiled."""
-
 
 class LIFOutput(NamedTuple):
     """What a layer of neurons returns, each of the shape of its input current, ``[T, ...]``."""
 
     psc: Tensor
     """Postsynaptic current a (eq. 5); differentiable."""
-    spikes: Tensor
+    spikes: Tensor | None
     """Spikes S, 0 or 1 (eq. 3); differentiable."""
     potential: Tensor
     """Membrane potential U before the reset (eq. 4), in float32 at least; a record without gradient."""
@@ -54,6 +49,8 @@ def lif(
     temporal_gradient: bool | Tensor = True,
     soft_reset: bool = False,
     relaxed: bool = False,
+    time_steps: int | None = None,
+    spikes: bool = True,
     compiled: bool = False,
 ) -> LIFOutput:
     """Simulate leaky integrate-and-fire neurons with a hard reset (eq. 3-5)::
@@ -86,8 +83,11 @@ def lif(
             place of ``U[t-1] · (1 - S[t-1])``, and ``1 - ϑ · h`` in that of ``1 - S - U · h``. Not in the paper.
         relaxed: fire σ (eq. 9) instead of H. The model is then differentiable, and ``full`` is its exact gradient: the
             setting in which the gradient can be checked by finite differences.
-        compiled: fuse the loops with ``torch.compile``. Worth it in long runs: the first call with a new T, dtype or
-            setting takes seconds to compile.
+        time_steps: T of a constant current, which is then given as one step, ``[1, ...]``.
+        spikes: False returns None in their place and saves the time to write them.
+        compiled: one pass through memory instead of one for every operation, with the same forward pass to the last
+            bit. The first call compiles, for about a second; on CUDA it does so for every T and setting, in seconds
+            each. The variants ``soft_reset`` and ``relaxed``, and float16, go uncompiled on the CPU.
 
     Returns:
         psc, spikes and potential, each ``[T, ...]``.
@@ -109,13 +109,14 @@ def lif(
         soft_reset=soft_reset,
         relaxed=relaxed,
     )
-    return LIFOutput(*_LIFFunction.apply(current, settings, compiled))
+    steps = _check_time_steps(current, time_steps)
+    return LIFOutput(*_LIFFunction.apply(current, settings, steps, spikes, compiled))
 
 
 class LIF(nn.Module):
     """A layer of :func:`lif` neurons without parameters of its own: ``forward(current [T, ...]) → psc [T, ...]``.
 
-    Takes the keyword arguments of :func:`lif` and raises its errors.
+    A constant current may be given as one step, ``[1, ...]``, with ``time_steps``. Takes the keyword arguments of :func:`lif` and raises its errors.
     """
 
     def __init__(self, **settings) -> None:
@@ -123,8 +124,8 @@ class LIF(nn.Module):
         lif(torch.zeros(1), **{**settings, "compiled": False})  # a bad setting is reported here, not in the first call
         self.settings = settings
 
-    def forward(self, current: Tensor) -> Tensor:
-        return lif(current, **self.settings).psc
+    def forward(self, current: Tensor, time_steps: int | None = None) -> Tensor:
+        return lif(current, **self.settings, time_steps=time_steps, spikes=False).psc
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -205,19 +206,21 @@ class _Settings(NamedTuple):
         return sigmoid_spike(overdrive, self.temperature) if self.relaxed else heaviside(overdrive)
 
 
-def _forward(current: Tensor, settings: _Settings) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(current: Tensor, time_steps: int, settings: _Settings) -> tuple[Tensor, Tensor, Tensor]:
     u = s = a = torch.zeros_like(current[0], dtype=_state_dtype(current))
     psc, spikes, potential = [], [], []
-    for t in range(current.shape[0]):
+    for current_now in current.expand(time_steps, *current.shape[1:]):
         remaining = u - settings.threshold * s if settings.soft_reset else u * (1 - s)
-        u = settings.leak_m * remaining + current[t]
+        u = settings.leak_m * remaining + current_now
         s = settings.fire(u)
         a = settings.leak_s * a + settings.gain_s * s
         psc.append(a.to(current.dtype)), spikes.append(s.to(current.dtype)), potential.append(u)
     return torch.stack(psc), torch.stack(spikes), torch.stack(potential)
 
 
-def _backward(potential: Tensor, grad_psc: Tensor | None, grad_spikes: Tensor | None, settings: _Settings) -> Tensor:
+def _backward(
+    potential: Tensor, grad_psc: Tensor | None, grad_spikes: Tensor | None, constant: bool, settings: _Settings
+) -> Tensor:
     alpha = delta = torch.zeros_like(potential[0])
     grad_current = []
     for t in reversed(range(potential.shape[0])):
@@ -236,69 +239,58 @@ def _backward(potential: Tensor, grad_psc: Tensor | None, grad_spikes: Tensor | 
             temporal = settings.temporal_gradient * settings.leak_m * factor * delta
         delta = grad_s * h + temporal
         grad_current.append(delta)
-    return torch.stack(grad_current[::-1])
+    stacked = torch.stack(grad_current[::-1])
+    return stacked.sum(0, keepdim=True) if constant else stacked
 
 
 class _LIFFunction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, current: Tensor, settings: _Settings, compiled: bool) -> tuple[Tensor, Tensor, Tensor]:
-        psc, spikes, potential = _loop(_forward, compiled)(current, settings)
+    def forward(
+        ctx, current: Tensor, settings: _Settings, time_steps: int, spikes: bool, compiled: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        ctx.settings, ctx.dtype, ctx.constant = settings, current.dtype, len(current) < time_steps
+        ctx.kernel = compiled and _in_kernel(current, settings)
+        ctx.loop = fused.loop if compiled and current.is_cuda else _plain
+        if ctx.kernel:
+            psc, potential = fused.forward(current, time_steps, _constants(settings))
+            fired = heaviside(potential - settings.threshold).to(current.dtype) if spikes else None
+        else:
+            psc, fired, potential = ctx.loop(_forward, current, time_steps, settings)
         ctx.mark_non_differentiable(potential)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(potential)
-        ctx.settings, ctx.compiled, ctx.dtype = settings, compiled, current.dtype
-        return psc, spikes, potential
+        return psc, fired if spikes else None, potential
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_psc: Tensor | None, grad_spikes: Tensor | None, _) -> tuple[Tensor | None, None, None]:
+    def backward(ctx, grad_psc: Tensor | None, grad_spikes: Tensor | None, _) -> tuple[Tensor | None, ...]:
         if grad_psc is None and grad_spikes is None:
-            return None, None, None
+            return None, None, None, None, None
         (potential,) = ctx.saved_tensors
-        grad_current = _loop(_backward, ctx.compiled)(potential, grad_psc, grad_spikes, ctx.settings)
-        return grad_current.to(ctx.dtype), None, None
+        arguments = potential, grad_psc, grad_spikes, ctx.constant
+        if ctx.kernel:
+            grad_current = fused.backward(*arguments, ctx.dtype, _constants(ctx.settings))
+        else:
+            grad_current = ctx.loop(_backward, *arguments, ctx.settings).to(ctx.dtype)
+        return grad_current, None, None, None, None
+
+
+def _in_kernel(current: Tensor, settings: _Settings) -> bool:
+    """Whether kernel.cpp can do it: on the CPU, the paper's neuron."""
+    plain = not (settings.soft_reset or settings.relaxed)
+    return current.device.type == "cpu" and plain and current.dtype in fused.NAMES and fused.kernel() is not None
+
+
+def _constants(settings: _Settings) -> dict[str, float]:
+    return {name: float(getattr(settings, name)) for name in fused.CONSTANTS}
+
+
+def _plain(loop, *arguments):
+    return loop(*arguments)
 
 
 def _state_dtype(current: Tensor) -> torch.dtype:
     return torch.float32 if current.dtype in HALF else current.dtype
-
-
-def _loop(loop: Callable, compiled: bool) -> Callable:
-    return _fused(loop) if compiled else loop
-
-
-class _Fused:
-    """A loop compiled over neurons laid out in one row, ``[T, N]``: one compilation then serves every N."""
-
-    def __init__(self, loop: Callable) -> None:
-        self.loop = loop
-        self.run = torch.compile(loop, fullgraph=True)
-
-    def __call__(self, *arguments) -> Tensor | tuple[Tensor, ...]:
-        shape = arguments[0].shape
-        rows = [_row(x) if isinstance(x, Tensor) else x for x in arguments]
-        dynamo = torch._dynamo
-        try:
-            # PyTorch's own limit, 8 settings a process, is too low for a sweep.
-            with dynamo.config.patch(recompile_limit=COMPILED_SETTINGS):
-                out = self.run(*rows)
-        except (dynamo.exc.TorchDynamoException, dynamo.exc.FailOnRecompileLimitHit) as error:
-            # Too many settings, or no working compiler on this machine: slower from here on, never wrong.
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            warnings.warn(f"torch.compile failed, going on without it: {reason}", stacklevel=2)
-            self.run = self.loop
-            out = self.loop(*rows)
-        return out.view(shape) if isinstance(out, Tensor) else tuple(x.view(shape) for x in out)
-
-
-_fused = functools.cache(_Fused)
-
-
-def _row(x: Tensor) -> Tensor:
-    row = x.reshape(x.shape[0], -1).contiguous()
-    if row.shape[1] > 1:
-        torch._dynamo.mark_dynamic(row, 1)
-    return row
 
 
 # --- checks of arguments ----------------------------------------------------------------------------------------------
@@ -323,6 +315,16 @@ def _check(
         raise ValueError(f"temperature must be finite and greater than 0, got {lowest}")
     if not isinstance(reset_gradient, Tensor) and not math.isfinite(reset_gradient):
         raise ValueError(f"reset_gradient must be a boolean or a finite number, got {reset_gradient}")
+
+
+def _check_time_steps(current: Tensor, time_steps: int | None) -> int:
+    """T."""
+    steps = current.shape[0]
+    if time_steps is None or time_steps == steps:
+        return steps
+    if time_steps < 1 or steps != 1:
+        raise ValueError(f"time_steps must be the length of current, {steps}, or repeat one step, got {time_steps}")
+    return time_steps
 
 
 def _check_sequence(name: str, x: Tensor) -> None:
