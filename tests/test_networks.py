@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tsbp import GRADIENTS, SpikingNetwork, lif, van_rossum_distance
-from tsbp.networks import TABLE_3, Dropout, Pooling, SpikingLayer, delay, finite_differences
+from tsbp.networks import TABLE_3, AveragePool, Dropout, Pooling, SpikingLayer, delay, finite_differences
 
 
 def network(spec: str = "4C3-P2-6", in_shape=(1, 8, 8), time_steps: int = 5, **settings) -> SpikingNetwork:
@@ -121,6 +121,22 @@ def test_pooling_kinds():
     assert Pooling("average", 2)(image).item() == 2
     assert Pooling("max", 2)(image).item() == 5
     assert Pooling("sum", 2)(image).item() == pytest.approx(1.1 * 8)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((2, 3, 8, 8), 2), ((2, 1, 7, 9), 2), ((1, 5, 11, 3), 3), ((2, 2, 4, 4), 1)]
+)
+def test_average_pooling_is_that_of_pytorch(shape, size, memory_format):
+    images = torch.randn(shape, dtype=torch.float64).to(memory_format=memory_format).requires_grad_()
+    mine, theirs = AveragePool(size)(images), nn.functional.avg_pool2d(images, size)
+    torch.testing.assert_close(mine, theirs, rtol=1e-14, atol=1e-14)
+    weights = torch.randn_like(theirs)
+    torch.testing.assert_close(*(torch.autograd.grad((weights * x).sum(), images)[0] for x in (mine, theirs)))
+    single = images.detach().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert AveragePool(size)(single).dtype == torch.float32
+    assert AveragePool(size)(single.bfloat16()).dtype == torch.bfloat16
 
 
 def test_dropout_keeps_a_neuron_out_at_all_time_steps():

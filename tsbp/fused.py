@@ -94,7 +94,7 @@ def backward(
     return _shaped(grad_current, potential.shape[1:])
 
 
-def _call(direction: str, dtype: torch.dtype, *arguments: Tensor | int | None | dict[str, float]) -> None:
+def _call(direction: str, dtype: torch.dtype, *arguments: Tensor | int | dict[str, float] | None) -> None:
     """Call the kernel; tensors go as addresses, None as the null pointer."""
     converted = []
     for argument in arguments:

@@ -116,7 +116,8 @@ def lif(
 class LIF(nn.Module):
     """A layer of :func:`lif` neurons without parameters of its own: ``forward(current [T, ...]) → psc [T, ...]``.
 
-    A constant current may be given as one step, ``[1, ...]``, with ``time_steps``. Takes the keyword arguments of :func:`lif` and raises its errors.
+    A constant current may be given as one step, ``[1, ...]``, with ``time_steps``. Takes the keyword arguments of
+    :func:`lif` and raises its errors.
     """
 
     def __init__(self, **settings) -> None:
