@@ -1,7 +1,8 @@
-"""The command line: ``tsbp toy``, ``tsbp train`` and ``tsbp sweep``."""
+"""The command line: ``tsbp toy``, ``tsbp train``, ``tsbp sweep`` and ``tsbp bench``."""
 
 import inspect
 import math
+import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -18,7 +19,7 @@ except ModuleNotFoundError as error:
 
 import torch
 
-from tsbp import processes, records, sweep, toy, training
+from tsbp import bench, processes, records, sweep, toy, training
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import TrainingConfig
 
@@ -33,6 +34,7 @@ Device = StrEnum("Device", ["auto", "cpu", "cuda"])
 ToyOptimizer = StrEnum("ToyOptimizer", {name: name for name in toy.OPTIMIZERS})
 Initialisation = StrEnum("Initialisation", {name: name for name in toy.INITIALISATIONS})
 DType = StrEnum("DType", ["float32", "float64"])
+Precision = StrEnum("Precision", ["float32", "bfloat16"])
 
 Out = Annotated[Path, typer.Option(help="Folder for the record.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets, if not $TSBP_DATA or the cache.")]
@@ -194,6 +196,30 @@ def sweep_command(
         print("the time is over; the same command goes on")
     if outcome.failed:
         raise sweep.SweepError("; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items()))
+
+
+@app.command("bench")
+def bench_command(
+    benchmark: Annotated[str, typer.Argument(help="lif, or a training step on mnist, nmnist or cifar10.")],
+    time_steps: TimeSteps = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples.")] = None,
+    neurons: Annotated[int | None, typer.Option(help="Per example, of lif.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Of tsbp's training step.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Rounds; each times every candidate once.")] = None,
+    seed: Seed = 0,
+    device: DeviceOption = Device.auto,
+    out: Out = Path("runs"),
+) -> None:
+    """Time the neuron or a training step beside other libraries, those that are installed. Writes a record."""
+    config = bench.BenchConfig(**_given(bench.BenchConfig, locals()))
+    records.check_folder(out)
+    record = bench.run(config, progress=lambda rounds: tqdm(rounds, "bench", unit="round", disable=None))
+    print(f"{'':<32}{'ms':>10}{'times ' + bench.REFERENCE:>18}  95 % interval")
+    for name, (ratio, low, high) in record["ratios"].items():
+        milliseconds = 1000 * statistics.median(record["seconds"][name])
+        print(f"{name:<32}{milliseconds:10.2f}{ratio:18.3f}  {low:.3f} to {high:.3f}")
+    print(records.write(record, out))
 
 
 def _given(config: type, options: dict[str, Any]) -> dict[str, Any]:

@@ -116,13 +116,16 @@ void forward(const Stored *current, int64_t step, Stored *psc, Real *potential, 
   }
 }
 
+// What the gradient has of eq. 8: nothing, the leak, or the leak and the reset term. Each does no more work than it needs.
+enum Temporal { SPATIAL, LEAK, FULL };
+
 // Equations 7 and 8. With `step` 0 the gradient of the current is summed over time. grad_spikes may be null.
-template <bool PAST, typename Real, typename Stored>
+template <Temporal TEMPORAL, bool PAST, typename Real, typename Stored>
 void backward(const Real *potential, const Stored *grad_psc, const Stored *grad_spikes, Stored *grad_current,
               int64_t step, int64_t T, int64_t N, const Settings &s, int threads) {
   typedef typename Lanes<Real>::Vector Vector;
   constexpr int count = Lanes<Real>::count;
-  const Real leak_m = s.leak_m * s.temporal_gradient, leak_s = s.leak_s, gain_s = s.gain_s, threshold = s.threshold;
+  const Real leak_m = s.leak_m, leak_s = s.leak_s, gain_s = s.gain_s, threshold = s.threshold;
   const Real scale = 1 / (s.temperature * LN2), inverse = 1 / s.temperature, reset = s.reset_gradient;
   const Vector nothing = {};
 #pragma omp parallel for num_threads(threads)
@@ -138,11 +141,15 @@ void backward(const Real *potential, const Stored *grad_psc, const Stored *grad_
         const Vector e = half_to_the<Real>(overdrive * scale);  // exp(-|U - threshold| / temperature)
         const Vector h = inverse * e / ((1 + e) * (1 + e));     // eq. 10
         const Vector alpha = load<Vector>(grad_psc + now) + alphas[i];
-        Vector grad_s = gain_s * alpha - reset * u * carried[i];
+        Vector grad_s = gain_s * alpha;
         if (grad_spikes) grad_s += load<Vector>(grad_spikes + now);
-        const Vector delta = grad_s * h + (overdrive > 0 ? nothing : carried[i]);
+        if (TEMPORAL == FULL) grad_s -= reset * u * carried[i];
+        Vector delta = grad_s * h;
+        if (TEMPORAL != SPATIAL) {
+          delta += overdrive > 0 ? nothing : carried[i];
+          carried[i] = leak_m * delta;
+        }
         alphas[i] = leak_s * alpha;
-        carried[i] = leak_m * delta;
         if (step) store<PAST>(grad_current + now, delta);
         else sums[i] += delta;
       }
@@ -153,6 +160,13 @@ void backward(const Real *potential, const Stored *grad_psc, const Stored *grad_
 
 template <typename Stored> bool goes_past(int64_t T, int64_t N) {
   return T * N * int64_t(sizeof(Stored)) > CACHE && N * int64_t(sizeof(Stored)) % 64 == 0;
+}
+
+template <typename Real, typename Stored> auto backward_for(const Settings &s, bool past) {
+  if (s.temporal_gradient == 0)
+    return past ? backward<SPATIAL, true, Real, Stored> : backward<SPATIAL, false, Real, Stored>;
+  if (s.reset_gradient == 0) return past ? backward<LEAK, true, Real, Stored> : backward<LEAK, false, Real, Stored>;
+  return past ? backward<FULL, true, Real, Stored> : backward<FULL, false, Real, Stored>;
 }
 
 }  // namespace
@@ -166,8 +180,8 @@ template <typename Stored> bool goes_past(int64_t T, int64_t N) {
   extern "C" void backward_##NAME(const REAL *potential, const STORED *grad_psc, const STORED *grad_spikes,            \
                                   STORED *grad_current, int64_t step, int64_t T, int64_t N, const Settings *settings,  \
                                   int threads) {                                                                       \
-    (goes_past<STORED>(T, N) ? backward<true, REAL, STORED> : backward<false, REAL, STORED>)(                          \
-        potential, grad_psc, grad_spikes, grad_current, step, T, N, *settings, threads);                               \
+    backward_for<REAL, STORED>(*settings, goes_past<STORED>(T, N))(potential, grad_psc, grad_spikes, grad_current,     \
+                                                                   step, T, N, *settings, threads);                    \
   }
 
 EXPORT(float32, float, float)

@@ -68,6 +68,7 @@ class Pooling(nn.Module):
 
     def __init__(self, kind: str, size: int) -> None:
         super().__init__()
+        self.kind, self.size = kind, size
         self.pool = nn.MaxPool2d(size) if kind == "max" else AveragePool(size)
         self.gain = SUM_GAIN * size**2 if kind == "sum" else 1.0
 

@@ -50,7 +50,7 @@ def new(kind: str, config: Any, results: dict[str, Any], device: torch.device) -
     """Make a record; it carries the command line that repeats the run.
 
     Args:
-        kind: ``train`` or ``toy``, the command of that name.
+        kind: ``train``, ``toy`` or ``bench``, the command of that name.
         config: the dataclass that configured the run; its fields become flat keys.
         results: what was measured, under keys of their own.
         device: where it ran.
@@ -196,7 +196,7 @@ def _command(kind: str, settings: dict[str, Any]) -> str:
     words = ["tsbp", kind]
     for name, value in settings.items():
         option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
-        if name == "dataset":
+        if name in ("dataset", "benchmark"):
             words.append(value)
         elif isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
@@ -209,7 +209,8 @@ def _command(kind: str, settings: dict[str, Any]) -> str:
 def _name(record: dict[str, Any]) -> str:
     """``train-mnist-full-T5-seed0-1a2b3c4d``: the tail is a hash of the command, and so of the whole configuration."""
     digest = hashlib.sha256(record["command"].encode()).hexdigest()[:8]
-    parts = [record["kind"], Path(record.get("dataset", "")).name, record.get("gradient"), f"T{record['time_steps']}"]
+    what = record.get("dataset") or record.get("benchmark") or ""
+    parts = [record["kind"], Path(what).name, record.get("gradient"), f"T{record['time_steps']}"]
     return "-".join([*(part for part in parts if part), f"seed{record['seed']}", digest])
 
 

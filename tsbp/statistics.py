@@ -126,3 +126,19 @@ def verdicts(labels: Sequence[str], differences: np.ndarray) -> str:
     for label, low, high in zip(labels, *bootstrap_interval(differences), strict=True):
         found["lower" if high < 0 else "higher" if low > 0 else "not distinguishable"].append(label)
     return "; ".join(f"{word} at {', '.join(where)}" for word, where in found.items() if where) or "not measured"
+
+
+def ratio_interval(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+    """Median of paired ratios with its 95 % bootstrap interval: how many times as long, round by round.
+
+    Args:
+        values: one a round.
+        reference: of the same rounds, two or more.
+
+    Returns:
+        Median, lower and upper end.
+    """
+    ratios = np.asarray(values, dtype=np.float64) / np.asarray(reference, dtype=np.float64)
+    found = stats.bootstrap((ratios,), np.median, axis=-1, method="percentile", n_resamples=5000, rng=0)
+    ends = found.confidence_interval
+    return float(np.median(ratios)), float(ends.low), float(ends.high)

@@ -1,0 +1,267 @@
+"""Timings of the neuron and of whole training steps, side by side with other libraries.
+
+Everything is measured in one process, round by round: in each round every candidate runs once, in random order, so that
+what the machine does meanwhile, and what the one before leaves in the caches, meets all of them. What counts are ratios
+within a round.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tsbp import peers, records, training
+from tsbp.data import DataSet
+from tsbp.neuron import GRADIENTS, lif
+from tsbp.settings import TrainingConfig
+from tsbp.statistics import ratio_interval
+
+BYTES_PER_STEP = 24
+"""Of a layer in float32, per neuron and step: read I, write a and U; read U and the gradient of a, write that of I."""
+REFERENCE = "tsbp full"
+"""The candidate that the others are compared with."""
+WARM_UP = 2
+"""Rounds that are not counted."""
+EXAMPLES = 500
+"""Random images, as many as a training step may need."""
+
+_FIRST_CALL = """
+import time, torch, tsbp
+current = torch.randn({time_steps}, 1000, device={device!r}, requires_grad=True)
+started = time.perf_counter()
+tsbp.lif(current, compiled=True).psc.sum().backward()
+print(time.perf_counter() - started)
+"""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """One benchmark: the LIF layer alone, or a training step on a data set of random images."""
+
+    benchmark: str
+    """lif, or a data set: its network of Table 3."""
+    time_steps: int = 5
+    batch_size: int = 128
+    neurons: int = 12288
+    """Per example; of lif alone."""
+    precision: str = "float32"
+    """Of tsbp's training step; the other libraries' is float32."""
+    threads: int = 1
+    repeats: int = 15
+    device: str = "cpu"
+    seed: int = 0
+
+    def checked(self) -> "BenchConfig":
+        """The configuration itself.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        if self.benchmark not in ("lif", *SHAPES):
+            raise ValueError(f"benchmark must be one of lif, {', '.join(SHAPES)}, got {self.benchmark!r}")
+        for name in ("time_steps", "batch_size", "neurons", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.repeats < 2:
+            raise ValueError(f"repeats must be at least 2, got {self.repeats}")
+        if self.benchmark != "lif" and self.batch_size > EXAMPLES:
+            raise ValueError(f"batch_size must be at most {EXAMPLES}, got {self.batch_size}")
+        return self
+
+
+SHAPES = {"mnist": (1, 28, 28), "nmnist": (2, 34, 34), "cifar10": (3, 32, 32)}
+
+
+def run(config: BenchConfig, progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
+    """Measure, and return the record (it is not written).
+
+    Args:
+        config: what to measure.
+        progress: wraps the rounds, for a progress bar.
+
+    Raises:
+        ValueError: a value is out of its range, there is no such device, or an installed library computes another
+            neuron than the one it is compared as.
+    """
+    device = training.resolve_device(config.checked().device)
+    config = replace(config, device=device.type)
+    training.keep_freed_memory()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        others = {name: peer for name, peer in peers.PEERS.items() if peer.installed}
+        agreement = {name: peers.check(peer, device) for name, peer in others.items()}
+        candidates = (_layers if config.benchmark == "lif" else _steps)(config, device, others)
+        candidates["copy"] = _copy(device)
+        memory = {name: _memory(candidate, device) for name, candidate in candidates.items() if name != "copy"}
+        seconds = measure(candidates, config.repeats, device, progress)
+    finally:
+        torch.set_num_threads(threads)
+    copied = 2 * _COPIED[device.type] * 4
+    bandwidth = copied / _median(seconds["copy"])
+    results: dict[str, Any] = {
+        "seconds": {name: [float(f"{x:.4g}") for x in times] for name, times in seconds.items()},
+        "ratios": {name: ratio_interval(times, seconds[REFERENCE]) for name, times in seconds.items()},
+        "peak_bytes": {name: peak for name, (peak, _) in memory.items()},
+        "kept_bytes": {name: kept for name, (_, kept) in memory.items()},
+        "agreement": agreement,
+        "copy_bandwidth": bandwidth,
+        "first_call_seconds": first_call(config.time_steps, device),
+        "peer_versions": {peer.package: metadata.version(peer.package) for peer in others.values()},
+    }
+    if config.benchmark == "lif":
+        moved = BYTES_PER_STEP * config.time_steps * config.batch_size * config.neurons
+        results["floor_fraction"] = {
+            name: moved / bandwidth / _median(times) for name, times in seconds.items() if name != "copy"
+        }
+    return records.new("bench", config, results, device)
+
+
+def measure(
+    candidates: dict[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> dict[str, list[float]]:
+    """Seconds of every candidate in every round."""
+    shuffled = random.Random(0)
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for round_ in progress(range(-WARM_UP, repeats)):
+        for name in shuffled.sample(list(candidates), len(candidates)):
+            _wait(device)
+            started = time.perf_counter()
+            result = candidates[name]()
+            _wait(device)
+            if round_ >= 0:
+                seconds[name].append(time.perf_counter() - started)
+            del result
+    return seconds
+
+
+def first_call(time_steps: int, device: torch.device) -> float:
+    """Seconds of the first call of the compiled neuron, forward and backward, in a process with empty caches."""
+    code = _FIRST_CALL.format(time_steps=time_steps, device=device.type)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": folder}
+        command = [sys.executable, "-c", code]
+        return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+
+def _layers(config: BenchConfig, device: torch.device, others: dict[str, peers.Peer]) -> dict[str, Callable]:
+    """Forward and backward of one layer; peers without eq. 5 and with it."""
+    constants = dict(tau_m=6.0, temperature=peers.TEMPERATURE)
+    candidates = {f"tsbp {name}": _neuron(constants | GRADIENTS[name], compiled=True) for name in GRADIENTS}
+    candidates["tsbp full, uncompiled"] = _neuron(constants, compiled=False)
+    for name, peer in others.items():
+        simulate = peer.build(6.0, 1.0, peers.TEMPERATURE)
+        candidates[f"{name} (spikes alone)"] = simulate
+        candidates[name] = peers.with_filter(simulate, tau_s=2.0)
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = (config.time_steps, config.batch_size, config.neurons)
+    current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
+    grad = torch.randn(shape, generator=generator).to(device)
+    return {name: _forward_and_backward(neuron, current, grad) for name, neuron in candidates.items()}
+
+
+def _neuron(settings: dict, compiled: bool) -> Callable[[Tensor], Tensor]:
+    return lambda current: lif(current, **settings, spikes=False, compiled=compiled).psc
+
+
+def _forward_and_backward(neuron: Callable[[Tensor], Tensor], current: Tensor, grad: Tensor) -> Callable[[], Tensor]:
+    return lambda: torch.autograd.grad(neuron(current), current, grad)[0]
+
+
+def _steps(config: BenchConfig, device: torch.device, others: dict[str, peers.Peer]) -> dict[str, Callable]:
+    """One update of the weights: batch, forward, loss, backward, optimiser."""
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = SHAPES[config.benchmark]
+    frames = (config.time_steps,) if config.benchmark == "nmnist" else ()
+    images = torch.randint(256, (EXAMPLES, *frames, *shape), dtype=torch.uint8, generator=generator)
+    if frames:
+        images = (images < 10).to(torch.uint8)  # events are few
+    labels = torch.randint(10, (EXAMPLES,), generator=generator)
+    dataset = DataSet("random images", images, labels, images[:1], labels[:1], 10)
+
+    def step(gradient: str, compiled: bool, neuron: Callable | None = None) -> Callable[[], float]:
+        training_config = TrainingConfig.for_dataset(
+            config.benchmark,
+            gradient=gradient,
+            time_steps=config.time_steps,
+            batch_size=config.batch_size,
+            precision="float32" if neuron else config.precision,
+            temperature=peers.TEMPERATURE,
+            schedule="constant",
+            device=config.device,
+            seed=config.seed,
+        )
+        run = training.Run(training.resolve(training_config), dataset, compiled)
+        if neuron:
+            run.network = peers.ConventionalNetwork(run.network, neuron).to(device)
+            run.optimizer = training.OPTIMIZERS[training_config.optimizer](run.network.parameters(), training_config.lr)
+            run.schedule = torch.optim.lr_scheduler.ConstantLR(run.optimizer, factor=1.0)
+        batch = torch.arange(config.batch_size)
+        return lambda: run._step(batch)
+
+    settings = TrainingConfig.for_dataset(config.benchmark)
+    candidates = {f"tsbp {name}": step(name, compiled=True) for name in GRADIENTS}
+    candidates["tsbp full, uncompiled"] = step("full", compiled=False)
+    for name, peer in others.items():
+        simulate = peer.build(settings.tau_m, settings.threshold, peers.TEMPERATURE)
+        candidates[name] = step(peer.gradient, False, peers.with_filter(simulate, settings.tau_s))
+    return candidates
+
+
+_COPIED = {"cpu": 50_000_000, "cuda": 500_000_000}
+"""Numbers: more than the caches hold."""
+
+
+def _copy(device: torch.device) -> Callable[[], Tensor]:
+    source = torch.ones(_COPIED[device.type], device=device)
+    target = torch.zeros_like(source)
+    return lambda: target.copy_(source)
+
+
+def _memory(candidate: Callable[[], object], device: torch.device) -> tuple[int, int]:
+    """Bytes: the most that are allocated at a time during a call, and those that autograd keeps for its backward."""
+    kept: dict[int, int] = {}
+
+    def pack(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    candidate()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        candidate()
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        candidate()
+        return torch.cuda.max_memory_allocated() - before, sum(kept.values())
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports its comings and goings
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        candidate()
+    now = peak = 0
+    events = profile.profiler.kineto_results.events()
+    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak, sum(kept.values())
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
