@@ -65,6 +65,15 @@ def test_every_candidate_runs_once_a_round_in_random_order():
     assert all(len(times) == 20 for times in seconds.values())
 
 
+def test_what_diverges_is_left_out_and_named():
+    def diverging():
+        raise FloatingPointError("gradient norm nan")
+
+    candidates = {"one": lambda: 1.0, "other": diverging}
+    assert bench._leave_out(candidates) == {"other": "gradient norm nan"}
+    assert list(candidates) == ["one"]
+
+
 def test_seconds_are_seconds():
     seconds = bench.measure({"nap": lambda: time.sleep(0.02)}, 2, torch.device("cpu"))
     assert all(0.02 <= x < 0.5 for x in seconds["nap"])

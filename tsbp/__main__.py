@@ -219,6 +219,8 @@ def bench_command(
     for name, (ratio, low, high) in record["ratios"].items():
         milliseconds = 1000 * statistics.median(record["seconds"][name])
         print(f"{name:<32}{milliseconds:10.2f}{ratio:18.3f}  {low:.3f} to {high:.3f}")
+    for name, reason in record["left_out"].items():
+        print(f"{name} left out: {reason}")
     print(records.write(record, out))
 
 
