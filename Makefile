@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 PROFILE ?= quick
+DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help book test test-all lint toy-study network-study lock clean
+.PHONY: help book test test-all lint toy-study network-study bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +15,7 @@ help:
 	@echo "make lint        check style with ruff"
 	@echo "make toy-study   make the records of the single neuron in results/toy anew (minutes)"
 	@echo "make network-study   the same of the networks in results/short (hours)"
+	@echo "make bench       time the neuron and training steps beside other libraries (minutes; DEVICE=cuda on a GPU)"
 	@echo "make lock        renew requirements.txt and environment.yml from pyproject.toml"
 	@echo "make clean       remove what was built (.venv stays)"
 
@@ -55,10 +57,30 @@ toy-study: $(VENV)/installed
 network-study: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/tsbp sweep sweeps/short.yaml --workers 2 --out results/short
 
+# The sizes are layers of the networks of Table 3; the network of CIFAR-10 takes few images, for a CPU's sake.
+BENCH := $(BIN)/tsbp bench
+MEASURED := --device $(DEVICE) --out results/bench
+bench: $(VENV)/bench-installed
+	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --repeats 31 $(MEASURED)
+	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --repeats 31 $(MEASURED)
+	$(BENCH) lif --time-steps 100 --batch-size 1000 --neurons 1 --repeats 101 $(MEASURED)
+	$(BENCH) mnist --time-steps 5 --batch-size 100 --threads 2 $(MEASURED)
+	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 $(MEASURED)
+	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 --precision bfloat16 $(MEASURED)
+	$(BENCH) nmnist --time-steps 30 --batch-size 20 --threads 2 $(MEASURED)
+	$(BENCH) cifar10 --time-steps 5 --batch-size 10 --threads 2 --repeats 7 $(MEASURED)
+
+# Beside what is there already, and nothing of that changed.
+$(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --constraint requirements.txt --requirement requirements-bench.txt
+	@touch $@
+
 lock: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --no-emit-package tsbp \
 		--no-header --no-annotate pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra bench --constraint requirements.txt \
+		--no-emit-package tsbp --no-header --no-annotate pyproject.toml --output-file requirements-bench.txt
 	{ printf 'name: tsbp\nchannels:\n  - conda-forge\ndependencies:\n  - python>=3.11\n  - pip\n  - pip:\n'; \
 		sed 's/^/      - /' requirements.txt; echo '      - --editable .'; } > environment.yml
 

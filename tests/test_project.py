@@ -30,13 +30,17 @@ def test_environment_yml_equals_the_lock():
 def test_the_lock_satisfies_the_package():
     from importlib.metadata import requires
 
-    names = {
-        re.match(r"[\w.-]+", line)[0].lower()
-        for line in (PROJECT / "requirements.txt").read_text().splitlines()
-        if line
-    }
-    wanted = {re.match(r"[\w.-]+", line)[0].lower() for line in requires("tsbp")} - {"tsbp"}
-    assert wanted <= names
+    def names(lines) -> set[str]:
+        return {re.match(r"[\w.-]+", line)[0].lower() for line in lines if line}
+
+    lock, bench = ((PROJECT / f"requirements{kind}.txt").read_text().splitlines() for kind in ("", "-bench"))
+    wanted = requires("tsbp")
+    peers = [line for line in wanted if "extra == 'bench'" in line or 'extra == "bench"' in line]
+    assert len(peers) == 4 and names(peers) - {"tsbp"} <= names(bench)
+    assert names(wanted) - names(peers) - {"tsbp"} <= names(lock)
+    shared = names(lock) & names(bench)
+    assert "torch" in shared
+    assert [x for x in lock if names([x]) <= shared] == [x for x in bench if names([x]) <= shared], "two versions of one"
 
 
 def test_nothing_generated_is_committed():

@@ -95,6 +95,8 @@ class _AveragePoolFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, images: Tensor, size: int) -> Tensor:
         ctx.shape, ctx.size = images.shape, size
+        channels_last = images.is_contiguous(memory_format=torch.channels_last)
+        ctx.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         kernel = images.new_full((images.shape[1], 1, size, size), 1 / size**2)
         with torch.autocast(images.device.type, enabled=False):
             return functional.conv2d(images, kernel, stride=size, groups=images.shape[1])
@@ -102,7 +104,8 @@ class _AveragePoolFunction(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        spread = functional.interpolate(grad / ctx.size**2, scale_factor=ctx.size, mode="nearest")
+        share = (grad / ctx.size**2).contiguous(memory_format=ctx.memory_format)  # small here, large when spread
+        spread = functional.interpolate(share, scale_factor=ctx.size, mode="nearest")
         (height, width), covered = ctx.shape[2:], spread.shape[2:]
         rest = (0, width - covered[1], 0, height - covered[0])
         return (functional.pad(spread, rest) if any(rest) else spread), None
