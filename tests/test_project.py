@@ -40,7 +40,7 @@ def test_the_lock_satisfies_the_package():
     assert names(wanted) - names(peers) - {"tsbp"} <= names(lock)
     shared = names(lock) & names(bench)
     assert "torch" in shared
-    assert [x for x in lock if names([x]) <= shared] == [x for x in bench if names([x]) <= shared], "two versions of one"
+    assert [x for x in lock if names([x]) <= shared] == [x for x in bench if names([x]) <= shared], "versions differ"
 
 
 def test_nothing_generated_is_committed():

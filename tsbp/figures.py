@@ -403,3 +403,21 @@ def accuracy_curves(runs: "pandas.DataFrame", panel: str = "network", zoom: bool
     axes[0, 0].set_ylabel("test accuracy in %")
     axes[0, -1].legend(loc="lower right")
     return figure
+
+
+def speed(runs: "pandas.DataFrame") -> Figure:
+    """Time of a layer relative to ``tsbp full``, a panel for each record of ``tsbp bench lif``; shorter is better."""
+    runs = runs[runs["benchmark"] == "lif"].sort_values("time_steps")
+    figure, axes = plt.subplots(1, len(runs), figsize=(8, 3.4), sharey=True, squeeze=False)
+    for axis, (_, run) in zip(axes[0], runs.iterrows(), strict=True):
+        shown = {name: ratio for name, ratio in run["ratios"].items() if name != "copy" and "(" not in name}
+        for place, (name, (median, low, high)) in enumerate(shown.items()):
+            own = name.startswith("tsbp") and "uncompiled" not in name
+            axis.barh(place, median, color=COLOURS["full"] if own else GREY, height=0.7)
+            axis.plot([low, high], [place, place], color="black", linewidth=1)
+        axis.axvline(1, color="black", linewidth=0.6)
+        axis.set_yticks(range(len(shown)), list(shown))
+        size = f"{run['batch_size'] * run['neurons']:,}".replace(",", "\u2009")
+        axis.set(title=f"T = {run['time_steps']}, {size} neurons", xlabel="times as long as tsbp full")
+    axes[0, 0].invert_yaxis()
+    return figure

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t BLOCK = 512;          // neurons
 constexpr int64_t CACHE = 4 << 20;      // bytes: what is larger than this is written past the caches
+constexpr int64_t STREAMS = 16;         // time steps whose rows a processor fetches ahead of need without being told
 constexpr double LN2 = 0.69314718055994531;
 
 // One cache line of neurons; a machine with narrower registers handles it in parts.
@@ -33,27 +34,31 @@ struct bfloat16 { uint16_t bits; };
 typedef uint16_t Halves __attribute__((vector_size(32)));
 typedef uint32_t Words __attribute__((vector_size(64)));
 
-template <typename Vector, typename Real> inline Vector load(const Real *from) {
-  Vector x;
+// What lies at an address, aligned or not.
+template <typename To> inline To at(const void *from) {
+  To x;
   memcpy(&x, from, sizeof x);
   return x;
 }
 
+template <typename Vector, typename Real> inline Vector load(const Real *from) { return at<Vector>(from); }
+
 template <typename Vector> inline Vector load(const bfloat16 *from) {
-  return (Vector)(__builtin_convertvector(load<Halves>(&from->bits), Words) << 16);
+  return (Vector)(__builtin_convertvector(at<Halves>(from), Words) << 16);
 }
 
 // Written past the caches, a line is not read from memory first, and leaves the caches to numbers still needed.
 template <bool PAST, typename Bits> inline void store_bits(void *to, Bits x) {
-#ifdef __AVX__
-  if (PAST) {
-    for (size_t i = 0; i < sizeof x / 32; i++) {
-      __m256i part;
-      memcpy(&part, (char *)&x + 32 * i, 32);
-      _mm256_stream_si256((__m256i *)to + i, part);
-    }
-    return;
+#ifdef __AVX512F__
+  if (PAST && sizeof x == 64) return _mm512_stream_si512((__m512i *)to, at<__m512i>(&x));
+#elif defined(__AVX__)
+  if (PAST && sizeof x == 64) {
+    _mm256_stream_si256((__m256i *)to, at<__m256i>(&x));
+    return _mm256_stream_si256((__m256i *)to + 1, at<__m256i>((char *)&x + 32));
   }
+#endif
+#ifdef __AVX__
+  if (PAST && sizeof x == 32) return _mm256_stream_si256((__m256i *)to, at<__m256i>(&x));
 #endif
   memcpy(to, &x, sizeof x);
 }
@@ -85,8 +90,8 @@ struct Settings { double leak_m, leak_s, gain_s, threshold, temperature, reset_g
 
 // The last line of a row may overlap the one before it: what it computes twice comes out the same.
 inline int64_t position(int64_t start, int64_t line, int count, int64_t n) {
-  int64_t at = start + line * count;
-  return at < n - count ? at : n - count;
+  const int64_t first = start + line * count;
+  return first < n - count ? first : n - count;
 }
 
 // Equations 3-5. `step` is N, or 0 where the current is the same at every time.
@@ -96,6 +101,7 @@ void forward(const Stored *current, int64_t step, Stored *psc, Real *potential, 
   typedef typename Lanes<Real>::Vector Vector;
   constexpr int count = Lanes<Real>::count;
   const Real leak_m = s.leak_m, leak_s = s.leak_s, threshold = s.threshold;
+  const int64_t ahead = T > STREAMS ? step : 0;
   const Vector silent = {}, spike = silent + Real(s.gain_s);
 #pragma omp parallel for num_threads(threads)
   for (int64_t start = 0; start < N; start += BLOCK) {
@@ -103,14 +109,14 @@ void forward(const Stored *current, int64_t step, Stored *psc, Real *potential, 
     Vector remaining[BLOCK / count] = {}, decayed[BLOCK / count] = {};  // of U and a, at the next step
     for (int64_t t = 0; t < T; t++) {
       for (int64_t i = 0; i < lines; i++) {
-        const int64_t at = position(start, i, count, N);
-        __builtin_prefetch(current + (t + 1) * step + at);
-        const Vector u = remaining[i] + load<Vector>(current + t * step + at);
+        const int64_t n = position(start, i, count, N);
+        __builtin_prefetch(current + t * step + ahead + n);
+        const Vector u = remaining[i] + load<Vector>(current + t * step + n);
         const Vector a = decayed[i] + (u > threshold ? spike : silent);
         remaining[i] = leak_m * (u > threshold ? silent : u);
         decayed[i] = leak_s * a;
-        store<PAST>(potential + t * N + at, u);
-        store<PAST>(psc + t * N + at, a);
+        store<PAST>(potential + t * N + n, u);
+        store<PAST>(psc + t * N + n, a);
       }
     }
   }
@@ -127,6 +133,7 @@ void backward(const Real *potential, const Stored *grad_psc, const Stored *grad_
   constexpr int count = Lanes<Real>::count;
   const Real leak_m = s.leak_m, leak_s = s.leak_s, gain_s = s.gain_s, threshold = s.threshold;
   const Real scale = 1 / (s.temperature * LN2), inverse = 1 / s.temperature, reset = s.reset_gradient;
+  const int64_t ahead = T > STREAMS ? N : 0;
   const Vector nothing = {};
 #pragma omp parallel for num_threads(threads)
   for (int64_t start = 0; start < N; start += BLOCK) {
@@ -134,9 +141,9 @@ void backward(const Real *potential, const Stored *grad_psc, const Stored *grad_
     Vector alphas[BLOCK / count] = {}, carried[BLOCK / count] = {}, sums[BLOCK / count] = {};
     for (int64_t t = T - 1; t >= 0; t--) {
       for (int64_t i = 0; i < lines; i++) {
-        const int64_t at = position(start, i, count, N), now = t * N + at;
-        __builtin_prefetch(potential + now - N);
-        __builtin_prefetch(grad_psc + now - N);
+        const int64_t now = t * N + position(start, i, count, N);
+        __builtin_prefetch(potential + now - ahead);
+        __builtin_prefetch(grad_psc + now - ahead);
         const Vector u = load<Vector>(potential + now), overdrive = u - threshold;
         const Vector e = half_to_the<Real>(overdrive * scale);  // exp(-|U - threshold| / temperature)
         const Vector h = inverse * e / ((1 + e) * (1 + e));     // eq. 10

@@ -1,4 +1,4 @@
-"""The tables of the book and of the README, made from records: accuracies, their differences, losses."""
+"""The tables of the book and of the README, made from records: accuracies, their differences, losses, speed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -16,6 +16,7 @@ from tsbp.statistics import (
     equal_within,
     equivalence,
     mean_interval,
+    ratio_interval,
     with_interval,
 )
 
@@ -264,3 +265,79 @@ def crossover_table(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np
         row = {"study": title, "full overtakes leak at": f"{estimate} [{low}, {high}]"}
         rows.append(row | {f"lowest, {name}": f"{loss.mean(-1).min():.3f}" for name, loss in losses.items()})
     return pd.DataFrame(rows)
+
+
+_SIZES = {"lif": "layer", "mnist": "MNIST step", "nmnist": "N-MNIST step", "cifar10": "CIFAR-10 step"}
+_WITH_AND_WITHOUT = {
+    "tsbp, one pass": ("tsbp full", "tsbp leak"),
+    "SpikingJelly": ("SpikingJelly", "SpikingJelly, detached"),
+    "snnTorch": ("snnTorch, no delay", "snnTorch"),
+}
+
+
+def speed_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """How many times as long as ``tsbp full`` each candidate of ``tsbp bench`` takes, a column for each benchmark.
+
+    Args:
+        runs: records of ``tsbp bench`` from one device.
+
+    Returns:
+        Medians with 95 % intervals, in the order of the records' candidates.
+    """
+    import pandas as pd
+
+    columns = {_benchmark(row): {k: _ratio(v) for k, v in row["ratios"].items() if k != "copy"} for row in _rows(runs)}
+    table = pd.DataFrame(columns)
+    return table.rename_axis("").reset_index().fillna("")
+
+
+def price_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Time with the reset term over time without it, a row for each benchmark, a column for each implementation."""
+    import pandas as pd
+
+    rows = []
+    for row in _rows(runs):
+        seconds = row["seconds"]
+        rows.append({"benchmark": _benchmark(row)})
+        for name, (full, leak) in _WITH_AND_WITHOUT.items():
+            if full in seconds and leak in seconds:
+                rows[-1][name] = _ratio(ratio_interval(seconds[full], seconds[leak]))
+    return pd.DataFrame(rows).fillna("")
+
+
+def memory_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Bytes per neuron and step of a layer: kept for the backward pass, and at the peak of both; share of the floor."""
+    import pandas as pd
+
+    rows: dict[str, dict[str, str]] = {}
+    for row in _rows(runs):
+        if row["benchmark"] == "lif":
+            size = row["time_steps"] * row["batch_size"] * row["neurons"]
+            for name in row["kept_bytes"]:
+                if "(" not in name:
+                    found = rows.setdefault(name, {})
+                    found.setdefault("kept bytes", f"{row['kept_bytes'][name] / size:.1f}")
+                    found.setdefault("peak bytes", f"{row['peak_bytes'][name] / size:.1f}")
+                    found[f"speed of copying, T = {row['time_steps']}"] = f"{row['floor_fraction'][name]:.2f}"
+    return pd.DataFrame(rows).T.rename_axis("").reset_index()
+
+
+def _rows(runs: "pandas.DataFrame") -> list[dict]:
+    """Records as dictionaries, layers first, then by data set, time steps and precision."""
+    rows = runs.to_dict("records")
+    order = list(_SIZES)
+    return sorted(
+        rows, key=lambda row: (order.index(row["benchmark"]), row["time_steps"], row["precision"] != "float32")
+    )
+
+
+def _benchmark(row: Mapping) -> str:
+    """``layer, T = 5``."""
+    half = ", bfloat16" if row["precision"] == "bfloat16" else ""
+    return f"{_SIZES[row['benchmark']]}, T = {row['time_steps']}{half}"
+
+
+def _ratio(interval: Sequence[float]) -> str:
+    median, low, high = interval
+    digits = 1 if median >= 1.995 else 2
+    return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
