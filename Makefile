@@ -6,7 +6,7 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help book test test-all lint toy-study network-study bench lock clean
+.PHONY: help book test test-all lint toy-study network-study peers bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make lint        check style with ruff"
 	@echo "make toy-study   make the records of the single neuron in results/toy anew (minutes)"
 	@echo "make network-study   the same of the networks in results/short (hours)"
+	@echo "make peers       install the other libraries that make bench compares with"
 	@echo "make bench       time the neuron and training steps beside other libraries (minutes; DEVICE=cuda on a GPU)"
 	@echo "make lock        renew requirements.txt and environment.yml from pyproject.toml"
 	@echo "make clean       remove what was built (.venv stays)"
@@ -61,14 +62,16 @@ network-study: $(VENV)/installed
 BENCH := $(BIN)/tsbp bench
 MEASURED := --device $(DEVICE) --out results/bench
 bench: $(VENV)/bench-installed
-	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --repeats 31 $(MEASURED)
-	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --repeats 31 $(MEASURED)
+	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --repeats 101 $(MEASURED)
+	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --repeats 81 $(MEASURED)
 	$(BENCH) lif --time-steps 100 --batch-size 1000 --neurons 1 --repeats 101 $(MEASURED)
 	$(BENCH) mnist --time-steps 5 --batch-size 100 --threads 2 $(MEASURED)
 	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 $(MEASURED)
 	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 --precision bfloat16 $(MEASURED)
 	$(BENCH) nmnist --time-steps 30 --batch-size 20 --threads 2 $(MEASURED)
 	$(BENCH) cifar10 --time-steps 5 --batch-size 10 --threads 2 --repeats 7 $(MEASURED)
+
+peers: $(VENV)/bench-installed
 
 # Beside what is there already, and nothing of that changed.
 $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt

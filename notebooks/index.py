@@ -64,6 +64,9 @@ figures.note("front-iterations", toy["iterations"])
 # {doc}`04_data_sets`
 # : The paper's networks on real digits.
 #
+# {doc}`05_cost`
+# : What the term costs in time and memory: counted, and measured beside other libraries.
+#
 # ## Running it
 #
 # Every chapter is a notebook. Its code imports the package `tsbp`, which lies in the same repository; its first code

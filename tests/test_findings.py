@@ -6,7 +6,7 @@ import torch
 
 from tsbp import records
 from tsbp.settings import TrainingConfig
-from tsbp.statistics import bootstrap_interval, crossover, equivalence, mean_interval
+from tsbp.statistics import bootstrap_interval, crossover, equivalence, mean_interval, ratio_interval
 from tsbp.tables import accuracies, learning_rate_table
 from tsbp.toy import ToyConfig, compare_along
 
@@ -138,3 +138,44 @@ def test_learning_rates_are_those_that_held_out_examples_prefer():
         chosen = table.loc[table[""] == "chosen", "learning rate"].item()
         assert float(chosen) == TrainingConfig.for_dataset(dataset).lr
         assert chosen not in (table["learning rate"].iloc[0], table["learning rate"].iloc[-1])  # not at the edge
+
+
+# --- what the term costs ----------------------------------------------------------------------------------------------
+
+
+def benchmark(name: str, time_steps: int, precision: str = "float32") -> dict:
+    runs = records.load("bench")
+    here = (runs["benchmark"] == name) & (runs["time_steps"] == time_steps) & (runs["precision"] == precision)
+    (record,) = runs[here & (runs["device"] == "cpu")].to_dict("records")
+    return record
+
+
+def price(record: dict, full: str = "tsbp full", leak: str = "tsbp leak") -> tuple[float, float, float]:
+    return ratio_interval(record["seconds"][full], record["seconds"][leak])
+
+
+@pytest.mark.parametrize(("name", "time_steps"), [("lif", 5), ("lif", 30), ("mnist", 30)])
+def test_in_one_pass_there_is_no_overhead_to_speak_of(name, time_steps):
+    median, low, high = price(benchmark(name, time_steps))
+    assert 0.97 < median < 1.03 and low < 1.03 and high < 1.06
+
+
+@pytest.mark.parametrize("time_steps", [5, 30])
+def test_through_automatic_differentiation_there_is_one_and_half_as_much_memory_again(time_steps):
+    record = benchmark("lif", time_steps)
+    assert price(record, "SpikingJelly", "SpikingJelly, detached")[1] > 1.03
+    assert record["kept_bytes"]["SpikingJelly"] == pytest.approx(
+        1.5 * record["kept_bytes"]["SpikingJelly, detached"], rel=0.02
+    )
+
+
+def test_the_potential_is_all_that_is_kept_whatever_the_gradient():
+    record = benchmark("lif", 30)
+    size = record["time_steps"] * record["batch_size"] * record["neurons"]
+    assert {record["kept_bytes"][f"tsbp {gradient}"] for gradient in ("full", "leak", "spatial")} == {4 * size}
+
+
+def test_only_snntorch_was_left_out_and_only_where_its_gradient_is_nan():
+    for record in records.load("bench").to_dict("records"):
+        for name, reason in record["left_out"].items():
+            assert name.startswith("snnTorch") and "gradient norm nan" in reason

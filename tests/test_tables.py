@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 
 from tsbp.settings import TrainingConfig
-from tsbp.tables import NOT_MEASURED, accuracy_table, difference_table, learning_rate_table, loss_table, table_2
+from tsbp.tables import (
+    NOT_MEASURED,
+    accuracy_table,
+    difference_table,
+    learning_rate_table,
+    loss_table,
+    memory_table,
+    price_table,
+    speed_table,
+    table_2,
+)
 
 
 def run(dataset: str, gradient: str, seed: int, accuracy: float, note: str = "", **settings) -> dict:
@@ -87,3 +97,44 @@ def test_learning_rate_table_marks_the_best_mean_of_all_gradients():
     assert table["learning rate"].tolist() == ["0.01", "0.1"]
     assert table["mean"].tolist() == ["92.00", "91.67"] and table[""].tolist() == ["chosen", ""]
     assert len(learning_rate_table(pd.DataFrame())) == 0
+
+
+def bench(benchmark: str, time_steps: int, **changes) -> dict:
+    seconds = {
+        "tsbp full": [1.0, 2.0, 4.0],
+        "tsbp leak": [0.5, 1.0, 2.0],
+        "SpikingJelly (spikes alone)": [9.0, 9.0, 9.0],
+    }
+    seconds |= {"SpikingJelly": [12.0, 24.0, 48.0], "copy": [1.0, 1.0, 1.0]}
+    record = {"benchmark": benchmark, "time_steps": time_steps, "precision": "float32", "batch_size": 2, "neurons": 5}
+    record |= {
+        "seconds": seconds,
+        "ratios": {"tsbp full": [1, 1, 1], "SpikingJelly": [12, 11.94, 13], "copy": [1, 1, 1]},
+    }
+    record |= {"kept_bytes": {"tsbp full": 400, "SpikingJelly": 1200, "SpikingJelly (spikes alone)": 1}}
+    record |= {"peak_bytes": {"tsbp full": 1200, "SpikingJelly": 2400, "SpikingJelly (spikes alone)": 1}}
+    return record | {"floor_fraction": {"tsbp full": 0.8, "SpikingJelly": 0.07}} | changes
+
+
+def test_speed_table_has_a_column_for_each_benchmark_in_order():
+    runs = [bench("mnist", 30), bench("lif", 30), bench("lif", 5), bench("mnist", 30, precision="bfloat16")]
+    table = speed_table(pd.DataFrame(runs))
+    assert list(table)[1:] == ["layer, T = 5", "layer, T = 30", "MNIST step, T = 30", "MNIST step, T = 30, bfloat16"]
+    assert table[""].tolist() == ["tsbp full", "SpikingJelly"]
+    assert table["layer, T = 5"].tolist() == ["1.00 [1.00, 1.00]", "12.0 [11.9, 13.0]"]
+
+
+def test_a_candidate_that_was_left_out_leaves_an_empty_place():
+    table = speed_table(pd.DataFrame([bench("lif", 5), bench("mnist", 5, ratios={"tsbp full": [1, 1, 1]})]))
+    assert table["MNIST step, T = 5"].tolist() == ["1.00 [1.00, 1.00]", ""]
+
+
+def test_price_table_pairs_the_rounds():
+    table = price_table(pd.DataFrame([bench("lif", 5)]))
+    assert table.to_dict("records") == [{"benchmark": "layer, T = 5", "tsbp, one pass": "2.0 [2.0, 2.0]"}]
+
+
+def test_memory_table_counts_by_neuron_and_step():
+    table = memory_table(pd.DataFrame([bench("lif", 10), bench("mnist", 5)])).set_index("")
+    assert table.loc["tsbp full"].tolist() == ["4.0", "12.0", "0.80"]
+    assert table.loc["SpikingJelly"].tolist() == ["12.0", "24.0", "0.07"] and len(table) == 2

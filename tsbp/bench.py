@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -83,12 +83,17 @@ INK = {"mnist": 0.2, "nmnist": 0.02, "cifar10": 1.0}
 """Share of pixels that are not black."""
 
 
-def run(config: BenchConfig, progress: Callable[[Iterable], Iterable] = iter) -> dict[str, Any]:
+def run(
+    config: BenchConfig,
+    progress: Callable[[Iterable], Iterable] = iter,
+    others: Sequence[str] | None = None,
+) -> dict[str, Any]:
     """Measure, and return the record (it is not written).
 
     Args:
         config: what to measure.
         progress: wraps the rounds, for a progress bar.
+        others: which of :data:`tsbp.peers.PEERS` to compare with; None: all that are installed.
 
     Raises:
         ValueError: a value is out of its range, there is no such device, or an installed library computes another
@@ -100,9 +105,11 @@ def run(config: BenchConfig, progress: Callable[[Iterable], Iterable] = iter) ->
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        others = {name: peer for name, peer in peers.PEERS.items() if peer.installed}
-        agreement = {name: peers.check(peer, device) for name, peer in others.items()}
-        candidates = (_layers if config.benchmark == "lif" else _steps)(config, device, others)
+        found = {
+            name: peer for name, peer in peers.PEERS.items() if (peer.installed if others is None else name in others)
+        }
+        agreement = {name: peers.check(peer, device) for name, peer in found.items()}
+        candidates = (_layers if config.benchmark == "lif" else _steps)(config, device, found)
         left_out = _leave_out(candidates)
         candidates["copy"] = _copy(device)
         memory = {name: _memory(candidate, device) for name, candidate in candidates.items() if name != "copy"}
@@ -120,7 +127,7 @@ def run(config: BenchConfig, progress: Callable[[Iterable], Iterable] = iter) ->
         "left_out": left_out,
         "copy_bandwidth": bandwidth,
         "first_call_seconds": first_call(config.time_steps, device),
-        "peer_versions": {peer.package: metadata.version(peer.package) for peer in others.values()},
+        "peer_versions": {peer.package: metadata.version(peer.package) for peer in found.values()},
     }
     if config.benchmark == "lif":
         moved = BYTES_PER_STEP * config.time_steps * config.batch_size * config.neurons

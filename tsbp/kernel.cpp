@@ -63,6 +63,13 @@ template <bool PAST, typename Bits> inline void store_bits(void *to, Bits x) {
   memcpy(to, &x, sizeof x);
 }
 
+// Other threads must find what was written past the caches.
+template <bool PAST> inline void finish() {
+#ifdef __AVX__
+  if (PAST) _mm_sfence();
+#endif
+}
+
 template <bool PAST, typename Real, typename Vector> inline void store(Real *to, Vector x) { store_bits<PAST>(to, x); }
 
 template <bool PAST, typename Vector> inline void store(bfloat16 *to, Vector x) {
@@ -119,6 +126,7 @@ void forward(const Stored *current, int64_t step, Stored *psc, Real *potential, 
         store<PAST>(psc + t * N + n, a);
       }
     }
+    finish<PAST>();
   }
 }
 
@@ -161,6 +169,7 @@ void backward(const Real *potential, const Stored *grad_psc, const Stored *grad_
         else sums[i] += delta;
       }
     }
+    finish<PAST>();
     for (int64_t i = 0; i < lines && !step; i++) store<false>(grad_current + position(start, i, count, N), sums[i]);
   }
 }

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tsbp import figures, records
-from tsbp.tables import loss_table, table_2
+from tsbp.tables import loss_table, speed_table, table_2
 from tsbp.toy import ToyConfig
 
 README = records.PROJECT / "README.md"
@@ -22,6 +22,13 @@ def results() -> str:
     parts += [
         "Networks (the paper's Table 2): test accuracy in per cent after the last epoch, mean over seeds.",
         table_2(records.load("train")).to_markdown(index=False, disable_numparse=True),
+    ]
+    bench = records.load("bench")
+    layers = bench[(bench["benchmark"] == "lif") & (bench["device"] == "cpu")]
+    parts += [
+        "Speed: forward and backward of a layer of neurons on one core, as multiples of the time of `tsbp full`. The "
+        "other libraries are set to the same neuron; *spikes alone* leaves out its synaptic filter.",
+        speed_table(layers).to_markdown(index=False, disable_numparse=True),
     ]
     return "\n\n".join([*parts, "± and brackets are 95 % intervals; differences are paired by draw or seed."])
 
