@@ -17,7 +17,7 @@
 # the term costs depends on how it is computed, so this chapter first counts, then measures.
 
 # %% tags=["parameters"]
-profile: str = "quick"  # quick (seconds) or full (minutes); what is measured while the page is built
+profile: str = "quick"  # quick (seconds) or full (minutes)
 seed: int = 0  # of the random currents
 time_steps: int = 5  # T
 batch_size: int = 0  # 0: 32 (quick), 128 (full)
@@ -134,7 +134,7 @@ figures.note("device", on_cpu["device_name"].iloc[0])
 # :name: speed
 # :alt: Bars of the time that each library takes relative to tsbp, for three sizes of a layer.
 #
-# The same neuron takes other libraries {glue:text}`least-ratio` times as long or longer, and in `tsbp` it makes no difference which gradient is asked for. Forward and backward of a layer on one core
+# The same neuron takes other libraries {glue:text}`least-ratio` times as long or longer, and in `tsbp` it makes little difference which gradient is asked for. Forward and backward of a layer on one core
 # ({glue:text}`device`), medians with 95 % intervals.
 # ```
 
@@ -142,7 +142,7 @@ figures.note("device", on_cpu["device_name"].iloc[0])
 tables.show(tables.speed_table(layers), "")
 
 # %% [markdown]
-# How near is that to the floor? The next table has the speed of each as a share of the speed at which the same core copies an array, counting {glue:text}`bytes-per-step` bytes per neuron and step;
+# How near is that to the floor? The columns T = … below have the speed of each as a share of that at which the same core copies an array, counting {glue:text}`bytes-per-step` bytes per neuron and step;
 # more than 1 is possible, because the kernel writes past the caches and PyTorch's copy does not. The layer of 1000 neurons lives in the caches and is held up by
 # the time it takes to call. Beside it the memory, in bytes per neuron and step.
 
@@ -206,7 +206,7 @@ exact, rounded = (
 error = ((rounded - exact).norm() / exact.norm()).item()
 changed = (out.potential.bfloat16() > 1) != (out.potential > 1)
 print(f"error of the gradient: {100 * error:.2f} % of its length")
-print(f"steps whose spike is lost or made up: {changed.float().mean().item():.2e}")
+print(f"spikes lost or made up: {changed.float().mean().item():.2e} of all steps")
 
 # %% tags=["remove-cell"]
 figures.note("bfloat16-error", f"{100 * error:.1f} %")
@@ -218,15 +218,13 @@ figures.note("bfloat16-error", f"{100 * error:.1f} %")
 # ## On CUDA
 
 # %% tags=["hide-input"]
-(
-    tables.show(tables.speed_table(on_cuda), "")
-    if len(on_cuda)
-    else "not measured yet; on a machine with a GPU: make bench DEVICE=cuda"
-)
+if not len(on_cuda):
+    print("not measured yet; on a machine with a GPU: make bench DEVICE=cuda")
+tables.show(tables.speed_table(on_cuda), "") if len(on_cuda) else None
 
 # %% [markdown]
 # ## Verdict
 #
-# The paper's last claim takes an overhead for granted. Computed in one pass, with the term takes {glue:text}`price-layer-5` times as long as without it for a layer at T = 5, {glue:text}`price-layer-30` at T = 30, and
-# {glue:text}`price-step-30` in a training step: **there is no overhead to speak of**, in time or in memory. Through automatic differentiation, as SpikingJelly does it on a CPU, there is one:
-# {glue:text}`price-jelly`, and half as much memory again. Whether the term is *worth* computing is a matter of the earlier chapters alone.
+# The paper's last claim takes an overhead for granted. Computed in one pass, a layer takes {glue:text}`price-layer-5` times as long with the term as without it at T = 5, {glue:text}`price-layer-30` times at T = 30, and
+# a training step on MNIST {glue:text}`price-step-30` times: **there is no overhead to speak of**, in time or in memory. Through automatic differentiation, as SpikingJelly does it on a CPU, there is one:
+# {glue:text}`price-jelly` times the time, and half as much memory again for what is kept. Whether the term is *worth* computing is a matter of the earlier chapters alone.

@@ -39,7 +39,8 @@ def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Sty
     words = [name for name in words if name in table]
     style = table.style.hide().set_properties(words, **{"white-space": "normal", "text-align": "left"})
     left = [{"selector": "", "props": [("text-align", "left")]}]
-    return style.set_table_styles({name: left for name in words})
+    headings = {"selector": "th", "props": [("white-space", "normal"), ("vertical-align", "bottom")]}
+    return style.set_table_styles({name: left for name in words}).set_table_styles([headings], overwrite=False)
 
 
 def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -318,7 +319,7 @@ def memory_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
                     found = rows.setdefault(name, {})
                     found.setdefault("kept bytes", f"{row['kept_bytes'][name] / size:.1f}")
                     found.setdefault("peak bytes", f"{row['peak_bytes'][name] / size:.1f}")
-                    found[f"speed of copying, T = {row['time_steps']}"] = f"{row['floor_fraction'][name]:.2f}"
+                    found[f"T = {row['time_steps']}"] = f"{row['floor_fraction'][name]:.2f}"
     return pd.DataFrame(rows).T.rename_axis("").reset_index()
 
 
