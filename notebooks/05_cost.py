@@ -123,8 +123,8 @@ layers = on_cpu[on_cpu["benchmark"] == "lif"]
 ratios = [
     ratio[0]
     for row in layers["ratios"]
-    for name, ratio in row.items()
-    if not name.startswith(("tsbp", "copy")) and "(" not in name
+    for name, ratio in tables.whole_neurons(row).items()
+    if not name.startswith("tsbp")
 ]
 figures.note("least-ratio", int(min(ratios)))
 figures.note("device", on_cpu["device_name"].iloc[0])

@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 
 import torch
 
-from tsbp import bench, processes, records, sweep, toy, training
+from tsbp import processes, records, sweep, toy, training
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import TrainingConfig
 
@@ -212,6 +212,8 @@ def bench_command(
     out: Out = Path("runs"),
 ) -> None:
     """Time the neuron or a training step beside other libraries, those that are installed. Writes a record."""
+    from tsbp import bench  # brings SciPy's statistics, which the other commands need not wait for
+
     config = bench.BenchConfig(**_given(bench.BenchConfig, locals()))
     records.check_folder(out)
     record = bench.run(config, progress=lambda rounds: tqdm(rounds, "bench", unit="round", disable=None))

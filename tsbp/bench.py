@@ -7,6 +7,7 @@ within a round.
 
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -117,7 +118,7 @@ def run(
     finally:
         torch.set_num_threads(threads)
     copied = 2 * _COPIED[device.type] * 4
-    bandwidth = copied / _median(seconds["copy"])
+    bandwidth = copied / statistics.median(seconds["copy"])
     results: dict[str, Any] = {
         "seconds": {name: [float(f"{x:.4g}") for x in times] for name, times in seconds.items()},
         "ratios": {name: ratio_interval(times, seconds[REFERENCE]) for name, times in seconds.items()},
@@ -132,7 +133,7 @@ def run(
     if config.benchmark == "lif":
         moved = BYTES_PER_STEP * config.time_steps * config.batch_size * config.neurons
         results["floor_fraction"] = {
-            name: moved / bandwidth / _median(times) for name, times in seconds.items() if name != "copy"
+            name: moved / bandwidth / statistics.median(times) for name, times in seconds.items() if name != "copy"
         }
     return records.new("bench", config, results, device)
 
@@ -204,7 +205,7 @@ def _steps(config: BenchConfig, device: torch.device, others: dict[str, peers.Pe
     dataset = DataSet("random images", images, labels, images[:1], labels[:1], 10)
 
     def step(gradient: str, compiled: bool, neuron: Callable | None = None) -> Callable[[], float]:
-        training_config = TrainingConfig.for_dataset(
+        settings = TrainingConfig.for_dataset(
             config.benchmark,
             gradient=gradient,
             time_steps=config.time_steps,
@@ -216,20 +217,17 @@ def _steps(config: BenchConfig, device: torch.device, others: dict[str, peers.Pe
             device=config.device,
             seed=config.seed,
         )
-        run = training.Run(training.resolve(training_config), dataset, compiled)
-        if neuron:
-            run.network = peers.ConventionalNetwork(run.network, neuron).to(device)
-            run.optimizer = training.OPTIMIZERS[training_config.optimizer](run.network.parameters(), training_config.lr)
-            run.schedule = torch.optim.lr_scheduler.ConstantLR(run.optimizer, factor=1.0)
+        network = peers.ConventionalNetwork(training.build_network(settings, dataset), neuron) if neuron else None
+        run = training.Run(training.resolve(settings), dataset, compiled, network)
         batch = torch.arange(config.batch_size)
-        return lambda: run._step(batch)
+        return lambda: run.step(batch)
 
-    settings = TrainingConfig.for_dataset(config.benchmark)
+    defaults = TrainingConfig.for_dataset(config.benchmark)
     candidates = {f"tsbp {name}": step(name, compiled=True) for name in GRADIENTS}
     candidates["tsbp full, uncompiled"] = step("full", compiled=False)
     for name, peer in others.items():
-        simulate = peer.build(settings.tau_m, settings.threshold, peers.TEMPERATURE)
-        candidates[name] = step(peer.gradient, False, peers.with_filter(simulate, settings.tau_s))
+        simulate = peer.build(defaults.tau_m, defaults.threshold, peers.TEMPERATURE)
+        candidates[name] = step(peer.gradient, False, peers.with_filter(simulate, defaults.tau_s))
     return candidates
 
 
@@ -264,7 +262,6 @@ def _memory(candidate: Callable[[], object], device: torch.device) -> tuple[int,
         kept[storage.data_ptr()] = storage.nbytes()
         return x
 
-    candidate()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         candidate()
     if device.type == "cuda":
@@ -286,7 +283,3 @@ def _memory(candidate: Callable[[], object], device: torch.device) -> tuple[int,
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]

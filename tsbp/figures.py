@@ -16,6 +16,7 @@ from torch import Tensor
 from tsbp.neuron import LIFOutput
 from tsbp.statistics import mean_interval
 from tsbp.surrogate import heaviside, sigmoid_spike, surrogate_derivative
+from tsbp.tables import whole_neurons
 
 if TYPE_CHECKING:
     import pandas
@@ -410,7 +411,7 @@ def speed(runs: "pandas.DataFrame") -> Figure:
     runs = runs[runs["benchmark"] == "lif"].sort_values("time_steps")
     figure, axes = plt.subplots(1, len(runs), figsize=(8, 3.4), sharey=True, squeeze=False)
     for axis, (_, run) in zip(axes[0], runs.iterrows(), strict=True):
-        shown = {name: ratio for name, ratio in run["ratios"].items() if name != "copy" and "(" not in name}
+        shown = whole_neurons(run["ratios"])
         for place, (name, (median, low, high)) in enumerate(shown.items()):
             own = name.startswith("tsbp") and "uncompiled" not in name
             axis.barh(place, median, color=COLOURS["full"] if own else GREY, height=0.7)

@@ -31,7 +31,6 @@ LINE = 16
 COMPILED_SETTINGS = 64
 """How many combinations of T, dtype and constants one process compiles for CUDA; later ones run uncompiled."""
 
-
 CONSTANTS = ("leak_m", "leak_s", "gain_s", "threshold", "temperature", "reset_gradient", "temporal_gradient")
 """Fields of ``Settings`` in kernel.cpp."""
 
@@ -109,9 +108,13 @@ def _call(direction: str, dtype: torch.dtype, *arguments: Tensor | int | dict[st
 
 def _rows(x: Tensor) -> Tensor:
     """``[T, ...]`` → ``[T, N]``, with N filled up to one cache line."""
-    rows = x.reshape(x.shape[0], -1).contiguous()
+    rows = _flat(x)
     missing = LINE - rows.shape[1]
     return torch.nn.functional.pad(rows, (0, missing)) if missing > 0 else rows
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(x.shape[0], -1).contiguous()
 
 
 def _shaped(rows: Tensor, shape: torch.Size) -> Tensor:
@@ -122,7 +125,7 @@ def _shaped(rows: Tensor, shape: torch.Size) -> Tensor:
 # --- CUDA -------------------------------------------------------------------------------------------------------------
 
 
-def loop(function: Callable, *arguments) -> Tensor | tuple[Tensor, ...]:
+def loop(function: Callable, *arguments) -> Tensor | tuple[Tensor | None, ...]:
     """Call a loop over time compiled by ``torch.compile``, which makes one kernel of it."""
     return _compiled(function)(*arguments)
 
@@ -134,9 +137,9 @@ class _Compiled:
         self.function = function
         self.run = torch.compile(function, fullgraph=True)
 
-    def __call__(self, *arguments) -> Tensor | tuple[Tensor, ...]:
+    def __call__(self, *arguments) -> Tensor | tuple[Tensor | None, ...]:
         shape = arguments[0].shape[1:]
-        rows = [_row(x) if isinstance(x, Tensor) else x for x in arguments]
+        rows = [_of_any_size(x) if isinstance(x, Tensor) else x for x in arguments]
         dynamo = torch._dynamo
         try:
             # PyTorch's own limit, 8 settings a process, is too low for a sweep.
@@ -148,14 +151,16 @@ class _Compiled:
             warnings.warn(f"torch.compile failed, going on without it: {reason}", stacklevel=2)
             self.run = self.function
             out = self.function(*rows)
-        return _shaped(out, shape) if isinstance(out, Tensor) else tuple(_shaped(x, shape) for x in out)
+        if isinstance(out, Tensor):
+            return _shaped(out, shape)
+        return tuple(None if x is None else _shaped(x, shape) for x in out)
 
 
 _compiled = functools.cache(_Compiled)
 
 
-def _row(x: Tensor) -> Tensor:
-    row = x.reshape(x.shape[0], -1).contiguous()
-    if row.shape[1] > 1:
-        torch._dynamo.mark_dynamic(row, 1)
-    return row
+def _of_any_size(x: Tensor) -> Tensor:
+    rows = _flat(x)
+    if rows.shape[1] > 1:
+        torch._dynamo.mark_dynamic(rows, 1)
+    return rows

@@ -21,12 +21,12 @@ template <typename Real> struct Lanes;
 template <> struct Lanes<float> {
   typedef float Vector __attribute__((vector_size(64)));
   typedef int32_t Integers __attribute__((vector_size(64)));
-  static constexpr int count = 16, mantissa = 23, lowest_exponent = -126, degree = 6;
+  static constexpr int count = 16, mantissa = 23, lowest_exponent = -125, degree = 6;
 };
 template <> struct Lanes<double> {
   typedef double Vector __attribute__((vector_size(64)));
   typedef int64_t Integers __attribute__((vector_size(64)));
-  static constexpr int count = 8, mantissa = 52, lowest_exponent = -1022, degree = 13;
+  static constexpr int count = 8, mantissa = 52, lowest_exponent = -1021, degree = 13;
 };
 
 // bfloat16 is the upper half of a float.
@@ -84,7 +84,7 @@ template <typename Real, typename Vector> inline Vector half_to_the(Vector x) {
   typedef typename L::Integers Integers;
   constexpr Real round = Real(3) * (int64_t(1) << (L::mantissa - 1));  // adding it leaves no room for a fraction
   x = x > 0 ? -x : x;
-  x = x < L::lowest_exponent + 1 ? Vector{} + (L::lowest_exponent + 1) : x;
+  x = x < L::lowest_exponent ? Vector{} + L::lowest_exponent : x;
   Vector rounded = x + round, fraction = x - (rounded - round);
   Real coefficients[L::degree + 1] = {1};  // of the exponential series
   for (int i = 1; i <= L::degree; i++) coefficients[i] = coefficients[i - 1] * Real(LN2) / i;

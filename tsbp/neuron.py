@@ -207,16 +207,18 @@ class _Settings(NamedTuple):
         return sigmoid_spike(overdrive, self.temperature) if self.relaxed else heaviside(overdrive)
 
 
-def _forward(current: Tensor, time_steps: int, settings: _Settings) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(
+    current: Tensor, time_steps: int, spikes: bool, settings: _Settings
+) -> tuple[Tensor, Tensor | None, Tensor]:
     u = s = a = torch.zeros_like(current[0], dtype=_state_dtype(current))
-    psc, spikes, potential = [], [], []
+    psc, fired, potential = [], [], []
     for current_now in current.expand(time_steps, *current.shape[1:]):
         remaining = u - settings.threshold * s if settings.soft_reset else u * (1 - s)
         u = settings.leak_m * remaining + current_now
         s = settings.fire(u)
         a = settings.leak_s * a + settings.gain_s * s
-        psc.append(a.to(current.dtype)), spikes.append(s.to(current.dtype)), potential.append(u)
-    return torch.stack(psc), torch.stack(spikes), torch.stack(potential)
+        psc.append(a.to(current.dtype)), fired.append(s.to(current.dtype)), potential.append(u)
+    return torch.stack(psc), torch.stack(fired) if spikes else None, torch.stack(potential)
 
 
 def _backward(
@@ -256,11 +258,11 @@ class _LIFFunction(torch.autograd.Function):
             psc, potential = fused.forward(current, time_steps, _constants(settings))
             fired = heaviside(potential - settings.threshold).to(current.dtype) if spikes else None
         else:
-            psc, fired, potential = ctx.loop(_forward, current, time_steps, settings)
+            psc, fired, potential = ctx.loop(_forward, current, time_steps, spikes, settings)
         ctx.mark_non_differentiable(potential)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(potential)
-        return psc, fired if spikes else None, potential
+        return psc, fired, potential
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -6,10 +6,12 @@ reset and the surrogate of eq. 10, and :func:`check` finds out whether spikes an
 """
 
 import copy
+import functools
 import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,15 +91,7 @@ def snntorch(reset_delay: bool) -> Callable:
             reset_delay=reset_delay,
         )
 
-        def simulate(current: Tensor) -> Tensor:
-            potential = node.reset_mem().to(current.device)
-            spikes = []
-            for current_now in current:
-                spikes_now, potential = node(current_now, potential)
-                spikes.append(spikes_now)
-            return torch.stack(spikes)
-
-        return simulate
+        return lambda current: _step_by_step(node, current, node.reset_mem().to(current.device))
 
     return build
 
@@ -121,13 +115,19 @@ def norse(tau_m: float, threshold: float, temperature: float) -> Callable[[Tenso
             alpha=1 / (2 * temperature),
         )
         state = lif_box.LIFBoxFeedForwardState(v=torch.zeros_like(current[0]))
-        spikes = []
-        for current_now in tau_m * current:
-            spikes_now, state = lif_box.lif_box_feed_forward_step(current_now, state, parameters, dt=1.0)
-            spikes.append(spikes_now)
-        return torch.stack(spikes)
+        step = functools.partial(lif_box.lif_box_feed_forward_step, p=parameters, dt=1.0)
+        return _step_by_step(step, tau_m * current, state)
 
     return simulate
+
+
+def _step_by_step(step: Callable, current: Tensor, state: Any) -> Tensor:
+    """Spikes ``[T, ...]`` of a neuron that takes one time step and its own state at a call."""
+    spikes = []
+    for current_now in current:
+        spikes_now, state = step(current_now, state)
+        spikes.append(spikes_now)
+    return torch.stack(spikes)
 
 
 PEERS = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,8 +39,7 @@ def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Sty
     words = [name for name in words if name in table]
     style = table.style.hide().set_properties(words, **{"white-space": "normal", "text-align": "left"})
     left = [{"selector": "", "props": [("text-align", "left")]}]
-    headings = {"selector": "th", "props": [("white-space", "normal"), ("vertical-align", "bottom")]}
-    return style.set_table_styles({name: left for name in words}).set_table_styles([headings], overwrite=False)
+    return style.set_table_styles({name: left for name in words})
 
 
 def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -276,6 +275,11 @@ _WITH_AND_WITHOUT = {
 }
 
 
+def whole_neurons(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record of ``tsbp bench`` has of the same neuron: without copying, and without *spikes alone*."""
+    return {name: value for name, value in measured.items() if name != "copy" and "(" not in name}
+
+
 def speed_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     """How many times as long as ``tsbp full`` each candidate of ``tsbp bench`` takes, a column for each benchmark.
 
@@ -314,12 +318,11 @@ def memory_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     for row in _rows(runs):
         if row["benchmark"] == "lif":
             size = row["time_steps"] * row["batch_size"] * row["neurons"]
-            for name in row["kept_bytes"]:
-                if "(" not in name:
-                    found = rows.setdefault(name, {})
-                    found.setdefault("kept bytes", f"{row['kept_bytes'][name] / size:.1f}")
-                    found.setdefault("peak bytes", f"{row['peak_bytes'][name] / size:.1f}")
-                    found[f"T = {row['time_steps']}"] = f"{row['floor_fraction'][name]:.2f}"
+            for name, kept in whole_neurons(row["kept_bytes"]).items():
+                found = rows.setdefault(name, {})
+                found.setdefault("kept bytes", f"{kept / size:.1f}")
+                found.setdefault("peak bytes", f"{row['peak_bytes'][name] / size:.1f}")
+                found[f"T = {row['time_steps']}"] = f"{row['floor_fraction'][name]:.2f}"
     return pd.DataFrame(rows).T.rename_axis("").reset_index()
 
 

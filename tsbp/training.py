@@ -114,16 +114,23 @@ class Run:
         config: the run, resolved.
         dataset: its data.
         compiled: fuse the neurons' loops; None decides by the length of the run.
+        network: what to train; None: the network of the configuration.
     """
 
-    def __init__(self, config: TrainingConfig, dataset: data.DataSet, compiled: bool | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        dataset: data.DataSet,
+        compiled: bool | None = None,
+        network: torch.nn.Module | None = None,
+    ) -> None:
         device = torch.device(config.device)
         self.config = config
         self.fingerprint = dataset.fingerprint()
         self.dataset = dataset.to(device)
         n_train = len(dataset.train_images)
         self.compiled = _pays_to_compile(config, n_train) if compiled is None else compiled
-        self.network = build_network(config, dataset, self.compiled).to(device)
+        self.network = (network or build_network(config, dataset, self.compiled)).to(device)
         self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr)
         steps = config.epochs * math.ceil(n_train / config.batch_size)
         self.schedule = (
@@ -162,13 +169,13 @@ class Run:
         for start in tqdm(starts, f"epoch {self.epoch}/{config.epochs}", leave=False, disable=hidden, unit="batch"):
             started = time.monotonic()
             batch = self.order[start : start + config.batch_size]
-            self.loss += self._step(batch) * len(batch)
+            self.loss += self.step(batch) * len(batch)
             self.position += len(batch)
             self.seconds += time.monotonic() - started
             yield
 
-    def _step(self, batch: Tensor) -> float:
-        """One update of the weights; returns the mean loss of the batch."""
+    def step(self, batch: Tensor) -> float:
+        """One update of the weights, on the training examples of these numbers; returns their mean loss."""
         config, dataset = self.config, self.dataset
         images = augment(dataset.train_images[batch], config.shift, config.flip, self.generator)
         labels = dataset.train_labels[batch]
