@@ -29,10 +29,11 @@ networks: list = []  # nmnist, mnist, cifar10; []: quick leaves out cifar10
 import pandas as pd
 
 from tsbp import data, figures, records, tables
+from tsbp.evaluation import build_network
 from tsbp.networks import TABLE_3
 from tsbp.settings import TrainingConfig
 from tsbp.statistics import MARGIN, equal_within, mean_interval
-from tsbp.training import build_network, train
+from tsbp.training import train
 
 figures.use_style()
 seeds = seeds or {"quick": 3, "full": 5}[profile]

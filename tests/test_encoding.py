@@ -21,15 +21,35 @@ def test_augmentation_moves_and_mirrors():
     images = torch.zeros(300, 1, 5, 5, dtype=torch.uint8)
     images[:, :, 2, 1] = 9
     random = torch.Generator().manual_seed(0)
-    moved = augment(images, 1, False, random)
+    moved = augment(images, 1, False, 0.0, random)
     assert (moved.sum((1, 2, 3)) == 9).all()
     rows, columns = moved.sum((0, 1)).bool().nonzero(as_tuple=True)
     assert rows.unique().tolist() == [1, 2, 3] and columns.unique().tolist() == [0, 1, 2]
-    mirrored = augment(images, 0, True, random)[:, 0, 2]
+    mirrored = augment(images, 0, True, 0.0, random)[:, 0, 2]
     assert set(mirrored.argmax(1).tolist()) == {1, 3}
     frames = torch.arange(25, dtype=torch.uint8).view(1, 1, 1, 5, 5).expand(4, 3, 1, 5, 5)
-    together = augment(frames, 2, False, random)
+    together = augment(frames, 2, False, 0.0, random)
     assert torch.equal(together[:, 0], together[:, 1]) and together.shape == frames.shape
+
+
+def test_augmentation_turns_about_the_middle():
+    images = torch.zeros(400, 2, 1, 9, 9, dtype=torch.uint8)
+    images[:, :, 0, 4, 1:8] = 200  # a bar
+    generator = torch.Generator().manual_seed(0)
+    turned = augment(images, 0, False, 90.0, generator)
+    assert turned.shape == images.shape and turned.dtype == torch.uint8
+    assert torch.equal(turned[:, 0], turned[:, 1]), "frames of one example turn together"
+    assert (turned[:, 0, 0, 4, 4] >= 195).all()
+    y, x = torch.meshgrid(torch.arange(9.0) - 4, torch.arange(9.0) - 4, indexing="ij")
+    weights = turned[:, 0, 0].float()
+    angle = 0.5 * torch.atan2((2 * x * y * weights).sum((1, 2)), ((x**2 - y**2) * weights).sum((1, 2)))
+    drawn = 2 * torch.rand(400, generator=torch.Generator().manual_seed(0)) - 1
+    folded = torch.atan(torch.tan(angle.abs() - (drawn * torch.pi / 2).abs())).abs()  # a bar has no direction
+    assert folded.max() < 0.06
+    wide = torch.zeros(50, 1, 5, 21, dtype=torch.uint8)
+    wide[:, 0, 2, 8:13] = 200  # as long as the image is high: nothing of it leaves, however it turns
+    mass = augment(wide, 0, False, 180.0, generator).float().sum((1, 2, 3))
+    assert (mass / 1000 - 1).abs().max() < 0.25
 
 
 def test_direct_is_the_normalised_image_or_the_events(digits):

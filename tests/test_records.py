@@ -3,12 +3,13 @@
 import errno
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
 
 from tsbp import records
+from tsbp.settings import TrainingConfig
 
 
 @dataclass
@@ -94,12 +95,24 @@ def test_records_of_the_first_version_get_the_settings_they_were_run_with(tmp_pa
     settings = {"kind": "train", "dataset": "mnist", "lr": 0.002}
     (tmp_path / "old.json").write_text(json.dumps({"schema_version": 1, **settings}))
     (tmp_path / "new.json").write_text(json.dumps({"schema_version": 2, **settings, "schedule": "constant"}))
+    assert records.read(tmp_path / "new.json")["examples"] == 0
     (tmp_path / "toy.json").write_text(json.dumps({"schema_version": 1, "kind": "toy"}))
     old = records.read(tmp_path / "old.json")
     assert old["schedule"] == "one-cycle" and old["encoding"] == "direct" and old["dropout"] == 0 and old["lr"] == 0.002
     assert records.read(tmp_path / "new.json")["schedule"] == "constant"
     assert records.read(tmp_path / "toy.json") == {"schema_version": 1, "kind": "toy"}
     assert sorted(records.load("train", tmp_path)["schedule"]) == ["constant", "one-cycle"]
+
+
+def test_what_version_3_added_renames_no_earlier_run():
+    names = [setting.name for setting in fields(TrainingConfig)]
+    paths = sorted((records.PROJECT / "results" / "short").glob("train-*.json"))
+    assert paths
+    for path in paths:
+        record = records.read(path)
+        config = TrainingConfig(**{name: record[name] for name in names})
+        assert records.name_of("train", config) == path.stem
+        assert records.name_of("train", replace(config, rotation=5.0)) != path.stem
 
 
 def test_select_finds_the_runs_of_a_configuration(tmp_path):

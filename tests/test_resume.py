@@ -144,11 +144,11 @@ def test_a_checkpoint_can_hold_no_program(tmp_path):
 def test_nan_leaves_the_checkpoint_from_before(checkpoint, monkeypatch):
     good = checkpoint.read_bytes()
 
-    def poisoned(network, images, dataset, config):
-        return psc(network, images, dataset, config) * float("nan")
+    def poisoned(*arguments):
+        return loss(*arguments) * float("nan")
 
-    psc = training._psc
-    monkeypatch.setattr(training, "_psc", poisoned)
+    loss = training.loss_of
+    monkeypatch.setattr(training, "loss_of", poisoned)
     with pytest.raises(FloatingPointError, match="epoch 1/2"):
         train(CONFIG, quiet=True, checkpoint=checkpoint, resume=True, checkpoint_minutes=0)
     assert checkpoint.read_bytes() == good

@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from tsbp import GRADIENTS, training
 from tsbp.data import DataSet
+from tsbp.evaluation import build_network, compare_gradients, evaluate
 from tsbp.networks import TABLE_3
 from tsbp.settings import PRESETS, TrainingConfig
-from tsbp.training import Run, build_network, evaluate, train
+from tsbp.training import Run, train
 
 TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1)
 
@@ -61,6 +62,34 @@ def test_validation_never_looks_at_the_test_set():
     assert not any("test" in key for epoch in record["epoch_metrics"] for key in epoch)
 
 
+def test_part_of_the_examples(digits):
+    """The first of an order that is always the same, after what is held out; the test set stays whole."""
+    record = train(replace(TINY, validation=200, examples=300), quiet=True)
+    assert record["n_train"] == 300 and record["n_validation"] == 200
+    assert record["data_note"] == "300 of 1,237 training examples"
+    part = digits.first(40)
+    assert torch.equal(part.train_images, digits.first(300).train_images[:40])
+    assert torch.equal(part.test_images, digits.test_images)
+    assert len(part.train_labels.unique()) == 10
+
+
+def test_compared_gradients(digits):
+    """A record has the cosines of every layer; over one time step there is no time for gradients to differ in."""
+    config = replace(TINY, compare_gradients=True)
+    record = train(config, quiet=True)
+    without = train(replace(config, compare_gradients=False), quiet=True)
+    measured = record["epoch_metrics"][0]
+    for name in ("cosine_leak", "cosine_spatial"):
+        assert len(measured[name]) == 3 and all(0 < cosine < 1 for cosine in measured[name])
+    assert record["test_accuracy"] == without["test_accuracy"]
+    assert measured["loss"] == without["epoch_metrics"][0]["loss"]
+    config = replace(config, time_steps=1, weight_gain=7.0)
+    found = compare_gradients(build_network(config, digits), digits, config)
+    assert found == {"cosine_leak": [1.0] * 3, "cosine_spatial": [1.0] * 3}
+    config = replace(config, weight_gain=1e-3)  # silence reaches no weight but the first
+    assert compare_gradients(build_network(config, digits), digits, config)["cosine_leak"][1:] == [None, None]
+
+
 def test_accuracy_counts_right_answers(digits):
     """A network whose output is fixed by hand: all say 0, and the digits 0 are counted."""
 
@@ -100,6 +129,9 @@ def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch):
         ("lr", math.inf),
         ("clip_norm", -1.0),
         ("shift", -1),
+        ("rotation", -1.0),
+        ("examples", -1),
+        ("examples", 1438),
         ("time_steps", 0),
         ("tau_m", 0.1),
         ("validation", -3),

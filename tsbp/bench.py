@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tsbp import peers, records, training
+from tsbp import evaluation, peers, records, training
 from tsbp.data import DataSet
 from tsbp.neuron import GRADIENTS, lif
 from tsbp.settings import TrainingConfig
@@ -217,7 +217,7 @@ def _steps(config: BenchConfig, device: torch.device, others: dict[str, peers.Pe
             device=config.device,
             seed=config.seed,
         )
-        network = peers.ConventionalNetwork(training.build_network(settings, dataset), neuron) if neuron else None
+        network = peers.ConventionalNetwork(evaluation.build_network(settings, dataset), neuron) if neuron else None
         run = training.Run(training.resolve(settings), dataset, compiled, network)
         batch = torch.arange(config.batch_size)
         return lambda: run.step(batch)

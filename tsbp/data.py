@@ -72,7 +72,7 @@ class DataSet:
         """Put ``n`` training examples, always the same, in the place of the test set: for choosing settings."""
         if not 0 < n < len(self.train_images):
             raise ValueError(f"validation must be from 1 to {len(self.train_images) - 1} examples, got {n}")
-        order = torch.randperm(len(self.train_images), generator=torch.Generator().manual_seed(0))
+        order = self._shuffled()
         train, held_out = order[n:], order[:n]
         return replace(
             self,
@@ -81,6 +81,22 @@ class DataSet:
             test_images=self.train_images[held_out],
             test_labels=self.train_labels[held_out],
         )
+
+    def first(self, n: int) -> "DataSet":
+        """With ``n`` of the training examples, always the same; the note says so."""
+        if not 0 < n <= len(self.train_images):
+            raise ValueError(f"examples must be from 1 to {len(self.train_images)}, or 0 for all, got {n}")
+        part = self._shuffled()[:n]
+        note = f"{n:,} of {len(self.train_images):,} training examples"
+        return replace(
+            self,
+            train_images=self.train_images[part],
+            train_labels=self.train_labels[part],
+            note=f"{self.note}; {note}" if self.note else note,
+        )
+
+    def _shuffled(self) -> Tensor:
+        return torch.randperm(len(self.train_images), generator=torch.Generator().manual_seed(0))
 
     def to(self, device: str | torch.device) -> "DataSet":
         """The data set with all its tensors on a device."""

@@ -1,5 +1,7 @@
 """From pixels to the input of a network: augmentation, normalisation, and how an image becomes a sequence."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -46,13 +48,14 @@ def encode(images: Tensor, dataset: DataSet, encoding: str, time_steps: int, tau
     return filter_spikes(x if dataset.has_frames else x.expand(time_steps, *x.shape), tau_s)
 
 
-def augment(images: Tensor, shift: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Move and mirror each example of a batch by itself; all frames of one example together.
+def augment(images: Tensor, shift: int, flip: bool, rotation: float, generator: torch.Generator) -> Tensor:
+    """Move, mirror and turn each example of a batch by itself; all frames of one example together.
 
     Args:
-        images: ``[B, ..., H, W]``.
+        images: uint8, ``[B, ..., H, W]``.
         shift: largest move in pixels; zeros come in at the edges.
         flip: mirror half of the examples.
+        rotation: largest turn in degrees about the middle, bilinear; zeros come in at the corners.
         generator: on the CPU, so that every device sees the same draws.
     """
     n, (height, width) = len(images), images.shape[-2:]
@@ -67,7 +70,20 @@ def augment(images: Tensor, shift: int, flip: bool, generator: torch.Generator) 
     if flip:
         mirrored = torch.rand(n, generator=generator) < 0.5
         images = torch.where(mirrored.to(images.device).view(-1, *[1] * (images.dim() - 1)), images.flip(-1), images)
+    if rotation:
+        angle = (2 * torch.rand(n, generator=generator) - 1) * math.radians(rotation)
+        images = _turned(images, angle.to(images.device))
     return images
+
+
+def _turned(images: Tensor, angle: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    # Positions run from -1 to 1 along both sides, whatever their lengths.
+    matrix = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], dim=1).view(-1, 2, 3)
+    x = images.flatten(1, -3).float()
+    grid = functional.affine_grid(matrix, list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, align_corners=False).round().to(images.dtype).view_as(images)
 
 
 def target_spikes(labels: Tensor, n_classes: int, pattern: str, time_steps: int) -> Tensor:

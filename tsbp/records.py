@@ -26,9 +26,10 @@ import torch
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION = 2
-# What version 1 did where version 2 of a training has a setting.
-_VERSION_1_TRAIN = {
+SCHEMA_VERSION = 3
+# What each version added to a training, with the value that stands for what was done before.
+_ADDED_BY_3 = {"rotation": 0.0, "examples": 0, "compare_gradients": False}
+_ADDED_BY_2 = {
     "dropout": 0.0,
     "initialisation": "pytorch",
     "encoding": "direct",
@@ -144,7 +145,9 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a record of a run") from None
     if version > SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}; this version of tsbp reads up to {SCHEMA_VERSION}")
-    return _VERSION_1_TRAIN | record if version == 1 and record["kind"] == "train" else record
+    if record["kind"] == "train":
+        return (_ADDED_BY_3 if version < 3 else {}) | (_ADDED_BY_2 if version < 2 else {}) | record
+    return record
 
 
 def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
@@ -192,9 +195,14 @@ def loss_studies(studies: Mapping[Any, Any]) -> dict[Any, tuple[list[float], dic
 
 
 def _command(kind: str, settings: dict[str, Any]) -> str:
-    """``tsbp train mnist --gradient full ...``: every field of the configuration as an option."""
+    """``tsbp train mnist --gradient full ...``: every field of the configuration as an option.
+
+    What version 3 added is left out where it changes nothing: a run keeps the name that it had in version 2.
+    """
     words = ["tsbp", kind]
     for name, value in settings.items():
+        if kind == "train" and name in _ADDED_BY_3 and value == _ADDED_BY_3[name]:
+            continue
         option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
         if name in ("dataset", "benchmark"):
             words.append(value)

@@ -50,8 +50,11 @@ class TrainingConfig:
     clip_norm: float = _setting(1.0, "Largest norm of the gradient; inf for no clipping.")
     shift: int = _setting(0, "Move training images by up to so many pixels either way.")
     flip: bool = _setting(False, "Mirror training images half of the time.")
+    rotation: float = _setting(0.0, "Turn training images by up to so many degrees either way.")
+    examples: int = _setting(0, "Train on so many examples, always the same ones; 0: on all of them.")
     evaluate_every: int = _setting(1, "Epochs from one measurement to the next; the last one always counts.")
     validation: int = _setting(0, "Measure on so many training examples, held out, instead: for choosing settings.")
+    compare_gradients: bool = _setting(False, "Measure after every epoch how far apart the gradients point.")
     precision: Literal["auto", "float32", "bfloat16"] = _setting(
         "auto", "Of convolutions and linear layers; auto is bfloat16 on CUDA, float32 on a CPU."
     )
@@ -98,6 +101,8 @@ class TrainingConfig:
             raise ValueError(f"clip_norm must be greater than 0, got {self.clip_norm}")
         if self.shift < 0:
             raise ValueError(f"shift must be 0 or more pixels, got {self.shift}")
+        if not 0 <= self.rotation <= 180:
+            raise ValueError(f"rotation must be from 0 to 180 degrees, got {self.rotation}")
         if not self.target or set(self.target) - {"0", "1"}:
             raise ValueError(f"target must be made of 0 and 1, got {self.target!r}")
         return self

@@ -19,10 +19,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tsbp import data, processes, records
-from tsbp.encoding import augment, encode, target_spikes
-from tsbp.loss import van_rossum_distance
-from tsbp.networks import SpikingNetwork
-from tsbp.neuron import GRADIENTS
+from tsbp.encoding import augment
+from tsbp.evaluation import build_network, compare_gradients, evaluate, loss_of
 from tsbp.settings import TrainingConfig
 
 OPTIMIZERS = {
@@ -83,6 +81,8 @@ def train(
     dataset = dataset or data.load(config.dataset, data_root, config.time_steps)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
+    if config.examples:
+        dataset = dataset.first(config.examples)
     device = torch.device(config.device)
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
         run = Run(config, dataset, compiled)
@@ -177,15 +177,13 @@ class Run:
     def step(self, batch: Tensor) -> float:
         """One update of the weights, on the training examples of these numbers; returns their mean loss."""
         config, dataset = self.config, self.dataset
-        images = augment(dataset.train_images[batch], config.shift, config.flip, self.generator)
+        images = augment(dataset.train_images[batch], config.shift, config.flip, config.rotation, self.generator)
         labels = dataset.train_labels[batch]
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=labels.device)
         mine = slice(processes.rank(), None, processes.count())
         if len(labels[mine]):
-            psc = _psc(self.network, images[mine], dataset, config)
-            target = target_spikes(labels[mine], dataset.n_classes, config.target, config.time_steps)
-            loss = van_rossum_distance(psc, target, config.tau_s).sum() / len(batch)
+            loss = loss_of(self.network, images[mine], labels[mine], dataset, config).sum() / len(batch)
             loss.backward()
         loss = processes.add_up(loss.detach(), self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm).item()
@@ -205,6 +203,8 @@ class Run:
         metrics = {"loss": self.loss / len(self.order)}
         if self.epoch % self.config.evaluate_every == 0 or self.epoch == self.config.epochs:
             metrics[f"{self.measured_on}_accuracy"] = evaluate(self.network, self.dataset, self.config)
+        if self.config.compare_gradients:
+            metrics |= compare_gradients(self.network, self.dataset, self.config, self.compiled)
         metrics["seconds"] = round(self.seconds + time.monotonic() - started, 2)
         if not quiet and not processes.rank():
             accuracy = metrics.get(f"{self.measured_on}_accuracy", math.nan)
@@ -292,44 +292,6 @@ _PLAIN = ("fingerprint", "epoch_metrics", "order", "position", "loss", "seconds"
 _MODULES = ("network", "optimizer", "schedule")
 
 
-def build_network(config: TrainingConfig, dataset: data.DataSet, compiled: bool = False) -> SpikingNetwork:
-    """The network of a run with its initial weights, which depend on the seed and the sizes alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return SpikingNetwork.from_spec(
-            config.network,
-            dataset.in_shape,
-            dataset.n_classes,
-            config.time_steps,
-            synaptic_delay=config.synaptic_delay,
-            padding=config.padding,
-            pooling=config.pooling,
-            dropout=config.dropout,
-            initialisation=config.initialisation,
-            weight_gain=config.weight_gain,
-            tau_m=config.tau_m,
-            tau_s=config.tau_s,
-            threshold=config.threshold,
-            temperature=config.temperature,
-            compiled=compiled,
-            **GRADIENTS[config.gradient],
-        )
-
-
-@torch.no_grad()
-def evaluate(network: SpikingNetwork, dataset: data.DataSet, config: TrainingConfig) -> float:
-    """Accuracy on the test part of a data set, in per cent."""
-    network.eval()
-    correct = torch.zeros((), device=dataset.test_labels.device)
-    batches = torch.arange(len(dataset.test_images)).split(max(config.batch_size, 500))
-    with torch.random.fork_rng(devices=[correct.device] if correct.is_cuda else []):  # for Poisson spikes
-        torch.manual_seed(0)
-        for batch in batches[processes.rank() :: processes.count()]:
-            psc = _psc(network, dataset.test_images[batch], dataset, config)
-            correct += (psc.sum(0).argmax(1) == dataset.test_labels[batch]).sum()
-    return 100 * int(processes.add_up(correct)) / len(dataset.test_images)
-
-
 def resolve(config: TrainingConfig) -> TrainingConfig:
     """The configuration with ``auto`` replaced by what this machine gives, checked.
 
@@ -370,12 +332,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(mmap_max, 0)
         mallopt(trim_threshold, 2**31 - 1)
-
-
-def _psc(network: SpikingNetwork, images: Tensor, dataset: data.DataSet, config: TrainingConfig) -> Tensor:
-    x = encode(images, dataset, config.encoding, config.time_steps, config.tau_s)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        return network(x)
 
 
 def _pays_to_compile(config: TrainingConfig, n_train: int) -> bool:

@@ -1,0 +1,110 @@
+"""The network of a run, and what is measured on it: its loss, its accuracy, and how its gradients differ."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tsbp import processes
+from tsbp.data import DataSet
+from tsbp.encoding import encode, target_spikes
+from tsbp.loss import van_rossum_distance
+from tsbp.networks import SpikingNetwork
+from tsbp.neuron import GRADIENTS
+from tsbp.settings import TrainingConfig
+
+COMPARED = 200
+"""Training examples over which gradients are compared."""
+
+
+def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = False) -> SpikingNetwork:
+    """The network of a run with its initial weights, which depend on the seed and the sizes alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return SpikingNetwork.from_spec(
+            config.network,
+            dataset.in_shape,
+            dataset.n_classes,
+            config.time_steps,
+            synaptic_delay=config.synaptic_delay,
+            padding=config.padding,
+            pooling=config.pooling,
+            dropout=config.dropout,
+            initialisation=config.initialisation,
+            weight_gain=config.weight_gain,
+            tau_m=config.tau_m,
+            tau_s=config.tau_s,
+            threshold=config.threshold,
+            temperature=config.temperature,
+            compiled=compiled,
+            **GRADIENTS[config.gradient],
+        )
+
+
+def output(network: SpikingNetwork, images: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
+    """Postsynaptic currents of the output layer, ``[T, B, n_classes]``, of a batch of uint8 images or frames."""
+    x = encode(images, dataset, config.encoding, config.time_steps, config.tau_s)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        return network(x)
+
+
+def loss_of(
+    network: SpikingNetwork, images: Tensor, labels: Tensor, dataset: DataSet, config: TrainingConfig
+) -> Tensor:
+    """Van Rossum distance (eq. 6) to the target trains of the labels, ``[B]``."""
+    target = target_spikes(labels, dataset.n_classes, config.target, config.time_steps)
+    return van_rossum_distance(output(network, images, dataset, config), target, config.tau_s)
+
+
+@torch.no_grad()
+def evaluate(network: SpikingNetwork, dataset: DataSet, config: TrainingConfig) -> float:
+    """Accuracy on the test part of a data set, in per cent."""
+    network.eval()
+    correct = torch.zeros((), device=dataset.test_labels.device)
+    batches = torch.arange(len(dataset.test_images)).split(max(config.batch_size, 500))
+    with _own_random(correct.device):
+        for batch in batches[processes.rank() :: processes.count()]:
+            psc = output(network, dataset.test_images[batch], dataset, config)
+            correct += (psc.sum(0).argmax(1) == dataset.test_labels[batch]).sum()
+    return 100 * int(processes.add_up(correct)) / len(dataset.test_images)
+
+
+def compare_gradients(
+    network: SpikingNetwork, dataset: DataSet, config: TrainingConfig, compiled: bool = False
+) -> dict[str, list[float | None]]:
+    """How far the gradients point apart at the same weights, on the same training examples, in float32.
+
+    Returns:
+        ``cosine_leak`` and ``cosine_spatial``: cosine to the gradient ``full``, a number for each layer with weights,
+        None where no gradient reaches it.
+    """
+    config = replace(config, precision="float32")
+    images, labels = dataset.train_images[:COMPARED], dataset.train_labels[:COMPARED]
+    gradients: dict[str, list[Tensor]] = {}
+    for name in GRADIENTS:
+        twin = build_network(replace(config, gradient=name), dataset, compiled).to(images.device).eval()
+        twin.load_state_dict(network.state_dict())
+        with _own_random(images.device):
+            loss_of(twin, images, labels, dataset, config).mean().backward()
+        gradients[name] = [weight.grad.flatten() for weight in twin.parameters()]
+    return {
+        f"cosine_{name}": [_cosine(one, other) for one, other in zip(gradients[name], gradients["full"], strict=True)]
+        for name in GRADIENTS
+        if name != "full"
+    }
+
+
+def _cosine(one: Tensor, other: Tensor) -> float | None:
+    silent = not one.any() or not other.any()
+    return None if silent else round(functional.cosine_similarity(one, other, dim=0).item(), 6)
+
+
+@contextmanager
+def _own_random(device: torch.device) -> Iterator[None]:
+    """Poisson spikes that are the same at every call, and leave those of the training as they are."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
