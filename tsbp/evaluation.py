@@ -99,7 +99,7 @@ def compare_gradients(
 
 def _cosine(one: Tensor, other: Tensor) -> float | None:
     silent = not one.any() or not other.any()
-    return None if silent else round(functional.cosine_similarity(one, other, dim=0).item(), 6)
+    return None if silent else round(functional.cosine_similarity(one.double(), other.double(), dim=0).item(), 6)
 
 
 @contextmanager
