@@ -64,7 +64,7 @@ figures.note("front-iterations", toy["iterations"])
 # {doc}`04_data_sets`
 # : The paper's networks on real digits.
 #
-# {doc}`05_cost`
+# {doc}`06_cost`
 # : What the term costs in time and memory: counted, and measured beside other libraries.
 #
 # ## Running it

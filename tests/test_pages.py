@@ -16,7 +16,7 @@ from tsbp.book import NOTEBOOKS, SITE
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
 PAGES = ["index", *CHAPTERS, "references"]
 MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3}
-FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 9, "04_data_sets": 2, "05_cost": 1}
+FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 9, "04_data_sets": 2, "06_cost": 1}
 # Words that are markup, and should have become something else.
 RAW = re.compile(
     r"\{(cite|doc|eq|numref|glue|ref)[:}`]|\$\$|```|:name:|:alt:|np\.(int|float)|<Figure size|Traceback|Warning:"

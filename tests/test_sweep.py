@@ -205,7 +205,8 @@ def until(condition) -> None:
 
 def test_presets_are_table_3():
     """Networks and time steps as printed in the paper, and with the first two rows' time steps exchanged."""
-    steps = {name: TrainingConfig.for_dataset(name).time_steps for name in PRESETS}
+    paper = [name for name in PRESETS if name.startswith("paper-")]
+    steps = {name: TrainingConfig.for_dataset(name).time_steps for name in paper}
     assert steps == {
         "paper-mnist": 30,
         "paper-mnist-swapped": 5,

@@ -131,7 +131,8 @@ def train_command(
     """Train a spiking network on a data set. Writes a record. A setting left out takes the data set's own default.
 
     Data sets: digits, mnist, nmnist, cifar10, or a folder with train/<class>/ and test/<class>/. Presets, for Table 2
-    in full length: paper-mnist, paper-mnist-swapped, paper-nmnist, paper-nmnist-swapped, paper-cifar10.
+    in full length: paper-mnist, paper-mnist-swapped, paper-nmnist, paper-nmnist-swapped, paper-cifar10; short ones:
+    mnist-30, nmnist-5, cifar10-reduced.
     """
     config = training.resolve(TrainingConfig.for_dataset(dataset, **settings))
     records.check_folder(out)

@@ -144,6 +144,15 @@ _TSSL_BP: dict[str, Any] = {
     "batch_size": 50,
     "schedule": "constant",
 }
+_CIFAR10_REDUCED: dict[str, Any] = {
+    "dataset": "cifar10",
+    "network": "12C3-32C3-P2-48C3-P2-48C3-32C3-128-128",
+    "weight_gain": 7.0,
+    "lr": 0.001,
+    "examples": 10_000,
+    "epochs": 20,
+    "evaluate_every": 5,
+}
 _STEPS_5: dict[str, Any] = {"time_steps": 5, "target": "01111"}
 _STEPS_30: dict[str, Any] = {"time_steps": 30, "target": "01"}
 _MNIST = _TSSL_BP | {"dataset": "mnist", "network": TABLE_3["mnist"], "epochs": 200, "lr": 5e-4}
@@ -153,14 +162,18 @@ _CIFAR10 = _TSSL_BP | {"dataset": "cifar10", "network": TABLE_3["cifar10"], "epo
 _CIFAR10 |= {"dropout": 0.2, "weight_gain": 5.0, "shift": 4, "flip": True}
 
 PRESETS: dict[str, dict[str, Any]] = {
+    "mnist-30": _DEFAULTS["mnist"] | {"dataset": "mnist", "time_steps": 30, "epochs": 10},
+    "nmnist-5": _DEFAULTS["nmnist"] | {"dataset": "nmnist", "time_steps": 5},
+    "cifar10-reduced": _DEFAULTS_IMAGES | _CIFAR10_REDUCED,
     "paper-mnist": _MNIST | _STEPS_30,
     "paper-mnist-swapped": _MNIST | _STEPS_5,
     "paper-nmnist": _NMNIST | _STEPS_5,
     "paper-nmnist-swapped": _NMNIST | _STEPS_30,
     "paper-cifar10": _CIFAR10 | _STEPS_5,
 }
-"""The runs of Table 2 in full length. Table 3 gives MNIST 30 time steps and N-MNIST 5; TSSL-BP has them the other way
-round, so each also comes ``-swapped``. CIFAR-10 has 5 in both."""
+"""``paper-...`` are the runs of Table 2 in full length. Table 3 gives MNIST 30 time steps and N-MNIST 5; TSSL-BP has
+them the other way round, so each also comes ``-swapped``. CIFAR-10 has 5 in both. The others are short, for a CPU: the time
+steps of Table 3, and CIFAR-10 with an eighth of the channels and a fifth of the images."""
 
 TABLE_2: dict[str, dict[str, float]] = {
     "nmnist": {"time_steps": 5, "full": 99.29, "leak": 99.28},
