@@ -406,6 +406,57 @@ def accuracy_curves(runs: "pandas.DataFrame", panel: str = "network", zoom: bool
     return figure
 
 
+def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[str, str]) -> Figure:
+    """Test error, and the difference that the reset term makes to the accuracy, over one setting; a column a study.
+
+    Args:
+        studies: title → runs, as :func:`tsbp.tables.study` gives them.
+        labels: title → name of the setting; one that begins with ``log`` is shown on a logarithmic scale without it.
+    """
+    figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.6), sharex="col", sharey="row", squeeze=False)
+    for (above, below), (title, runs) in zip(axes.T, studies.items(), strict=True):
+        by_seed = runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
+        for name in COLOURS.keys() & set(runs["gradient"]):
+            mean, half_width = mean_interval(100 - by_seed[name].to_numpy())
+            above.plot(by_seed.index, mean, color=COLOURS[name], marker=".", label=name)
+            low = np.maximum(mean - half_width, mean / 3)  # room on a logarithmic scale
+            above.fill_between(by_seed.index, low, mean + half_width, color=COLOURS[name], alpha=0.15, linewidth=0)
+        mean, half_width = mean_interval((by_seed["full"] - by_seed["leak"]).to_numpy())
+        below.axhline(0, color=GREY, linewidth=0.8)
+        below.errorbar(by_seed.index, mean, half_width, color="black", marker=".", linestyle="none", capsize=2)
+        above.set(title=title, yscale="log")
+        below.set_yscale("symlog", linthresh=1)
+        below.set_xlabel(labels[title].removeprefix("log "))
+        if labels[title].startswith("log "):
+            below.set_xscale("log")
+    axes[0, 0].set_ylabel("test error in %")
+    axes[1, 0].set_ylabel("accuracy, full − leak\nin percentage points")
+    axes[0, -1].legend()
+    return figure
+
+
+def angles(studies: Mapping[str, "pandas.DataFrame"], other: str = "leak") -> Figure:
+    """Cosine between two gradients at the same weights, layer by layer, over the epochs; mean over trainings.
+
+    Args:
+        studies: title → records of trainings with ``--compare-gradients``, of one network each.
+        other: the gradient that is compared with ``full``.
+    """
+    figure, axes = plt.subplots(1, len(studies), figsize=(8, 2.9), sharey=True, squeeze=False)
+    for axis, (title, runs) in zip(axes[0], studies.items(), strict=True):
+        found = [[epoch[f"cosine_{other}"] for epoch in metrics] for metrics in runs["epoch_metrics"]]
+        cosines = np.nanmean(np.array(found, dtype=float), axis=0)
+        colours = plt.cm.viridis(np.linspace(0.0, 0.85, cosines.shape[1]))
+        for number, (cosine, colour) in enumerate(zip(cosines.T, colours, strict=True), 1):
+            name = "output layer" if number == cosines.shape[1] else f"layer {number}"
+            axis.plot(range(1, len(cosine) + 1), cosine, color=colour, label=name)
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend(fontsize=8)
+    axes[0, 0].set_ylabel(f"cosine of {other} to full")
+    return figure
+
+
 def speed(runs: "pandas.DataFrame") -> Figure:
     """Time of a layer relative to ``tsbp full``, a panel for each record of ``tsbp bench lif``; shorter is better."""
     runs = runs[runs["benchmark"] == "lif"].sort_values("time_steps")

@@ -27,6 +27,11 @@ SUM_GAIN = 1.1
 INITIALISATIONS = ("pytorch", "tssl-bp")
 
 
+def depth(spec: str) -> int:
+    """Layers of neurons of a network in the notation of Table 3, the output layer included."""
+    return 1 + sum(not part.startswith("P") for part in spec.split("-"))
+
+
 class SpikingLayer(nn.Module):
     """Weights, an optional synaptic delay, and LIF neurons: ``I = W a``, then eq. 3-5.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsbp import records
+from tsbp.networks import depth
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import PRESETS, TABLE_2, TrainingConfig
 from tsbp.statistics import (
@@ -141,6 +142,39 @@ def _verdict(difference: np.ndarray, margin: float) -> dict[str, str]:
         f"p (±{margin:g})": f"{p:.3f}",
         "verdict": verdict,
     }
+
+
+def study(runs: "pandas.DataFrame", config: TrainingConfig, setting: str) -> "pandas.DataFrame":
+    """Those runs that differ from a configuration in one setting (and in gradient and seed), ordered by it.
+
+    Args:
+        runs: records of ``tsbp train``.
+        config: all other settings.
+        setting: the one that may differ; it becomes the column ``value``, of a network its depth.
+    """
+    found = records.select(runs, config, but=(setting, *_MAY_DIFFER))
+    values = found[setting].map(depth) if setting == "network" else found[setting]
+    return found.assign(value=values).sort_values(["value", "seed"])
+
+
+def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame":
+    """Test accuracy in per cent over one setting.
+
+    Args:
+        studies: title → runs, as :func:`study` gives them.
+
+    Returns:
+        A row for each value of each study: mean over seeds of every gradient, and the difference of ``full`` and
+        ``leak`` paired by seed, with intervals.
+    """
+    import pandas as pd
+
+    rows = [
+        {"study": title, "value": f"{value:g}"} | _accuracies(group)
+        for title, runs in studies.items()
+        for value, group in runs.groupby("value")
+    ]
+    return pd.DataFrame(rows)
 
 
 def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
