@@ -16,6 +16,8 @@ from tsbp.tables import (
     memory_table,
     price_table,
     speed_table,
+    study,
+    study_table,
     table_2,
 )
 
@@ -97,6 +99,21 @@ def test_learning_rate_table_marks_the_best_mean_of_all_gradients():
     assert table["learning rate"].tolist() == ["0.01", "0.1"]
     assert table["mean"].tolist() == ["92.00", "91.67"] and table[""].tolist() == ["chosen", ""]
     assert len(learning_rate_table(pd.DataFrame())) == 0
+
+
+def test_a_study_changes_one_setting():
+    runs = [run("mnist", gradient, seed, 90.0 + seed, lr=rate) for gradient in ("full", "leak") for seed in (0, 1)
+            for rate in (0.1, 0.02)]  # fmt: skip
+    runs += [run("mnist", "full", 0, 10.0, lr=0.1, epochs=3), run("digits", "full", 0, 11.0, lr=0.1)]
+    runs += [run("mnist", "full", 0, 95.0, network=network, lr=0.1) for network in ("4C3-P2-9", "4C3-4C3-P2-9")]
+    frame = pd.DataFrame(runs)
+    rates = study(frame, TrainingConfig.for_dataset("mnist"), "lr")
+    assert rates["value"].tolist() == [0.02] * 4 + [0.1] * 4
+    depths = study(frame, TrainingConfig.for_dataset("mnist", lr=0.1), "network")
+    assert depths["value"].unique().tolist() == [3, 4] and len(depths) == 4 + 2
+    table = study_table({"rate": rates})
+    assert table["value"].tolist() == ["0.02", "0.1"] and table["seeds"].tolist() == ["2", "2"]
+    assert table["full"].str.startswith("90.50 ± ").all() and table["full - leak"].tolist() == ["+0.00 ± 0.00"] * 2
 
 
 def bench(benchmark: str, time_steps: int, **changes) -> dict:
