@@ -136,7 +136,7 @@ tables.show(tables.accuracy_table(runs), "network")
 # whole configuration, and everything below is made from those files. The accuracy that counts is that of the *last* epoch: to pick
 # the best one would be to choose by the test set (the records name it too, labelled so).
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "full-width"]
 recorded = records.load("train")
 tables.show(tables.table_2(recorded), "data set", "training")
 
@@ -166,7 +166,7 @@ for name in ("mnist", "mnist-30", "digits"):
     figures.note(f"{name}-within", equal_within(difference))
     figures.note(f"{name}-recorded", len(difference))
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "full-width"]
 tables.show(tables.difference_table(recorded), "data set", "training", "verdict")
 
 # %% [markdown]

@@ -206,7 +206,8 @@ exact, rounded = (
 error = ((rounded - exact).norm() / exact.norm()).item()
 changed = (out.potential.bfloat16() > 1) != (out.potential > 1)
 print(f"error of the gradient: {100 * error:.2f} % of its length")
-print(f"spikes lost or made up: {changed.float().mean().item():.2e} of all steps")
+share = changed.float().mean().item()
+print(f"spikes lost or made up: {share:.2e} of all steps")
 
 # %% tags=["remove-cell"]
 figures.note("bfloat16-error", f"{100 * error:.1f} %")

@@ -62,7 +62,7 @@ figures.note("front-iterations", toy["iterations"])
 # : The paper's single-neuron experiment: three gradients, controls, a look at why, and a figure to play with.
 #
 # {doc}`04_data_sets`
-# : The paper's networks on real digits.
+# : The paper's networks on MNIST, N-MNIST and small digits: is there a difference, or are they equal?
 #
 # {doc}`06_cost`
 # : What the term costs in time and memory: counted, and measured beside other libraries.
