@@ -214,8 +214,8 @@ figures.note("bfloat16-error", f"{100 * error:.1f} %")
 
 # %% [markdown]
 # An error of {glue:text}`bfloat16-error`, and spikes that the backward pass sees otherwise than they were: too much for a study of the gradient, so it is not offered. To keep the
-# current and compute the potential anew from it, block by block, is exact and saves one of six memory accesses. Tried in this kernel, it was slower: the backward pass is where
-# the arithmetic is, and what it adds there costs more than the access saves. So it is not offered either.
+# current and compute the potential anew from it, block by block, is exact and saves one of six memory accesses. Tried in this kernel, it was slower: what a second run through
+# each block adds to the backward pass is more than the saved access gives. So it is not offered either.
 #
 # ## On CUDA
 
