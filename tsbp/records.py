@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 3
 # What each version added to a training, with the value that stands for what was done before.
-_ADDED_BY_3 = {"rotation": 0.0, "examples": 0, "compare_gradients": False}
-_ADDED_BY_2 = {
-    "dropout": 0.0,
-    "initialisation": "pytorch",
-    "encoding": "direct",
-    "target": "1",
-    "schedule": "one-cycle",
-    "evaluate_every": 1,
-    "processes": 1,
+_ADDED: dict[int, dict[str, Any]] = {
+    2: {
+        "dropout": 0.0,
+        "initialisation": "pytorch",
+        "encoding": "direct",
+        "target": "1",
+        "schedule": "one-cycle",
+        "evaluate_every": 1,
+        "processes": 1,
+    },
+    3: {"rotation": 0.0, "examples": 0, "compare_gradients": False},
 }
 PROJECT = Path(__file__).resolve().parents[1]
 _OPTIONS = {"gradients": "gradient", "learning_rates": "lr"}  # given several times on the command line
@@ -146,7 +148,8 @@ def read(path: str | Path) -> dict[str, Any]:
     if version > SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}; this version of tsbp reads up to {SCHEMA_VERSION}")
     if record["kind"] == "train":
-        return (_ADDED_BY_3 if version < 3 else {}) | (_ADDED_BY_2 if version < 2 else {}) | record
+        for added_by, settings in _ADDED.items():
+            record = settings | record if version < added_by else record
     return record
 
 
@@ -201,7 +204,7 @@ def _command(kind: str, settings: dict[str, Any]) -> str:
     """
     words = ["tsbp", kind]
     for name, value in settings.items():
-        if kind == "train" and name in _ADDED_BY_3 and value == _ADDED_BY_3[name]:
+        if kind == "train" and name in _ADDED[3] and value == _ADDED[3][name]:
             continue
         option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
         if name in ("dataset", "benchmark"):

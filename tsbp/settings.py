@@ -147,8 +147,6 @@ _TSSL_BP: dict[str, Any] = {
 _CIFAR10_REDUCED: dict[str, Any] = {
     "dataset": "cifar10",
     "network": "12C3-32C3-P2-48C3-P2-48C3-32C3-128-128",
-    "weight_gain": 7.0,
-    "lr": 0.001,
     "examples": 10_000,
     "epochs": 20,
     "evaluate_every": 5,
@@ -164,7 +162,7 @@ _CIFAR10 |= {"dropout": 0.2, "weight_gain": 5.0, "shift": 4, "flip": True}
 PRESETS: dict[str, dict[str, Any]] = {
     "mnist-30": _DEFAULTS["mnist"] | {"dataset": "mnist", "time_steps": 30, "epochs": 10},
     "nmnist-5": _DEFAULTS["nmnist"] | {"dataset": "nmnist", "time_steps": 5},
-    "cifar10-reduced": _DEFAULTS_IMAGES | _CIFAR10_REDUCED,
+    "cifar10-reduced": _DEFAULTS_IMAGES | _DEFAULTS_BY_NETWORK[TABLE_3["cifar10"]] | _CIFAR10_REDUCED,
     "paper-mnist": _MNIST | _STEPS_30,
     "paper-mnist-swapped": _MNIST | _STEPS_5,
     "paper-nmnist": _NMNIST | _STEPS_5,
