@@ -125,7 +125,7 @@ def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "panda
                     row = {"data set": what["data set"], "T": what["T"], "training": label + what["training"]}
                     row |= {"difference": f"full - {other}", "seeds": len(difference)}
                     rows.append(row | _verdict(difference, margin))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")
 
 
 def _verdict(difference: np.ndarray, margin: float) -> dict[str, str]:
