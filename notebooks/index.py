@@ -67,6 +67,9 @@ figures.note("front-iterations", toy["iterations"])
 # {doc}`06_cost`
 # : What the term costs in time and memory: counted, and measured beside other libraries.
 #
+# {doc}`09_reproduce`
+# : Every record behind these pages, with the command that makes it again.
+#
 # ## Running it
 #
 # Every chapter is a notebook. Its code imports the package `tsbp`, which lies in the same repository; its first code

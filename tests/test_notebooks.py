@@ -16,6 +16,7 @@ CHANGED = {
     "03_one_neuron": {"repeats": 4, "iterations": 20, "learning_rates": [0.01, 0.1]},
     "04_data_sets": {"epochs": 1, "seeds": 1, "seed": 2},
     "06_cost": {"time_steps": 3, "batch_size": 2, "neurons": 100, "repeats": 3, "seed": 1},
+    "09_reproduce": {"profile": "full"},
     "index": {"profile": "full"},
 }
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))

@@ -10,6 +10,7 @@ from tsbp.statistics import (
     equal_within,
     equivalence,
     mean_interval,
+    student_interval,
     verdicts,
     with_interval,
 )
@@ -59,6 +60,12 @@ def test_verdicts():
     differences = np.array([[-1.0, -1.1, -0.9, -1.0], [2.0, 2.1, 1.9, 2.0], [-1.0, 1.0, -1.1, 1.1]])
     assert verdicts(["a", "b", "c"], differences) == "lower at a; higher at b; not distinguishable at c"
     assert verdicts([], differences[:0]) == "not measured"
+
+
+def test_with_students_interval_few_values_decide_less():
+    differences = np.array([[-0.1, -0.2, -0.9], [0.3, 0.31, 0.29]])
+    assert verdicts(["a", "b"], differences) == "lower at a; higher at b"
+    assert verdicts(["a", "b"], differences, student_interval) == "higher at b; not distinguishable at a"
 
 
 def test_equivalence_by_hand():

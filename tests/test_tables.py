@@ -18,6 +18,7 @@ from tsbp.tables import (
     speed_table,
     study,
     study_table,
+    study_verdict,
     table_2,
 )
 
@@ -95,7 +96,8 @@ def test_learning_rate_table_marks_the_best_mean_of_all_gradients():
         for rate, accuracies in measured.items()
         for gradient, accuracy in zip(("full", "leak", "spatial"), accuracies, strict=True)
     ]
-    table = learning_rate_table(pd.DataFrame([*runs, run("mnist", "full", 0, 99.9, lr=0.5)]))
+    others = [run("mnist", "full", 0, 99.9, lr=0.5), run("mnist", "full", 0, 99.9, validation=100, rotation=9.0)]
+    table = learning_rate_table(pd.DataFrame([*runs, *others]))
     assert table["learning rate"].tolist() == ["0.01", "0.1"]
     assert table["mean"].tolist() == ["92.00", "91.67"] and table[""].tolist() == ["chosen", ""]
     assert len(learning_rate_table(pd.DataFrame())) == 0
@@ -111,6 +113,10 @@ def test_a_study_changes_one_setting():
     assert rates["value"].tolist() == [0.02] * 4 + [0.1] * 4
     depths = study(frame, TrainingConfig.for_dataset("mnist", lr=0.1), "network")
     assert depths["value"].unique().tolist() == [3, 4] and len(depths) == 4 + 2
+    assert study_verdict(rates) == "not distinguishable at 0.02, 0.1"
+    worse = rates.assign(test_accuracy=rates["test_accuracy"] - (rates["gradient"] == "leak") * (rates["value"] == 0.1))
+    assert study_verdict(worse) == "higher at 0.1; not distinguishable at 0.02"
+    assert study_verdict(rates[rates["seed"] == 0]) == "not distinguishable at 0.02, 0.1"  # one seed decides nothing
     table = study_table({"rate": rates})
     assert table["value"].tolist() == ["0.02", "0.1"] and table["seeds"].tolist() == ["2", "2"]
     assert table["full"].str.startswith("90.50 ± ").all() and table["full - leak"].tolist() == ["+0.00 ± 0.00"] * 2

@@ -435,25 +435,27 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
     return figure
 
 
-def angles(studies: Mapping[str, "pandas.DataFrame"], other: str = "leak") -> Figure:
-    """Cosine between two gradients at the same weights, layer by layer, over the epochs; mean over trainings.
+def angles(studies: Mapping[str, "pandas.DataFrame"]) -> Figure:
+    """Cosine to ``full`` of the other gradients at the same weights, layer by layer, over the epochs; means.
 
     Args:
         studies: title → records of trainings with ``--compare-gradients``, of one network each.
-        other: the gradient that is compared with ``full``.
     """
-    figure, axes = plt.subplots(1, len(studies), figsize=(8, 2.9), sharey=True, squeeze=False)
-    for axis, (title, runs) in zip(axes[0], studies.items(), strict=True):
-        found = [[epoch[f"cosine_{other}"] for epoch in metrics] for metrics in runs["epoch_metrics"]]
-        cosines = np.nanmean(np.array(found, dtype=float), axis=0)
-        colours = plt.cm.viridis(np.linspace(0.0, 0.85, cosines.shape[1]))
-        for number, (cosine, colour) in enumerate(zip(cosines.T, colours, strict=True), 1):
-            name = "output layer" if number == cosines.shape[1] else f"layer {number}"
-            axis.plot(range(1, len(cosine) + 1), cosine, color=colour, label=name)
-        axis.set(title=title, xlabel="epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.legend(fontsize=8)
-    axes[0, 0].set_ylabel(f"cosine of {other} to full")
+    figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.4), sharex="col", sharey="row", squeeze=False)
+    for row, other in zip(axes, ("leak", "spatial"), strict=True):
+        for axis, runs in zip(row, studies.values(), strict=True):
+            found = [[epoch[f"cosine_{other}"] for epoch in metrics] for metrics in runs["epoch_metrics"]]
+            cosines = np.nanmean(np.array(found, dtype=float), axis=0)
+            shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, cosines.shape[1]))
+            for number, (cosine, shade) in enumerate(zip(cosines.T, shades, strict=True), 1):
+                name = "output" if number == cosines.shape[1] else f"layer {number}"
+                axis.plot(range(1, len(cosine) + 1), cosine, color=shade, label=name)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        row[0].set_ylabel(f"cosine of {other} to full")
+    for top, bottom, title in zip(*axes, studies, strict=True):
+        top.set_title(title)
+        bottom.set_xlabel("epoch")
+        bottom.legend(fontsize=7, loc="lower right")
     return figure
 
 

@@ -65,7 +65,7 @@ def new(kind: str, config: Any, results: dict[str, Any], device: torch.device) -
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": kind,
-        "command": _command(kind, settings),
+        "command": command(kind, settings),
         **settings,
         **results,
         **_provenance(device),
@@ -89,7 +89,7 @@ def write(record: dict[str, Any], folder: str | Path) -> Path:
 def name_of(kind: str, config: Any) -> str:
     """Name of a run's record, without ``.json``: its end is a hash of the whole configuration."""
     settings = dataclasses.asdict(config)
-    return _name({"kind": kind, "command": _command(kind, settings), **settings})
+    return _name({"kind": kind, "command": command(kind, settings), **settings})
 
 
 def check_folder(folder: str | Path) -> None:
@@ -182,8 +182,8 @@ def recorded(kind: str, config: Any) -> dict[str, Any]:
     """
     for path in results_folder().rglob(f"{name_of(kind, config)}.json"):
         return read(path)
-    command = _command(kind, dataclasses.asdict(config))
-    raise FileNotFoundError(f"no record of this run below {results_folder()}: {command}")
+    repeat = command(kind, dataclasses.asdict(config))
+    raise FileNotFoundError(f"no record of this run below {results_folder()}: {repeat}")
 
 
 def final_losses(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -197,7 +197,7 @@ def loss_studies(studies: Mapping[Any, Any]) -> dict[Any, tuple[list[float], dic
     return {title: (record["learning_rates"], final_losses(record)) for title, record in found.items()}
 
 
-def _command(kind: str, settings: dict[str, Any]) -> str:
+def command(kind: str, settings: dict[str, Any]) -> str:
     """``tsbp train mnist --gradient full ...``: every field of the configuration as an option.
 
     What version 3 added is left out where it changes nothing: a run keeps the name that it had in version 2.

@@ -1,6 +1,6 @@
 """Intervals for means and paired differences over repeats, and a test of equality."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -25,6 +25,12 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndar
         return values.mean(-1), np.full(values.shape[:-1], np.nan)
     error = values.std(-1, ddof=1) / np.sqrt(repeats)
     return values.mean(-1), stats.t.ppf((1 + confidence) / 2, repeats - 1) * error
+
+
+def student_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of :func:`mean_interval`; for few and well-behaved values such as accuracies."""
+    mean, half_width = mean_interval(values)
+    return mean - half_width, mean + half_width
 
 
 def bootstrap_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -112,18 +118,23 @@ def with_interval(values: np.ndarray, form: str = ".2f") -> str:
     return f"{mean:{form}}" if np.isnan(half_width) else f"{mean:{form}} ± {half_width:{form.lstrip('+')}}"
 
 
-def verdicts(labels: Sequence[str], differences: np.ndarray) -> str:
+def verdicts(
+    labels: Sequence[str],
+    differences: np.ndarray,
+    interval: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = bootstrap_interval,
+) -> str:
     """Say in words where paired differences are below, above, or not distinguishable from zero.
 
     Args:
         labels: what each row is called.
         differences: ``[rows, repeats]``.
+        interval: gives the ends of the 95 % interval of the mean.
 
     Returns:
         For instance ``lower at 0.05, 0.1; not distinguishable at 0.01``.
     """
     found: dict[str, list[str]] = {"lower": [], "higher": [], "not distinguishable": []}
-    for label, low, high in zip(labels, *bootstrap_interval(differences), strict=True):
+    for label, low, high in zip(labels, *interval(differences), strict=True):
         found["lower" if high < 0 else "higher" if low > 0 else "not distinguishable"].append(label)
     return "; ".join(f"{word} at {', '.join(where)}" for word, where in found.items() if where) or "not measured"
 

@@ -18,6 +18,8 @@ from tsbp.statistics import (
     equivalence,
     mean_interval,
     ratio_interval,
+    student_interval,
+    verdicts,
     with_interval,
 )
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
 NOT_MEASURED = "not measured"
-_MAY_DIFFER = ("gradient", "seed", "device", "precision")
+MAY_DIFFER = ("gradient", "seed", "device", "precision")
 
 
 def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Styler":
@@ -84,7 +86,7 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
             )
             rows[-1] |= {name: f"{reported[name]:.2f}" for name in ("full", "leak")}
             rows[-1] |= {"full - leak": f"{reported['full'] - reported['leak']:+.2f}"}
-        for config, label in _trainings(dataset):
+        for config, label in trainings(dataset):
             groups = list(_groups(runs, config, title))
             for what, group in groups:
                 rows.append(what | _accuracies(group))
@@ -97,7 +99,7 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
 
 def accuracies(runs: "pandas.DataFrame", dataset: str) -> "pandas.DataFrame":
     """Test accuracy of the runs with a data set's default settings: a row for each seed, a column for each gradient."""
-    return _by_seed(records.select(runs, TrainingConfig.for_dataset(dataset), but=_MAY_DIFFER))
+    return _by_seed(records.select(runs, TrainingConfig.for_dataset(dataset), but=MAY_DIFFER))
 
 
 def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "pandas.DataFrame":
@@ -115,7 +117,7 @@ def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "panda
 
     rows = []
     for dataset, title in TITLES.items():
-        for config, label in _trainings(dataset):
+        for config, label in trainings(dataset):
             for what, group in _groups(runs, config, title):
                 by_seed = _by_seed(group)
                 for other in ("leak", "spatial"):
@@ -152,7 +154,7 @@ def study(runs: "pandas.DataFrame", config: TrainingConfig, setting: str) -> "pa
         config: all other settings.
         setting: the one that may differ; it becomes the column ``value``, of a network its depth.
     """
-    found = records.select(runs, config, but=(setting, *_MAY_DIFFER))
+    found = records.select(runs, config, but=(setting, *MAY_DIFFER))
     values = found[setting].map(depth) if setting == "network" else found[setting]
     return found.assign(value=values).sort_values(["value", "seed"])
 
@@ -177,11 +179,23 @@ def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame"
     return pd.DataFrame(rows)
 
 
+def study_verdict(runs: "pandas.DataFrame", other: str = "leak") -> str:
+    """For which values of a study the accuracy of ``full`` is lower or higher than another's, in words.
+
+    Args:
+        runs: as :func:`study` gives them.
+        other: the gradient that is compared with ``full``.
+    """
+    by_seed = runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
+    differences = (by_seed["full"] - by_seed[other]).to_numpy()
+    return verdicts([f"{value:g}" for value in by_seed.index], differences, student_interval)
+
+
 def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     """Accuracy in per cent on held-out training examples, by which learning rates were chosen.
 
     Args:
-        runs: records of ``tsbp train`` with ``--validation``; a row for those that differ in gradient and seed alone.
+        runs: records of ``tsbp train``. Those with ``--validation`` count, if nothing else is unusual.
 
     Returns:
         Mean over seeds of each gradient and over all gradients, the highest of its data set marked.
@@ -190,7 +204,9 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
 
     rows = []
     runs = runs[runs["validation"] > 0] if len(runs) else runs
-    for dataset, of_dataset in runs.groupby("dataset", sort=False) if len(runs) else ():
+    for dataset in dict.fromkeys(runs["dataset"]) if len(runs) else ():
+        free = ("lr", "validation", "epochs", *MAY_DIFFER)
+        of_dataset = records.select(runs, TrainingConfig.for_dataset(dataset), but=free)
         by_rate = of_dataset.pivot_table(index="lr", columns="gradient", values="validation_accuracy")
         best = by_rate.mean(axis=1).idxmax()
         for rate, means in by_rate.iterrows():
@@ -218,7 +234,7 @@ def settings_table(configs: Mapping[str, TrainingConfig]) -> "pandas.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _trainings(dataset: str) -> Iterator[tuple[TrainingConfig, str]]:
+def trainings(dataset: str) -> Iterator[tuple[TrainingConfig, str]]:
     """The trainings of a data set that Table 2 shows, and what they are called: its defaults, then the presets."""
     default = TrainingConfig.for_dataset(dataset)
     yield default, f"{default.epochs} epochs"
@@ -231,7 +247,7 @@ def _groups(
     runs: "pandas.DataFrame", config: TrainingConfig, title: str
 ) -> Iterator[tuple[dict[str, object], "pandas.DataFrame"]]:
     """The runs of one training, those of each device, precision and data by themselves, and what is said of them."""
-    runs = records.select(runs, config, but=_MAY_DIFFER)
+    runs = records.select(runs, config, but=MAY_DIFFER)
     for (device, precision, note), group in (
         runs.groupby(["device", "precision", "data_note"], sort=False) if len(runs) else ()
     ):
