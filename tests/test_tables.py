@@ -11,6 +11,7 @@ from tsbp.tables import (
     NOT_MEASURED,
     accuracy_table,
     difference_table,
+    held_out_table,
     learning_rate_table,
     loss_table,
     memory_table,
@@ -101,6 +102,17 @@ def test_learning_rate_table_marks_the_best_mean_of_all_gradients():
     assert table["learning rate"].tolist() == ["0.01", "0.1"]
     assert table["mean"].tolist() == ["92.00", "91.67"] and table[""].tolist() == ["chosen", ""]
     assert len(learning_rate_table(pd.DataFrame())) == 0
+
+
+def test_a_choice_of_two_settings_has_one_row_each():
+    runs = [
+        run("mnist", gradient, 0, accuracy + rotation, validation=100, rotation=rotation, dropout=dropout)
+        for gradient, accuracy in (("full", 80.0), ("leak", 82.0))
+        for rotation, dropout in ((0.0, 0.0), (0.0, 0.5), (9.0, 0.5))
+    ]
+    table = held_out_table(pd.DataFrame(runs), ["rotation", "dropout"])
+    assert table[["rotation", "dropout"]].to_numpy().tolist() == [["0", "0"], ["0", "0.5"], ["9", "0.5"]]
+    assert table["mean"].tolist() == ["81.00", "81.00", "90.00"] and table[""].tolist() == ["", "", "chosen"]
 
 
 def test_a_study_changes_one_setting():
