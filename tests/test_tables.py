@@ -131,6 +131,9 @@ def test_a_study_changes_one_setting():
     assert study_verdict(rates[rates["seed"] == 0]) == "not distinguishable at 0.02, 0.1"  # one seed decides nothing
     table = study_table({"rate": rates})
     assert table["value"].tolist() == ["0.02", "0.1"] and table["seeds"].tolist() == ["2", "2"]
+    assert table["broke down"].tolist() == ["", ""]
+    fallen = rates.assign(test_accuracy=rates["test_accuracy"] - 60 * (rates["gradient"] == "leak"))
+    assert study_table({"rate": fallen})["broke down"].tolist() == ["0 / 2", "0 / 2"]
     assert table["full"].str.startswith("90.50 ± ").all() and table["full - leak"].tolist() == ["+0.00 ± 0.00"] * 2
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
 NOT_MEASURED = "not measured"
+BROKEN = 50.0
+"""Accuracy in per cent below which a training counts as broken down."""
 MAY_DIFFER = ("gradient", "seed", "device", "precision")
 
 
@@ -166,16 +168,18 @@ def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame"
         studies: title → runs, as :func:`study` gives them.
 
     Returns:
-        A row for each value of each study: mean over seeds of every gradient, and the difference of ``full`` and
-        ``leak`` paired by seed, with intervals.
+        A row for each value of each study: mean over seeds of every gradient, the difference of ``full`` and
+        ``leak`` paired by seed, with intervals, and how many trainings of each gradient ended below ``BROKEN``.
     """
     import pandas as pd
 
-    rows = [
-        {"study": title, "value": f"{value:g}"} | _accuracies(group)
-        for title, runs in studies.items()
-        for value, group in runs.groupby("value")
-    ]
+    rows = []
+    for title, runs in studies.items():
+        for value, group in runs.groupby("value"):
+            broken = (_by_seed(group) < BROKEN).sum()
+            counts = " / ".join(str(broken[name]) for name in GRADIENTS if name in broken)
+            rows.append({"study": title, "value": f"{value:g}"} | _accuracies(group))
+            rows[-1]["broke down"] = counts if broken.any() else ""
     return pd.DataFrame(rows)
 
 
