@@ -96,24 +96,6 @@ def test_nothing_sticks_out(page, address, name, width):
     assert all(box["width"] <= width for box in (figure.bounding_box() for figure in figures.all()))
 
 
-def test_the_explorer_follows_its_sliders(page, address):
-    visit(page, address, "03_one_neuron")
-    explorer = page.locator(".tsbp-explorer")
-
-    def drawn() -> tuple[list[str], str]:
-        lines = explorer.locator("polyline").evaluate_all("lines => lines.map(l => l.getAttribute('points'))")
-        return lines, explorer.locator("svg").inner_html()
-
-    lines, before = drawn()
-    assert len(lines) == 3 and len(set(lines)) == 3 and "NaN" not in before
-    for name, value in (("rate", "0.1"), ("temperature", "2")):
-        explorer.locator(f"input[name={name}]").press("End")
-        assert explorer.locator(f"output.{name}").inner_text() == value
-        lines, after = drawn()
-        assert after != before and "NaN" not in after
-        before = after
-
-
 def test_citations_lead_to_the_references(page, address):
     visit(page, address, "01_neuron")
     page.locator("article a.reference", has_text="Yang, 2020").first.click()
