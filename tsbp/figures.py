@@ -308,50 +308,25 @@ def converged_share(converged: Mapping[str, Mapping[float, np.ndarray]], iterati
     return figure
 
 
-def explorer(
-    rates: Sequence[float],
-    temperatures: Sequence[float],
-    loss: np.ndarray,
-    spikes: np.ndarray,
-    target: np.ndarray,
-    every: int = 5,
-) -> str:
-    """An interactive figure as HTML: sliders for learning rate and temperature; ``explorer.js`` draws it in the page.
+def explorable(input_spikes: np.ndarray, target_spikes: np.ndarray, weights: np.ndarray) -> str:
+    """The single neuron as HTML: ``neuron.js`` trains it in the reader's browser, at first from these draws.
 
     Args:
-        rates: learning rates.
-        temperatures: temperatures.
-        loss: mean loss ``[temperatures, gradients, learning rates, iterations + 1]``, gradients as in ``COLOURS``.
-        spikes: output of one neuron ``[temperatures, gradients, learning rates, iterations + 1, T]``.
-        target: its target ``[T]``.
-        every: how many iterations apart the curve and the raster are shown.
+        input_spikes: ``[T, n_inputs]``.
+        target_spikes: ``[T]``.
+        weights: initial weights, ``[n_inputs]``.
     """
-
-    def steps_of(train: np.ndarray) -> list:
-        return np.flatnonzero(train).tolist() if train.ndim == 1 else [steps_of(part) for part in train]
-
-    data = {
-        "rates": list(rates),
-        "temperatures": list(temperatures),
-        "gradients": list(COLOURS),
-        "colours": list(COLOURS.values()),
-        "iterations": list(range(0, loss.shape[-1], every)),
-        "steps": len(target),
-        "loss": np.round(loss[..., ::every], 3).tolist(),
-        "spikes": steps_of(spikes[..., ::every, :]),
-        "target": np.flatnonzero(target).tolist(),
+    draws = {
+        "inputSpikes": input_spikes.astype(int).tolist(),
+        "targetSpikes": target_spikes.astype(int).tolist(),
+        "weights": weights.tolist(),
     }
-    sliders = "".join(
-        f'<label>{title} <input type="range" name="{name}" min="0" max="{len(values) - 1}" value="{start}" '
-        f'aria-label="{title}"> <output class="{name}"></output></label> '
-        for title, name, values, start in (
-            ("learning rate", "rate", rates, len(rates) // 2),
-            ("temperature", "temperature", temperatures, len(temperatures) // 2),
-        )
+    colours = "; ".join(f"--{name}: {colour}" for name, colour in {**COLOURS, "target": RESET_COLOUR}.items())
+    return (
+        f'<div class="tsbp-neuron" style="{colours}"><noscript>This figure trains a neuron in your browser, '
+        "for which it needs JavaScript.</noscript>"
+        f'<script type="application/json">{json.dumps(draws, separators=(",", ":"))}</script></div>'
     )
-    picture = '<svg viewBox="0 0 720 500" role="img" aria-label="Loss curves and rasters for the chosen values"></svg>'
-    content = json.dumps(data, separators=(",", ":"))
-    return f'<div class="tsbp-explorer">{sliders}{picture}<script type="application/json">{content}</script></div>'
 
 
 def along_the_way(cosines: Mapping[str, np.ndarray], norms: Mapping[str, np.ndarray]) -> Figure:
