@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsbp import records
+from tsbp import records, studies
 from tsbp.settings import TrainingConfig
 from tsbp.statistics import bootstrap_interval, crossover, equivalence, mean_interval, ratio_interval
 from tsbp.tables import accuracies, learning_rate_table
@@ -138,6 +138,50 @@ def test_learning_rates_are_those_that_held_out_examples_prefer():
         chosen = table.loc[table[""] == "chosen", "learning rate"].item()
         assert float(chosen) == TrainingConfig.for_dataset(dataset).lr
         assert chosen not in (table["learning rate"].iloc[0], table["learning rate"].iloc[-1])  # not at the edge
+
+
+# --- one setting at a time --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def found() -> dict:
+    return studies.studies(records.load("train"))
+
+
+def accuracy(runs, value: float, gradient: str) -> np.ndarray:
+    """Test accuracies of one gradient at one value of a study, by seed."""
+    chosen = runs[(runs["value"] == value) & (runs["gradient"] == gradient)]
+    return chosen.sort_values("seed")["test_accuracy"].to_numpy()
+
+
+def test_every_study_has_the_same_seeds_for_every_gradient_and_value(found):
+    for runs in found.values():
+        seeds = runs.groupby(["value", "gradient"])["seed"].agg(lambda seeds: tuple(sorted(seeds)))
+        assert seeds.index.get_level_values("gradient").nunique() == 3
+        assert len(set(seeds)) == 1 and len(seeds.iloc[0]) >= 5
+    assert all(found[title]["value"].nunique() >= 5 for title in list(found)[:4])
+
+
+@pytest.mark.parametrize("title", ["MNIST, plain descent", "digits, plain descent"])
+def test_plain_descent_of_networks_repeats_the_single_neuron(found, title):
+    """Leak learns fastest at the smallest rate; at 1 it has fallen behind; at the largest only spatial still learns."""
+    runs = found[title]
+    smallest, largest = runs["value"].min(), runs["value"].max()
+    slow = {name: accuracy(runs, smallest, name).mean() for name in ("full", "leak", "spatial")}
+    assert slow["leak"] > slow["full"] > slow["spatial"]
+    fast = {name: accuracy(runs, 1.0, name).mean() for name in ("full", "leak", "spatial")}
+    assert fast["leak"] + 10 < fast["full"] < fast["spatial"]
+    broken = {name: (accuracy(runs, largest, name) < studies.BROKEN).mean() for name in ("full", "leak", "spatial")}
+    assert broken["full"] == broken["leak"] == 1 > broken["spatial"] + 0.4
+
+
+@pytest.mark.parametrize("title", ["MNIST, AdamW", "digits, AdamW"])
+def test_adamw_leaves_little_of_it(found, title):
+    """Between the ends of the range the gradients are within a percentage point."""
+    runs = found[title]
+    for value in sorted(runs["value"].unique())[1:-2]:
+        means = [accuracy(runs, value, name).mean() for name in ("full", "leak", "spatial")]
+        assert max(means) - min(means) < 1
 
 
 # --- what the term costs ----------------------------------------------------------------------------------------------
