@@ -395,3 +395,32 @@ def _ratio(interval: Sequence[float]) -> str:
     median, low, high = interval
     digits = 1 if median >= 1.995 else 2
     return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def agreement_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
+    """Distances of other libraries' gradients from the three, from a record of ``tsbp agreement``.
+
+    Returns:
+        A row for each neuron: its reset, its distance from every gradient, and the gradient that it equals (``SAME`` is
+        near enough), if any.
+    """
+    import pandas as pd
+
+    rows = []
+    for name, distances in record["distances"].items():
+        row = {"neuron": name, "reset": "subtractive" if name in record["soft_reset"] else "to zero"}
+        row |= {
+            f"from {gradient}": f"{distance:.2g}" if distance > SAME else f"{distance:.0e}"
+            for gradient, distance in distances.items()
+        }
+        rows.append(row | {"computes": ", ".join(equal(distances)) or "none of them"})
+    return pd.DataFrame(rows)
+
+
+SAME = 1e-6
+"""Share of a gradient's length that counts as rounding; snnTorch keeps its leak in float32."""
+
+
+def equal(distances: Mapping[str, float]) -> list[str]:
+    """The gradients that a neuron's gradient equals, given its distance from each."""
+    return [gradient for gradient, distance in distances.items() if distance < SAME]
