@@ -31,16 +31,16 @@ def test_more_neurons_compute_what_is_said(name):
 
 def test_another_gradient_or_another_neuron_is_found_out():
     with pytest.raises(ValueError, match="gradients differ"):
-        peers.check(peers.Peer("torch", "leak", peers.unaware))
+        peers.check(peers.Peer("torch", "leak", peers.ignoring))
     with pytest.raises(ValueError, match="fires at other times"):
         peers.check(peers.Peer("torch", "full", peers.autograd, soft_reset=True))
 
 
 @pytest.mark.parametrize("soft_reset", [False, True])
-def test_unaware_is_the_leak_alone(soft_reset):
+def test_ignoring_the_reset_leaves_the_leak(soft_reset):
     """Its factor is 1 - 1/tau_m at every step: that of ``leak`` where no spike falls, whatever the reset is."""
     current = torch.full((6, 1), 0.1, dtype=torch.float64, requires_grad=True)
-    spikes = peers.unaware(4.0, 1.0, 0.5)(current)
+    spikes = peers.ignoring(4.0, 1.0, 0.5)(current)
     assert not spikes.any()
     weights = torch.arange(1.0, 7.0, dtype=torch.float64)[:, None]
     found = torch.autograd.grad((weights * spikes).sum(), current)[0]
@@ -53,7 +53,7 @@ def test_the_record_holds_all_distances():
     assert record["kind"] == "agreement" and record["peer_versions"]["torch"] == torch.__version__.partition("+")[0]
     assert all(set(distances) == set(GRADIENTS) for distances in record["distances"].values())
     assert equal(record["distances"]["plain autograd"]) == ["full"]
-    assert equal(record["distances"]["a reset unknown to the backward pass"]) == []
+    assert equal(record["distances"]["reset ignored, as in SLAYER"]) == []
 
 
 def test_the_table_names_what_equals():

@@ -51,8 +51,8 @@ def autograd(tau_m: float, threshold: float, temperature: float) -> Callable[[Te
     return lambda current: reference_lif(current, **settings).spikes
 
 
-def unaware(tau_m: float, threshold: float, temperature: float) -> Callable[[Tensor], Tensor]:
-    """A neuron that is reset, and a backward pass that knows nothing of it: the leak is all it has (as in SLAYER)."""
+def ignoring(tau_m: float, threshold: float, temperature: float) -> Callable[[Tensor], Tensor]:
+    """A neuron that is reset, and a backward pass that ignores it: all it has is the leak, as in SLAYER."""
 
     def simulate(current: Tensor) -> Tensor:
         u = s = torch.zeros_like(current[0])
@@ -175,7 +175,7 @@ MORE = {
     "Norse, subtractive": Peer("norse", "full", norse("box", soft_reset=True), soft_reset=True),
     "Norse, with a current": Peer("norse", "full", norse("current")),
     "Norse, recurrent": Peer("norse", "leak", norse("recurrent")),
-    "a reset unknown to the backward pass": Peer("torch", None, unaware),
+    "reset ignored, as in SLAYER": Peer("torch", None, ignoring),
 }
 """Other settings and other neurons, whose gradients alone are compared."""
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 TREATMENTS = {
     "kept": "differentiated",
     "detached": "detached",
-    "unaware": "unaware of it",
+    "ignored": "ignored",
     "cut": "cut",
-    "own": "a rule of its own",
+    "own": "given a rule of its own",
 }
 """What a backward pass can do with the reset, and how the table calls it; the chapter explains the words."""
 
@@ -47,7 +47,7 @@ METHODS = (
         "SuperSpike",
         "zenke2018",
         "to rest, held there",
-        "unaware",
+        "ignored",
         "surrogate × filtered input spikes, which the neuron's own spikes do not enter",
         (
             Source("fzenke/pub2018superspike", "9bd0c41", "src/SuperSpikeConnection.cpp"),
@@ -57,8 +57,8 @@ METHODS = (
     Method(
         "SLAYER",
         "shrestha2018",
-        "a refractory kernel is added",
-        "unaware",
+        "adds a refractory kernel",
+        "ignored",
         "the kernel gets no gradient",
         (
             Source("bamsumit/slayerPytorch", "01beeeb", "src/slayer.py"),
@@ -92,13 +92,13 @@ METHODS = (
     Method(
         "ANTLR",
         "kim2020",
-        "potential and current to zero",
+        "to zero, the current too",
         "detached",
         "written by hand: leak × (1 − S), no more",
         (Source("KyungsuKim42/ANTLR", "229983f", "antlr.py"),),
     ),
     Method(
-        "Norse, feed-forward",
+        "Norse (feed-forward)",
         "pehle2021",
         "to zero",
         "kept",
@@ -109,7 +109,7 @@ METHODS = (
         ),
     ),
     Method(
-        "Norse, recurrent",
+        "Norse (recurrent)",
         "pehle2021",
         "to zero",
         "detached",
@@ -127,7 +127,7 @@ METHODS = (
     Method(
         "EXODUS",
         "bauer2023",
-        "minus the threshold",
+        "subtractive",
         "kept",
         "written by hand: leak × (1 − ϑ · surrogate)",
         (
@@ -138,7 +138,7 @@ METHODS = (
     Method(
         "SLTT",
         "meng2023",
-        "minus the threshold",
+        "subtractive",
         "cut",
         "the potential is detached before every step",
         (Source("qymeng94/SLTT", "0758ecd", "modules/neuron.py"),),
@@ -154,7 +154,7 @@ METHODS = (
     Method(
         "snnTorch",
         "eshraghian2023",
-        "minus the threshold",
+        "subtractive",
         "detached",
         "kept with `reset_delay=False`",
         (
@@ -173,7 +173,7 @@ def named(treatment: str) -> list[str]:
 
 def table() -> str:
     """All methods as a table in MyST Markdown, with citations and links."""
-    lines = ["| method | a spike sets the potential | the reset is | how | read in |", "| --- " * 5 + "|"]
+    lines = ["| method | its reset | in the backward pass it is | how | read in |", "| --- " * 5 + "|"]
     for method in METHODS:
         read = ", ".join(f"{source.link()} ({source.commit})" for source in method.sources)
         cells = [f"{method.name} {{cite}}`{method.citation}`", method.reset, TREATMENTS[method.treatment]]

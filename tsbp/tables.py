@@ -401,13 +401,15 @@ def agreement_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
     """Distances of other libraries' gradients from the three, from a record of ``tsbp agreement``.
 
     Returns:
-        A row for each neuron: its reset, its distance from every gradient, and the gradient that it equals (``SAME`` is
-        near enough), if any.
+        A row for each neuron, those of a library together: its reset, its distance from every gradient, and the
+        gradient that it equals (``SAME`` is near enough), if any.
     """
     import pandas as pd
 
+    libraries = list(dict.fromkeys(name.partition(",")[0] for name in record["distances"]))
     rows = []
-    for name, distances in record["distances"].items():
+    for name in sorted(record["distances"], key=lambda name: libraries.index(name.partition(",")[0])):
+        distances = record["distances"][name]
         row = {"neuron": name, "reset": "subtractive" if name in record["soft_reset"] else "to zero"}
         row |= {
             f"from {gradient}": f"{distance:.2g}" if distance > SAME else f"{distance:.0e}"
