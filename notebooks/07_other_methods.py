@@ -66,8 +66,8 @@ Markdown(survey.table())
 #   the neuron's own reset cannot touch.
 # - **TSSL-BP** differentiates at the spikes, by the slope of the potential. To it the reset is an
 #   influence of one spike on the next, with a term of its own (*intra-neuron* in the code). This is not the derivative of {eq}`substituted`.
-# - **Norse** does both. Its feed-forward neurons differentiate the reset, its recurrent one detaches it. Until
-#   [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py) the recurrent one differentiated it too.
+# - **Norse** does both. Its feed-forward neurons differentiate the reset, its recurrent one detaches it. In
+#   [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py) the recurrent one still differentiated it too.
 # - **EXODUS** extends the library Sinabs, whose subtractive reset autograd differentiates. Its
 #   [reset to zero](https://github.com/synsense/sinabs/blob/904eb89/sinabs/activation/reset_mechanism.py) does not: there the spike is compared with a number, and a comparison has no derivative.
 #   Whether a reset is differentiated can be an accident of how it is written.
@@ -134,17 +134,17 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 # surrogate the term hurts at every learning rate. At the paper's $\Theta$ it helps where the learning rate is large.
 #
 # **Bauer and colleagues** report that SLAYER's gradient, blind to the reset, needs its scale tuned by hand from layer to layer, and that the complete one does not
-# {cite}`bauer2023`. **Meng and colleagues** go the other way: they find that what flows along the membrane contributes little to the gradient, cut it, and train as well with less
+# {cite}`bauer2023`. **Meng and colleagues** go the other way: they find that what flows along the membrane contributes little to the gradient, cut it, and train well with less
 # memory {cite}`meng2023`. This is our `spatial`, and it agrees with {doc}`04_data_sets`.
 #
 # **Gygax and Zenke** ask what a surrogate gradient is the gradient *of* {cite}`gygax2025`. In networks that fire at random it has a foundation: the surrogate should be the
-# derivative of the firing probability. But in general it is not the gradient of any loss. That puts a limit to the argument of {doc}`02_gradient`: `full` is the exact
+# derivative of the firing probability. But in general it is not the gradient of a surrogate loss. That puts a limit to the argument of {doc}`02_gradient`: `full` is the exact
 # gradient of the smoothed neuron, and this alone does not make it the better one for the neuron that fires. In the classification experiments of
 # [their code](https://github.com/fmi-basel/surrogate-gradient-theory/blob/950927c/Classification/experiments/config_stork/config.yaml) the reset is detached.
 #
 # ```{admonition} What was not read
 # :class: note
-# Of the papers cited here, the full text of the paper itself was at hand. The rows of the table rest on code alone. What is said of Zenke and Vogels rests on their abstract, the caption of their Fig. 5 and two
+# Of the papers cited here only {cite}`yang2020` was read in full. The rows of the table rest on code alone. What is said of Zenke and Vogels rests on their abstract, the caption of their Fig. 5 and two
 # answers by the first author on GitHub; what is said of Gygax and Zenke, of Bauer and colleagues and of Meng and colleagues on their abstracts and their code.
 # ```
 #
@@ -154,7 +154,7 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 # {glue:text}`n-ignored` ignore it ({glue:text}`names-ignored`), {glue:text}`n-cut` cuts the path ({glue:text}`names-cut`) and {glue:text}`n-own` has a rule of its own
 # ({glue:text}`names-own`). There is no custom that all follow.
 #
-# **The term was not new.** Of the four methods that the paper names, three leave it out, but the code published for STBP differentiates the reset, since
+# **The term was not new.** Of the four methods that the paper names, three leave it out in their code, but the code published for STBP differentiates the reset, since
 # [November 2018](https://github.com/yjwu17/STBP-for-training-SpikingNN/blob/9661866/spiking_model.py). So did Norse when the paper appeared, in
 # [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py), and SpikingJelly, where detaching it had become
 # [an option](https://github.com/fangwei123456/spikingjelly/commit/73f94ab) in September. Whoever leaves the derivative to autograd has the

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Errata
 #
-# Who works through a paper equation by equation comes upon slips of print. This page lists those of the paper {cite}`yang2020` (arXiv:2011.09964v1, the only version known here) that can
+# Anyone who works through a paper equation by equation comes upon slips. This page lists those of the paper {cite}`yang2020` (arXiv:2011.09964v1, the only version known here) that can
 # be shown, says how, and whether they matter. None touches its central equation in substance: the term is there, and it has the right sign.
 #
 # | section | where | printed | should be | does it matter? |
@@ -22,7 +22,7 @@
 # | {ref}`2 <erratum-2>` | eq. 4 | $W^{(l)} a^{(l-1)}[t]$ | $W^{(l)} a^{(l)}[t]$, as in eq. 1 | no |
 # | {ref}`3 <erratum-3>` | eq. 3 | $H(0)$ has no value | $H(0) = 0$ or $1$, said which | hardly |
 # | {ref}`4 <erratum-4>` | eq. 1, 4 with Table 3 | one step of delay per layer, and $T = 5$ | no delay, or more steps | yes: the output stays silent |
-# | {ref}`5 <erratum-5>` | Table 3 | N-MNIST 5 steps, MNIST 30 | probably exchanged | to who repeats it |
+# | {ref}`5 <erratum-5>` | Table 3 | N-MNIST 5 steps, MNIST 30 | probably exchanged | when it is repeated |
 # | {ref}`6 <erratum-6>` | abstract, section 3 | the term is missing in all previous work | in much of it | to the claim of novelty, not to the results |
 
 # %% tags=["parameters"]
@@ -184,7 +184,7 @@ figures.note("ratio", time_steps["mnist"] // time_steps["nmnist"])
 # %% [markdown]
 # {doc}`01_neuron` lets the networks run, and finds the same.
 #
-# **Does it matter?** Yes, to who builds the network of CIFAR-10 by the letter: it cannot answer. The reported accuracy cannot have been reached so. Without the delay, as in
+# **Does it matter?** Yes, to anyone who builds the network of CIFAR-10 by the letter: it cannot answer. The reported accuracy cannot have been reached so. Without the delay, as in
 # the code of TSSL-BP {cite}`zhang2020`, nothing is in the way.
 #
 # (erratum-5)=
@@ -194,7 +194,7 @@ figures.note("ratio", time_steps["mnist"] // time_steps["nmnist"])
 # its [README of that month](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) has results for N-MNIST at 30 and 100 steps, and for MNIST at 5.
 # An exchange of the two rows is likely, but cannot be proved. {doc}`04_data_sets` measures MNIST at both numbers.
 #
-# **Does it matter?** To who repeats the experiments: one choice takes {glue:text}`ratio` times as many steps as the other.
+# **Does it matter?** To anyone who repeats the experiments: one choice takes {glue:text}`ratio` times as many steps as the other.
 #
 # (erratum-6)=
 # ## "All previous works"
