@@ -1,6 +1,12 @@
 """What several test files share."""
 
+import functools
+import http.server
 import os
+import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,3 +44,58 @@ def real_data():
         return Path(root)
 
     return folder
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The quick book, built (or found unchanged), behind a server on this machine."""
+    from tsbp.book import SITE
+
+    subprocess.run([sys.executable, "-m", "tsbp.book"], check=True)
+    handler = functools.partial(QuietHandler, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have Chromium")
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page that reaches nothing but the server, and collects what goes wrong."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("response", lambda r: r.status >= 400 and "favicon" not in r.url and page.problems.append(r.url))
+
+    def route(route):
+        if route.request.url.startswith((address, "data:")):
+            route.continue_()
+        else:
+            page.problems.append(f"asked for {route.request.url}")
+            route.abort()
+
+    context.route("**/*", route)
+    yield page
+    context.close()

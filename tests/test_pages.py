@@ -1,13 +1,6 @@
 """The built book in a real browser, with no network: what a reader sees."""
 
-import functools
-import http.server
-import os
 import re
-import shutil
-import subprocess
-import sys
-import threading
 
 import pytest
 
@@ -22,59 +15,6 @@ RAW = re.compile(
     r"\{(cite|doc|eq|numref|glue|ref)[:}`]|\$\$|```|:name:|:alt:|np\.(int|float)|<Figure size|Traceback|Warning:"
 )
 KNOWN = "THEBE_JS_URL"  # declared twice by the theme's own sphinx-thebe; harmless
-
-
-@pytest.fixture(scope="module")
-def address():
-    """The quick book, built (or found unchanged), behind a server on this machine."""
-    subprocess.run([sys.executable, "-m", "tsbp.book"], check=True)
-    handler = functools.partial(QuietHandler, directory=str(SITE))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must have Chromium")
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, address):
-    """A page that reaches nothing but the server, and collects what goes wrong."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    page = context.new_page()
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("response", lambda r: r.status >= 400 and "favicon" not in r.url and page.problems.append(r.url))
-
-    def route(route):
-        if route.request.url.startswith((address, "data:")):
-            route.continue_()
-        else:
-            page.problems.append(f"asked for {route.request.url}")
-            route.abort()
-
-    context.route("**/*", route)
-    yield page
-    context.close()
 
 
 def visit(page, address: str, name: str) -> None:
@@ -154,24 +94,6 @@ def test_nothing_sticks_out(page, address, name, width):
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1
     figures = page.locator("article figure img")
     assert all(box["width"] <= width for box in (figure.bounding_box() for figure in figures.all()))
-
-
-def test_the_explorer_follows_its_sliders(page, address):
-    visit(page, address, "03_one_neuron")
-    explorer = page.locator(".tsbp-explorer")
-
-    def drawn() -> tuple[list[str], str]:
-        lines = explorer.locator("polyline").evaluate_all("lines => lines.map(l => l.getAttribute('points'))")
-        return lines, explorer.locator("svg").inner_html()
-
-    lines, before = drawn()
-    assert len(lines) == 3 and len(set(lines)) == 3 and "NaN" not in before
-    for name, value in (("rate", "0.1"), ("temperature", "2")):
-        explorer.locator(f"input[name={name}]").press("End")
-        assert explorer.locator(f"output.{name}").inner_text() == value
-        lines, after = drawn()
-        assert after != before and "NaN" not in after
-        before = after
 
 
 def test_citations_lead_to_the_references(page, address):

@@ -11,6 +11,7 @@ from tsbp.tables import (
     NOT_MEASURED,
     accuracy_table,
     difference_table,
+    held_out_table,
     learning_rate_table,
     loss_table,
     memory_table,
@@ -103,6 +104,17 @@ def test_learning_rate_table_marks_the_best_mean_of_all_gradients():
     assert len(learning_rate_table(pd.DataFrame())) == 0
 
 
+def test_a_choice_of_two_settings_has_one_row_each():
+    runs = [
+        run("mnist", gradient, 0, accuracy + rotation, validation=100, rotation=rotation, dropout=dropout)
+        for gradient, accuracy in (("full", 80.0), ("leak", 82.0))
+        for rotation, dropout in ((0.0, 0.0), (0.0, 0.5), (9.0, 0.5))
+    ]
+    table = held_out_table(pd.DataFrame(runs), ["rotation", "dropout"])
+    assert table[["rotation", "dropout"]].to_numpy().tolist() == [["0", "0"], ["0", "0.5"], ["9", "0.5"]]
+    assert table["mean"].tolist() == ["81.00", "81.00", "90.00"] and table[""].tolist() == ["", "", "chosen"]
+
+
 def test_a_study_changes_one_setting():
     runs = [run("mnist", gradient, seed, 90.0 + seed, lr=rate) for gradient in ("full", "leak") for seed in (0, 1)
             for rate in (0.1, 0.02)]  # fmt: skip
@@ -119,6 +131,9 @@ def test_a_study_changes_one_setting():
     assert study_verdict(rates[rates["seed"] == 0]) == "not distinguishable at 0.02, 0.1"  # one seed decides nothing
     table = study_table({"rate": rates})
     assert table["value"].tolist() == ["0.02", "0.1"] and table["seeds"].tolist() == ["2", "2"]
+    assert table["broke down"].tolist() == ["", ""]
+    fallen = rates.assign(test_accuracy=rates["test_accuracy"] - 60 * (rates["gradient"] == "leak"))
+    assert study_table({"rate": fallen})["broke down"].tolist() == ["0 / 2", "0 / 2"]
     assert table["full"].str.startswith("90.50 ± ").all() and table["full - leak"].tolist() == ["+0.00 ± 0.00"] * 2
 
 

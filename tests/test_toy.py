@@ -7,7 +7,7 @@ import torch
 
 from tsbp import GRADIENTS, filter_spikes, reference_lif
 from tsbp.surrogate import SurrogateSpike
-from tsbp.toy import ToyConfig, compare_along, draw, rasters, run, trace
+from tsbp.toy import ToyConfig, compare_along, draw, run, trace
 
 SMALL = ToyConfig(learning_rates=(0.01, 0.1), repeats=3, iterations=12, time_steps=40, n_inputs=20, dtype="float64")
 
@@ -103,13 +103,6 @@ def test_phases_by_autograd_alone(gradient):
         }
         for name, phase in expected.items():
             torch.testing.assert_close(getattr(iteration, name), phase, rtol=1e-8, atol=1e-10)
-
-
-def test_rasters_are_those_of_the_trace():
-    shown = rasters(SMALL)
-    assert shown.shape == (3, 2, 13, 40)
-    one = trace(replace(SMALL, gradients=("leak",), learning_rates=(0.1,)))
-    assert torch.equal(shown[1, 1, :-1], one["spikes"])
 
 
 def test_for_spatial_phase_d_is_phase_c():

@@ -74,18 +74,19 @@ def test_part_of_the_examples(digits):
 
 
 def test_compared_gradients(digits):
-    """A record has the cosines of every layer; over one time step there is no time for gradients to differ in."""
+    """A record has cosine and length of every layer; over one step there is no time for gradients to differ in."""
     config = replace(TINY, compare_gradients=True)
     record = train(config, quiet=True)
     without = train(replace(config, compare_gradients=False), quiet=True)
     measured = record["epoch_metrics"][0]
     for name in ("cosine_leak", "cosine_spatial"):
         assert len(measured[name]) == 3 and all(0 < cosine < 1 for cosine in measured[name])
+    assert min(measured["length_leak"]) > 1 > max(measured["length_spatial"]) > 0
     assert record["test_accuracy"] == without["test_accuracy"]
     assert measured["loss"] == without["epoch_metrics"][0]["loss"]
     config = replace(config, time_steps=1, weight_gain=7.0)
     found = compare_gradients(build_network(config, digits), digits, config)
-    assert found == {"cosine_leak": [1.0] * 3, "cosine_spatial": [1.0] * 3}
+    assert found == {f"{what}_{name}": [1.0] * 3 for name in ("leak", "spatial") for what in ("cosine", "length")}
     config = replace(config, weight_gain=1e-3)  # silence reaches no weight but the first
     assert compare_gradients(build_network(config, digits), digits, config)["cosine_leak"][1:] == [None, None]
 

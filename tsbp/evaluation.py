@@ -75,11 +75,11 @@ def evaluate(network: SpikingNetwork, dataset: DataSet, config: TrainingConfig) 
 def compare_gradients(
     network: SpikingNetwork, dataset: DataSet, config: TrainingConfig, compiled: bool = False
 ) -> dict[str, list[float | None]]:
-    """How far the gradients point apart at the same weights, on the same training examples, in float32.
+    """How far the gradients are apart at the same weights, on the same training examples, in float32.
 
     Returns:
-        ``cosine_leak`` and ``cosine_spatial``: cosine to the gradient ``full``, a number for each layer with weights,
-        None where no gradient reaches it.
+        ``cosine_leak``, ``length_leak`` and the same of ``spatial``: cosine to the gradient ``full``, and length in
+        multiples of its length; a number for each layer with weights, None where no gradient reaches it.
     """
     config = replace(config, precision="float32")
     images, labels = dataset.train_images[:COMPARED], dataset.train_labels[:COMPARED]
@@ -90,16 +90,19 @@ def compare_gradients(
         with _own_random(images.device):
             loss_of(twin, images, labels, dataset, config).mean().backward()
         gradients[name] = [weight.grad.flatten() for weight in twin.parameters()]
-    return {
-        f"cosine_{name}": [_cosine(one, other) for one, other in zip(gradients[name], gradients["full"], strict=True)]
-        for name in GRADIENTS
-        if name != "full"
-    }
+    found: dict[str, list[float | None]] = {}
+    for name in ("leak", "spatial"):
+        beside = [_beside(one, full) for one, full in zip(gradients[name], gradients["full"], strict=True)]
+        found[f"cosine_{name}"], found[f"length_{name}"] = map(list, zip(*beside, strict=True))
+    return found
 
 
-def _cosine(one: Tensor, other: Tensor) -> float | None:
-    silent = not one.any() or not other.any()
-    return None if silent else round(functional.cosine_similarity(one.double(), other.double(), dim=0).item(), 6)
+def _beside(one: Tensor, other: Tensor) -> tuple[float | None, float | None]:
+    """Cosine of two gradients, and how many times as long the first is; None where one is zero."""
+    if not one.any() or not other.any():
+        return None, None
+    cosine = functional.cosine_similarity(one.double(), other.double(), dim=0)
+    return round(cosine.item(), 6), round((one.norm() / other.norm()).item(), 6)
 
 
 @contextmanager

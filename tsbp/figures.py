@@ -308,50 +308,25 @@ def converged_share(converged: Mapping[str, Mapping[float, np.ndarray]], iterati
     return figure
 
 
-def explorer(
-    rates: Sequence[float],
-    temperatures: Sequence[float],
-    loss: np.ndarray,
-    spikes: np.ndarray,
-    target: np.ndarray,
-    every: int = 5,
-) -> str:
-    """An interactive figure as HTML: sliders for learning rate and temperature; ``explorer.js`` draws it in the page.
+def explorable(input_spikes: np.ndarray, target_spikes: np.ndarray, weights: np.ndarray) -> str:
+    """The single neuron as HTML: ``neuron.js`` trains it in the reader's browser, at first from these draws.
 
     Args:
-        rates: learning rates.
-        temperatures: temperatures.
-        loss: mean loss ``[temperatures, gradients, learning rates, iterations + 1]``, gradients as in ``COLOURS``.
-        spikes: output of one neuron ``[temperatures, gradients, learning rates, iterations + 1, T]``.
-        target: its target ``[T]``.
-        every: how many iterations apart the curve and the raster are shown.
+        input_spikes: ``[T, n_inputs]``.
+        target_spikes: ``[T]``.
+        weights: initial weights, ``[n_inputs]``.
     """
-
-    def steps_of(train: np.ndarray) -> list:
-        return np.flatnonzero(train).tolist() if train.ndim == 1 else [steps_of(part) for part in train]
-
-    data = {
-        "rates": list(rates),
-        "temperatures": list(temperatures),
-        "gradients": list(COLOURS),
-        "colours": list(COLOURS.values()),
-        "iterations": list(range(0, loss.shape[-1], every)),
-        "steps": len(target),
-        "loss": np.round(loss[..., ::every], 3).tolist(),
-        "spikes": steps_of(spikes[..., ::every, :]),
-        "target": np.flatnonzero(target).tolist(),
+    draws = {
+        "inputSpikes": input_spikes.astype(int).tolist(),
+        "targetSpikes": target_spikes.astype(int).tolist(),
+        "weights": weights.tolist(),
     }
-    sliders = "".join(
-        f'<label>{title} <input type="range" name="{name}" min="0" max="{len(values) - 1}" value="{start}" '
-        f'aria-label="{title}"> <output class="{name}"></output></label> '
-        for title, name, values, start in (
-            ("learning rate", "rate", rates, len(rates) // 2),
-            ("temperature", "temperature", temperatures, len(temperatures) // 2),
-        )
+    colours = "; ".join(f"--{name}: {colour}" for name, colour in {**COLOURS, "target": RESET_COLOUR}.items())
+    return (
+        f'<div class="tsbp-neuron" style="{colours}"><noscript>This figure trains a neuron in your browser, '
+        "for which it needs JavaScript.</noscript>"
+        f'<script type="application/json">{json.dumps(draws, separators=(",", ":"))}</script></div>'
     )
-    picture = '<svg viewBox="0 0 720 500" role="img" aria-label="Loss curves and rasters for the chosen values"></svg>'
-    content = json.dumps(data, separators=(",", ":"))
-    return f'<div class="tsbp-explorer">{sliders}{picture}<script type="application/json">{content}</script></div>'
 
 
 def along_the_way(cosines: Mapping[str, np.ndarray], norms: Mapping[str, np.ndarray]) -> Figure:
@@ -409,21 +384,24 @@ def accuracy_curves(runs: "pandas.DataFrame", panel: str = "network", zoom: bool
 def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[str, str]) -> Figure:
     """Test error, and the difference that the reset term makes to the accuracy, over one setting; a column a study.
 
+    Dots are single trainings (below: pairs of them), lines their means.
+
     Args:
         studies: title → runs, as :func:`tsbp.tables.study` gives them.
         labels: title → name of the setting; one that begins with ``log`` is shown on a logarithmic scale without it.
     """
-    figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.6), sharex="col", sharey="row", squeeze=False)
+    figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.8), sharex="col", sharey="row", squeeze=False)
     for (above, below), (title, runs) in zip(axes.T, studies.items(), strict=True):
         by_seed = runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
-        for name in COLOURS.keys() & set(runs["gradient"]):
-            mean, half_width = mean_interval(100 - by_seed[name].to_numpy())
-            above.plot(by_seed.index, mean, color=COLOURS[name], marker=".", label=name)
-            low = np.maximum(mean - half_width, mean / 3)  # room on a logarithmic scale
-            above.fill_between(by_seed.index, low, mean + half_width, color=COLOURS[name], alpha=0.15, linewidth=0)
-        mean, half_width = mean_interval((by_seed["full"] - by_seed["leak"]).to_numpy())
+        dots = {"marker": ".", "markersize": 3, "linestyle": "none", "alpha": 0.5}
+        for name in COLOURS:
+            error = 100 - by_seed[name]
+            above.plot(error.index, error, color=COLOURS[name], **dots)
+            above.plot(error.index, error.mean(axis=1), color=COLOURS[name], label=name)
+        difference = by_seed["full"] - by_seed["leak"]
         below.axhline(0, color=GREY, linewidth=0.8)
-        below.errorbar(by_seed.index, mean, half_width, color="black", marker=".", linestyle="none", capsize=2)
+        below.plot(difference.index, difference, color="black", **dots)
+        below.plot(difference.index, difference.mean(axis=1), color="black", marker="_", markersize=9)
         above.set(title=title, yscale="log")
         below.set_yscale("symlog", linthresh=1)
         below.set_xlabel(labels[title].removeprefix("log "))
@@ -436,26 +414,28 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
 
 
 def angles(studies: Mapping[str, "pandas.DataFrame"]) -> Figure:
-    """Cosine to ``full`` of the other gradients at the same weights, layer by layer, over the epochs; means.
+    """Angle of the other gradients to ``full`` at the same weights, layer by layer, over the epochs; means over runs.
 
     Args:
         studies: title → records of trainings with ``--compare-gradients``, of one network each.
     """
-    figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.4), sharex="col", sharey="row", squeeze=False)
+    figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.4), sharex="col", sharey=True, squeeze=False)
     for row, other in zip(axes, ("leak", "spatial"), strict=True):
         for axis, runs in zip(row, studies.values(), strict=True):
-            found = [[epoch[f"cosine_{other}"] for epoch in metrics] for metrics in runs["epoch_metrics"]]
-            cosines = np.nanmean(np.array(found, dtype=float), axis=0)
-            shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, cosines.shape[1]))
-            for number, (cosine, shade) in enumerate(zip(cosines.T, shades, strict=True), 1):
-                name = "output" if number == cosines.shape[1] else f"layer {number}"
-                axis.plot(range(1, len(cosine) + 1), cosine, color=shade, label=name)
+            cosines = [[epoch[f"cosine_{other}"] for epoch in metrics] for metrics in runs["epoch_metrics"]]
+            degrees = np.degrees(np.arccos(np.array(cosines, dtype=float)))  # NaN where no gradient arrives
+            mean = np.ma.masked_invalid(degrees).mean(axis=0).filled(np.nan)
+            shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, mean.shape[1]))
+            for number, (angle, shade) in enumerate(zip(mean.T, shades, strict=True), 1):
+                name = "output" if number == mean.shape[1] else f"layer {number}"
+                axis.plot(range(1, len(angle) + 1), angle, color=shade, label=name)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        row[0].set_ylabel(f"cosine of {other} to full")
+        row[0].set_ylabel(f"angle of {other} to full, °")
     for top, bottom, title in zip(*axes, studies, strict=True):
         top.set_title(title)
+        top.legend(fontsize=7)
         bottom.set_xlabel("epoch")
-        bottom.legend(fontsize=7, loc="lower right")
+    axes[0, 0].set_ylim(0, None)
     return figure
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
 NOT_MEASURED = "not measured"
+BROKEN = 50.0
+"""Accuracy in per cent below which a training counts as broken down."""
 MAY_DIFFER = ("gradient", "seed", "device", "precision")
 
 
@@ -166,16 +168,18 @@ def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame"
         studies: title → runs, as :func:`study` gives them.
 
     Returns:
-        A row for each value of each study: mean over seeds of every gradient, and the difference of ``full`` and
-        ``leak`` paired by seed, with intervals.
+        A row for each value of each study: mean over seeds of every gradient, the difference of ``full`` and
+        ``leak`` paired by seed, with intervals, and how many trainings of each gradient ended below ``BROKEN``.
     """
     import pandas as pd
 
-    rows = [
-        {"study": title, "value": f"{value:g}"} | _accuracies(group)
-        for title, runs in studies.items()
-        for value, group in runs.groupby("value")
-    ]
+    rows = []
+    for title, runs in studies.items():
+        for value, group in runs.groupby("value"):
+            broken = (_by_seed(group) < BROKEN).sum()
+            counts = " / ".join(str(broken[name]) for name in GRADIENTS if name in broken)
+            rows.append({"study": title, "value": f"{value:g}"} | _accuracies(group))
+            rows[-1]["broke down"] = counts if broken.any() else ""
     return pd.DataFrame(rows)
 
 
@@ -192,28 +196,49 @@ def study_verdict(runs: "pandas.DataFrame", other: str = "leak") -> str:
 
 
 def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Accuracy in per cent on held-out training examples, by which learning rates were chosen.
+    """Accuracy in per cent on held-out training examples, by which the learning rates of the defaults were chosen.
 
     Args:
         runs: records of ``tsbp train``. Those with ``--validation`` count, if nothing else is unusual.
 
     Returns:
-        Mean over seeds of each gradient and over all gradients, the highest of its data set marked.
+        :func:`held_out_table` of each data set.
     """
     import pandas as pd
 
-    rows = []
     runs = runs[runs["validation"] > 0] if len(runs) else runs
+    parts = []
     for dataset in dict.fromkeys(runs["dataset"]) if len(runs) else ():
         free = ("lr", "validation", "epochs", *MAY_DIFFER)
         of_dataset = records.select(runs, TrainingConfig.for_dataset(dataset), but=free)
-        by_rate = of_dataset.pivot_table(index="lr", columns="gradient", values="validation_accuracy")
-        best = by_rate.mean(axis=1).idxmax()
-        for rate, means in by_rate.iterrows():
-            row = {"data set": TITLES.get(dataset, dataset), "held out": of_dataset["validation"].iloc[0]}
-            row |= {"epochs": of_dataset["epochs"].iloc[0], "learning rate": f"{rate:g}"}
-            row |= {name: f"{means[name]:.2f}" for name in GRADIENTS if name in means}
-            rows.append(row | {"mean": f"{means.mean():.2f}", "": "chosen" if rate == best else ""})
+        table = held_out_table(of_dataset, ["lr"]).rename(columns={"lr": "learning rate"})
+        for name in ("epochs", "validation"):
+            table.insert(0, {"validation": "held out"}.get(name, name), of_dataset[name].iloc[0])
+        table.insert(0, "data set", TITLES.get(dataset, dataset))
+        parts.append(table)
+    return pd.concat(parts) if parts else pd.DataFrame()
+
+
+def held_out_table(runs: "pandas.DataFrame", settings: Sequence[str]) -> "pandas.DataFrame":
+    """Accuracy in per cent on held-out training examples, a row for each choice of some settings.
+
+    Args:
+        runs: records of ``tsbp train --validation`` that differ in these settings, gradient and seed alone.
+        settings: what was to be chosen.
+
+    Returns:
+        Mean over seeds of each gradient and over all gradients, the choice with the highest mean marked.
+    """
+    import pandas as pd
+
+    means = runs.pivot_table(index=list(settings), columns="gradient", values="validation_accuracy")
+    best = means.mean(axis=1).idxmax()
+    rows = []
+    for choice, row in means.iterrows():
+        values = choice if isinstance(choice, tuple) else (choice,)
+        cells = {name: f"{value:g}" for name, value in zip(settings, values, strict=True)}
+        cells |= {name: f"{row[name]:.2f}" for name in GRADIENTS if name in row}
+        rows.append(cells | {"mean": f"{row.mean():.2f}", "": "chosen" if choice == best else ""})
     return pd.DataFrame(rows)
 
 

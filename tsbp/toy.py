@@ -283,13 +283,6 @@ def trace(config: ToyConfig) -> dict[str, Tensor]:
     return stacked | {"target": result.draws.target_spikes[:, 0], "converged": result.converged.flatten()}
 
 
-def rasters(config: ToyConfig) -> Tensor:
-    """Output spikes of the first repeat before each update and after the last, ``[G, L, iterations + 1, T]``."""
-    kept: list[Tensor] = []
-    result = run(replace(config, repeats=1), observer=lambda iteration: kept.append(iteration.output.spikes))
-    return torch.stack([*kept, result.spikes]).squeeze(-1).permute(2, 3, 0, 1)
-
-
 def compare_along(config: ToyConfig) -> dict[str, Tensor]:
     """Train with the first gradient and learning rate, and compute all three gradients at the same weights on the way.
 

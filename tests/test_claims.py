@@ -1,0 +1,107 @@
+"""The verdicts follow from the records: made-up records lead to every verdict, and a changed one changes the table."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_tables import run
+
+from tsbp import claims, records
+from tsbp.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from tsbp.tables import accuracies
+from tsbp.toy import ToyConfig
+
+RATES = ToyConfig().learning_rates
+
+
+def neuron(monkeypatch, **losses: list[float]) -> None:
+    """Records of a single neuron whose final losses scatter a little around these means, one for each rate."""
+    scatter = np.random.default_rng(0).normal(0, 0.01, (len(RATES), 50))
+    found = {name: (np.array(means)[:, None] + scatter).tolist() for name, means in losses.items()}
+    record = {"learning_rates": list(RATES), "gradients": list(found), "final_loss": list(found.values())}
+    monkeypatch.setattr(records, "recorded", lambda kind, config: record)
+
+
+FLAT = [1.0] * len(RATES)
+ABOVE = np.array(RATES) > claims.PAPERS_RATE
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [(0.5 * ABOVE, REPRODUCED), (0.5 * (np.array(RATES) > 0.02), CAVEAT), (0 * ABOVE, NOT_REPRODUCED)],
+)
+def test_an_advantage_at_large_rates(monkeypatch, gain, verdict):
+    neuron(monkeypatch, full=FLAT - gain, leak=FLAT, spatial=FLAT)
+    claim = claims.large_rates()
+    assert claim.verdict == verdict
+    assert "lower at" in claim.evidence or verdict == NOT_REPRODUCED
+
+
+def test_one_rate_that_is_worse_overturns_the_advantage(monkeypatch):
+    neuron(monkeypatch, full=FLAT - 0.5 * ABOVE + (np.array(RATES) == 0.02), leak=FLAT, spatial=FLAT)
+    assert claims.large_rates().verdict == NOT_REPRODUCED
+
+
+@pytest.mark.parametrize(("price", "verdict"), [(0.0, REPRODUCED), (0.3, NOT_REPRODUCED)])
+def test_the_price_at_small_rates(monkeypatch, price, verdict):
+    neuron(monkeypatch, full=FLAT + price * (np.array(RATES) == 0.001), leak=FLAT, spatial=FLAT)
+    assert claims.small_rates().verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("leak", "spatial", "verdict"), [(2.0, 2.0, REPRODUCED), (2.0, 0.5, CAVEAT), (0.5, 2.0, NOT_REPRODUCED)]
+)
+def test_robustness(monkeypatch, leak, spatial, verdict):
+    neuron(monkeypatch, full=FLAT, leak=[leak] * len(RATES), spatial=[spatial] * len(RATES))
+    assert claims.robustness().verdict == verdict
+
+
+SURE, UNSURE, APART = (0.01, -0.01, 0.0, 0.02), (0.5, -0.5, 0.3, -0.2), (0.5, 0.6, 0.55, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("differences", "note", "verdict"),
+    [
+        ({"mnist": SURE}, "", REPRODUCED),
+        ({"mnist": SURE, "mnist-30": UNSURE}, "", CAVEAT),
+        ({"mnist": UNSURE}, "", NOT_MEASURED),
+        ({"mnist": SURE, "mnist-30": APART}, "", NOT_REPRODUCED),
+        ({"mnist": SURE}, "a part", NOT_MEASURED),
+        ({}, "", NOT_MEASURED),
+    ],
+)
+def test_whether_networks_are_equal(differences, note, verdict):
+    rows = [
+        run(name, gradient, seed, 90.0 + (difference if gradient == "full" else 0.0), note) | {"path": f"{name}.json"}
+        for name, values in differences.items()
+        for seed, difference in enumerate(values)
+        for gradient in ("full", "leak")
+    ]
+    claim = claims.networks(pd.DataFrame(rows), "mnist")
+    assert claim.verdict == verdict
+    assert ("4 seeds, T = 5" in claim.evidence) == bool(differences) and note in claim.evidence
+    assert len(claim.records) == len(rows)
+
+
+def test_the_table_comes_from_the_records(monkeypatch, tmp_path):
+    """What changes in a copy of the records changes in the table, the verdict with it; every link has its record."""
+    folder = tmp_path / "results"
+    shutil.copytree(records.results_folder(), folder)
+    monkeypatch.setenv("TSBP_RESULTS", str(folder))
+    before = claims.claims_table()
+    for name in re.findall(r"#((?:toy|train|bench)-[^']+)'", before):
+        assert list(folder.rglob(f"{name}.json"))
+    runs = records.load("train")
+    assert claims.networks(runs, "mnist").verdict in (REPRODUCED, CAVEAT)
+    found = accuracies(runs, "mnist")
+    shown = f"{(found['full'] - found['leak']).mean() - 7:+.2f} ± "
+    assert shown not in before
+    for path in runs["path"][(runs["gradient"] == "full") & (runs["dataset"] == "mnist")]:
+        record = json.loads(path.read_text())
+        if "test_accuracy" in record:
+            path.write_text(json.dumps(record | {"test_accuracy": record["test_accuracy"] - 7}))
+    after = claims.claims_table()
+    assert shown in after and after.count(NOT_REPRODUCED) == before.count(NOT_REPRODUCED) + 2  # attribute and word

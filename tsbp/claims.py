@@ -1,0 +1,191 @@
+"""The claims of the paper, each with a verdict that follows from the records by the rule in its function."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsbp import records
+from tsbp.settings import PRESETS, TABLE_2, TrainingConfig
+from tsbp.statistics import (
+    MARGIN,
+    bootstrap_interval,
+    equivalence,
+    mean_interval,
+    ratio_interval,
+    verdicts,
+    with_interval,
+)
+from tsbp.tables import MAY_DIFFER, TITLES
+from tsbp.toy import ToyConfig
+
+if TYPE_CHECKING:
+    import pandas
+
+REPRODUCED = "reproduced"
+CAVEAT = "reproduced with a caveat"
+NOT_REPRODUCED = "not reproduced"
+NOT_MEASURED = "not measured here"
+
+PAPERS_RATE = 0.005
+"""The learning rate of the single neuron above which the paper sees an advantage."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper and what became of it."""
+
+    says: str
+    """In our words."""
+    source: str
+    """Where in the paper."""
+    verdict: str
+    evidence: str
+    section: str
+    """Of this book: the page and the heading's anchor."""
+    records: tuple[str, ...]
+    """Names of the records that the evidence comes from."""
+
+
+def claims() -> list[Claim]:
+    """All of them, in the paper's order."""
+    runs = records.load("train")
+    neuron = [large_rates(), small_rates(), robustness()]
+    return [*neuron, *(networks(runs, dataset) for dataset in ("mnist", "nmnist", "cifar10")), cost()]
+
+
+def large_rates() -> Claim:
+    """Reproduced if ``full`` has the lower loss at every rate above the paper's; with a caveat if at some of them."""
+    rates, losses, name = _single_neuron()
+    above = rates > PAPERS_RATE
+    difference = losses["full"][above] - losses["leak"][above]
+    low, high = bootstrap_interval(difference)
+    verdict = REPRODUCED if (high < 0).all() else NOT_REPRODUCED if (low > 0).any() or not (high < 0).any() else CAVEAT
+    words = verdicts([f"{rate:g}" for rate in rates[above]], difference)
+    return Claim(
+        f"On a single neuron the term helps at learning rates above {PAPERS_RATE:g}.",
+        "4.2, Fig. 3",
+        verdict,
+        f"Final loss with the term, against without: {words}. At {rates[-1]:g} it is "
+        f"{losses['full'][-1].mean():.2f} against {losses['leak'][-1].mean():.2f}.",
+        "03_one_neuron.html#learning-rates",
+        (name,),
+    )
+
+
+def small_rates() -> Claim:
+    """Not reproduced if ``full`` has the higher loss at any rate below the paper's."""
+    rates, losses, name = _single_neuron()
+    below = rates < PAPERS_RATE
+    difference = losses["full"][below] - losses["leak"][below]
+    low, high = bootstrap_interval(difference)
+    words = verdicts([f"{rate:g}" for rate in rates[below]], difference)
+    worst = difference.mean(-1).argmax()
+    return Claim(
+        "At smaller learning rates the term costs nothing.",
+        "4.2",
+        NOT_REPRODUCED if (low > 0).any() else REPRODUCED,
+        f"Final loss with the term, against without: {words}; at {rates[below][worst]:g} by "
+        f"{difference[worst].mean():.2f} [{low[worst]:.2f}, {high[worst]:.2f}].",
+        "03_one_neuron.html#learning-rates",
+        (name,),
+    )
+
+
+def robustness() -> Claim:
+    """Reproduced if at the largest rate both others have a higher loss; with a caveat if only ``leak`` has."""
+    rates, losses, name = _single_neuron()
+    ahead = {other: bootstrap_interval(losses["full"][-1] - losses[other][-1])[1] < 0 for other in ("leak", "spatial")}
+    means = ", ".join(f"{losses[gradient][-1].mean():.2f} with {gradient}" for gradient in losses)
+    return Claim(
+        "Learning with the term is more robust to the learning rate.",
+        "abstract",
+        REPRODUCED if all(ahead.values()) else CAVEAT if ahead["leak"] else NOT_REPRODUCED,
+        f"Final loss at the learning rate {rates[-1]:g}: {means}.",
+        "03_one_neuron.html#what-remains-of-the-claim",
+        (name,),
+    )
+
+
+def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
+    """Whether ``full`` and ``leak`` train networks equally well.
+
+    Reproduced if they are equal within ``MARGIN`` in every training that was measured on the whole data set; with a
+    caveat if in some; not reproduced if they differ in one by more than the margin. Parts of a data set decide nothing.
+    """
+    whole, evidence, names = [], [], []
+    for preset in (dataset, *(name for name, settings in PRESETS.items() if settings["dataset"] == dataset)):
+        config = TrainingConfig.for_dataset(preset)
+        found = records.select(runs, config, but=MAY_DIFFER)
+        for (*_, note), group in found.groupby(["device", "precision", "data_note"]) if len(found) else ():
+            by_seed = group.pivot(index="seed", columns="gradient", values="test_accuracy")
+            difference = (by_seed["full"] - by_seed["leak"]).dropna().to_numpy()
+            names += [Path(path).stem for path in group["path"]]
+            size = f"{with_interval(difference, '+.2f')} points, {len(difference)} seeds, T = {config.time_steps}"
+            evidence.append(f"{size} ({note})" if note else size)
+            if not note:
+                whole.append(difference)
+    reported = TABLE_2[dataset]
+    return Claim(
+        f"On {TITLES[dataset]} it makes no difference: {reported['full']:.2f} % with the term, "
+        f"{reported['leak']:.2f} % without.",
+        "Table 2",
+        _equal(whole),
+        "Accuracy with the term less that without: " + "; ".join(evidence) + "." if evidence else "",
+        "04_data_sets.html#is-there-a-difference",
+        tuple(names),
+    )
+
+
+def _equal(differences: list[np.ndarray]) -> str:
+    if not differences:
+        return NOT_MEASURED
+    if any(abs(mean) - half_width > MARGIN for mean, half_width in map(mean_interval, differences)):
+        return NOT_REPRODUCED
+    equal = [equivalence(difference) < 0.05 for difference in differences]
+    return REPRODUCED if all(equal) else CAVEAT if any(equal) else NOT_MEASURED
+
+
+def cost() -> Claim:
+    """Not reproduced if a step of training takes as long with the term as without; with a caveat if not everywhere."""
+    bench = records.load("bench").query("device == 'cpu' and precision == 'float32'")
+    step = bench.query("benchmark == 'mnist' and time_steps == 30").iloc[0]
+    layer = bench.query("benchmark == 'lif' and time_steps == 30").iloc[0]
+    ours, low, high = ratio_interval(step["seconds"]["tsbp full"], step["seconds"]["tsbp leak"])
+    seconds = layer["seconds"]
+    theirs, theirs_low, theirs_high = ratio_interval(seconds["SpikingJelly"], seconds["SpikingJelly, detached"])
+    free = {name: end <= 1.03 for name, end in (("ours", low), ("theirs", theirs_low))}
+    return Claim(
+        "The term costs additional computation.",
+        "abstract",
+        NOT_REPRODUCED if all(free.values()) else CAVEAT,
+        f"A training step on MNIST takes {ours:.2f} [{low:.2f}, {high:.2f}] times as long with it when the backward "
+        f"pass is written by hand; a layer of neurons {theirs:.2f} [{theirs_low:.2f}, {theirs_high:.2f}] times through "
+        "automatic differentiation.",
+        "06_cost.html",
+        tuple(Path(record["path"]).stem for record in (step, layer)),
+    )
+
+
+def _single_neuron() -> tuple[np.ndarray, dict[str, np.ndarray], str]:
+    """Learning rates, final losses and the name of the record of the paper's Table 1."""
+    config = ToyConfig()
+    record = records.recorded("toy", config)
+    return np.array(record["learning_rates"]), records.final_losses(record), records.name_of("toy", config)
+
+
+def claims_table() -> str:
+    """The claims as an HTML table with links to sections and records; for a page beside the chapters."""
+    rows = []
+    for claim in claims():
+        where = f"<a href='{claim.section}'>section</a>"
+        if claim.records:
+            many = f"{len(claim.records)} records" if len(claim.records) > 1 else "record"
+            where += f", <a href='09_reproduce.html#{claim.records[0]}'>{many}</a>"
+        word = f"<strong class='tsbp-verdict' data-verdict='{claim.verdict}'>{claim.verdict}</strong>"
+        cells = (f"{escape(claim.says)} <small>({escape(claim.source)})</small>", word, escape(claim.evidence), where)
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    head = "".join(f"<th>{title}</th>" for title in ("the paper says", "verdict", "what was measured", "where"))
+    return f"<table class='tsbp-claims'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
