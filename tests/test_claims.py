@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from test_tables import run
 
 from tsbp import claims, records
 from tsbp.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from tsbp.studies import STUDIES
 from tsbp.tables import accuracies
 from tsbp.toy import ToyConfig
 
@@ -84,6 +86,25 @@ def test_whether_networks_are_equal(differences, note, verdict):
     assert claim.verdict == verdict
     assert ("4 seeds, T = 5" in claim.evidence) == bool(differences) and note in claim.evidence
     assert len(claim.records) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("leak", "verdict"),
+    [((90.0, 97.0, 90.0), REPRODUCED), ((90.0, 97.0, 10.0), CAVEAT), ((90.0, 93.0, 10.0), NOT_REPRODUCED)],
+)
+def test_whether_the_term_helps_on_real_data(leak, verdict):
+    """The same accuracy at every rate; leak breaks down at the largest; full is ahead at the best rate."""
+    config, _ = STUDIES["MNIST, plain descent"]
+    settings = {**asdict(config), "lr": None, "gradient": None, "seed": None}
+    rows = [
+        settings | {"lr": rate, "gradient": gradient, "seed": seed, "test_accuracy": accuracy + 0.1 * seed}
+        for gradient, accuracies in (("full", (90.0, 97.0, 90.0)), ("leak", leak), ("spatial", (90.0, 97.0, 90.0)))
+        for rate, accuracy in zip((0.1, 0.3, 1.0), accuracies, strict=True)
+        for seed in range(3)
+    ]
+    claim = claims.real_data(pd.DataFrame(rows).assign(path="run.json"))
+    assert claim.verdict == verdict
+    assert "learning rate 0.3" in claim.evidence and ("At 1 the" in claim.evidence) == (leak[-1] < 50)
 
 
 def test_the_table_comes_from_the_records(monkeypatch, tmp_path):

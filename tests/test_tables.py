@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tsbp.settings import TrainingConfig
+from tsbp.studies import study, study_table, study_verdict
 from tsbp.tables import (
     NOT_MEASURED,
     accuracy_table,
@@ -17,9 +18,6 @@ from tsbp.tables import (
     memory_table,
     price_table,
     speed_table,
-    study,
-    study_table,
-    study_verdict,
     table_2,
 )
 

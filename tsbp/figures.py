@@ -387,7 +387,7 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
     Dots are single trainings (below: pairs of them), lines their means.
 
     Args:
-        studies: title → runs, as :func:`tsbp.tables.study` gives them.
+        studies: title → runs, as :func:`tsbp.studies.study` gives them.
         labels: title → name of the setting; one that begins with ``log`` is shown on a logarithmic scale without it.
     """
     figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.8), sharex="col", sharey="row", squeeze=False)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsbp import records
-from tsbp.networks import depth
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import PRESETS, TABLE_2, TrainingConfig
 from tsbp.statistics import (
@@ -18,8 +17,6 @@ from tsbp.statistics import (
     equivalence,
     mean_interval,
     ratio_interval,
-    student_interval,
-    verdicts,
     with_interval,
 )
 
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
 TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
 NOT_MEASURED = "not measured"
-BROKEN = 50.0
-"""Accuracy in per cent below which a training counts as broken down."""
 MAY_DIFFER = ("gradient", "seed", "device", "precision")
 
 
@@ -63,7 +58,7 @@ def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     for _, group in runs.groupby(settings, sort=False):
         first = group.iloc[0]
         rows.append({"network": first["network"], "T": first["time_steps"], "epochs": first["epochs"]})
-        rows[-1] |= _accuracies(group)
+        rows[-1] |= accuracy_cells(group)
     return pd.DataFrame(rows).fillna("")
 
 
@@ -91,7 +86,7 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
         for config, label in trainings(dataset):
             groups = list(_groups(runs, config, title))
             for what, group in groups:
-                rows.append(what | _accuracies(group))
+                rows.append(what | accuracy_cells(group))
                 rows[-1]["training"] = label + what["training"]
             if not groups:
                 rows.append({"data set": title, "T": config.time_steps, "training": label, "seeds": NOT_MEASURED})
@@ -101,7 +96,7 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
 
 def accuracies(runs: "pandas.DataFrame", dataset: str) -> "pandas.DataFrame":
     """Test accuracy of the runs with a data set's default settings: a row for each seed, a column for each gradient."""
-    return _by_seed(records.select(runs, TrainingConfig.for_dataset(dataset), but=MAY_DIFFER))
+    return by_seed(records.select(runs, TrainingConfig.for_dataset(dataset), but=MAY_DIFFER))
 
 
 def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "pandas.DataFrame":
@@ -121,11 +116,11 @@ def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "panda
     for dataset, title in TITLES.items():
         for config, label in trainings(dataset):
             for what, group in _groups(runs, config, title):
-                by_seed = _by_seed(group)
+                found = by_seed(group)
                 for other in ("leak", "spatial"):
-                    if not {"full", other} <= set(by_seed):
+                    if not {"full", other} <= set(found):
                         continue
-                    difference = (by_seed["full"] - by_seed[other]).dropna().to_numpy()
+                    difference = (found["full"] - found[other]).dropna().to_numpy()
                     row = {"data set": what["data set"], "T": what["T"], "training": label + what["training"]}
                     row |= {"difference": f"full - {other}", "seeds": len(difference)}
                     rows.append(row | _verdict(difference, margin))
@@ -146,53 +141,6 @@ def _verdict(difference: np.ndarray, margin: float) -> dict[str, str]:
         f"p (±{margin:g})": f"{p:.3f}",
         "verdict": verdict,
     }
-
-
-def study(runs: "pandas.DataFrame", config: TrainingConfig, setting: str) -> "pandas.DataFrame":
-    """Those runs that differ from a configuration in one setting (and in gradient and seed), ordered by it.
-
-    Args:
-        runs: records of ``tsbp train``.
-        config: all other settings.
-        setting: the one that may differ; it becomes the column ``value``, of a network its depth.
-    """
-    found = records.select(runs, config, but=(setting, *MAY_DIFFER))
-    values = found[setting].map(depth) if setting == "network" else found[setting]
-    return found.assign(value=values).sort_values(["value", "seed"])
-
-
-def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame":
-    """Test accuracy in per cent over one setting.
-
-    Args:
-        studies: title → runs, as :func:`study` gives them.
-
-    Returns:
-        A row for each value of each study: mean over seeds of every gradient, the difference of ``full`` and
-        ``leak`` paired by seed, with intervals, and how many trainings of each gradient ended below ``BROKEN``.
-    """
-    import pandas as pd
-
-    rows = []
-    for title, runs in studies.items():
-        for value, group in runs.groupby("value"):
-            broken = (_by_seed(group) < BROKEN).sum()
-            counts = " / ".join(str(broken[name]) for name in GRADIENTS if name in broken)
-            rows.append({"study": title, "value": f"{value:g}"} | _accuracies(group))
-            rows[-1]["broke down"] = counts if broken.any() else ""
-    return pd.DataFrame(rows)
-
-
-def study_verdict(runs: "pandas.DataFrame", other: str = "leak") -> str:
-    """For which values of a study the accuracy of ``full`` is lower or higher than another's, in words.
-
-    Args:
-        runs: as :func:`study` gives them.
-        other: the gradient that is compared with ``full``.
-    """
-    by_seed = runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
-    differences = (by_seed["full"] - by_seed[other]).to_numpy()
-    return verdicts([f"{value:g}" for value in by_seed.index], differences, student_interval)
 
 
 def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -284,19 +232,19 @@ def _groups(
         )
 
 
-def _by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
+def by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
     """Accuracy with a row for each seed and a column for each gradient."""
     return group.pivot(index="seed", columns="gradient", values="test_accuracy")
 
 
-def _accuracies(group: "pandas.DataFrame") -> dict[str, str]:
+def accuracy_cells(group: "pandas.DataFrame") -> dict[str, str]:
     """Numbers of seeds, means with intervals, and the paired difference."""
-    by_seed = _by_seed(group)
-    counts = [str(by_seed[name].count()) for name in GRADIENTS if name in by_seed]
+    found = by_seed(group)
+    counts = [str(found[name].count()) for name in GRADIENTS if name in found]
     cells = {"seeds": counts[0] if len(set(counts)) == 1 else " / ".join(counts)}
-    cells |= {name: with_interval(by_seed[name].dropna()) for name in GRADIENTS if name in by_seed}
-    if {"full", "leak"} <= set(by_seed):
-        cells["full - leak"] = with_interval((by_seed["full"] - by_seed["leak"]).dropna(), "+.2f")
+    cells |= {name: with_interval(found[name].dropna()) for name in GRADIENTS if name in found}
+    if {"full", "leak"} <= set(found):
+        cells["full - leak"] = with_interval((found["full"] - found["leak"]).dropna(), "+.2f")
     return cells
 
 

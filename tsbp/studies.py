@@ -1,0 +1,85 @@
+"""Accuracy over one setting, all else equal: the studies of ``sweeps/settings.yaml``, from records."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tsbp import records
+from tsbp.networks import depth
+from tsbp.neuron import GRADIENTS
+from tsbp.settings import TrainingConfig
+from tsbp.statistics import student_interval, verdicts
+from tsbp.tables import MAY_DIFFER, accuracy_cells, by_seed
+
+if TYPE_CHECKING:
+    import pandas
+
+BROKEN = 50.0
+"""Accuracy in per cent below which a training counts as broken down."""
+
+DIGITS = TrainingConfig.for_dataset("digits", compare_gradients=True)
+MNIST = TrainingConfig.for_dataset("mnist", examples=20_000, epochs=5, compare_gradients=True)
+_PLAIN = {"optimizer": "sgd", "schedule": "constant", "clip_norm": math.inf}
+STUDIES: dict[str, tuple[TrainingConfig, str]] = {
+    "MNIST, AdamW": (MNIST, "lr"),
+    "MNIST, plain descent": (replace(MNIST, **_PLAIN), "lr"),
+    "digits, AdamW": (DIGITS, "lr"),
+    "digits, plain descent": (replace(DIGITS, **_PLAIN), "lr"),
+    "temperature": (DIGITS, "temperature"),
+    "time steps": (DIGITS, "time_steps"),
+    "depth": (replace(DIGITS, weight_gain=4.0, lr=0.005), "network"),
+}
+"""Title → what all runs of a study have in common, and the setting in which they differ."""
+
+
+def studies(runs: "pandas.DataFrame") -> dict[str, "pandas.DataFrame"]:
+    """The runs of every study in ``STUDIES``, as :func:`study` gives them."""
+    return {title: study(runs, config, setting) for title, (config, setting) in STUDIES.items()}
+
+
+def study(runs: "pandas.DataFrame", config: TrainingConfig, setting: str) -> "pandas.DataFrame":
+    """Those runs that differ from a configuration in one setting (and in gradient and seed), ordered by it.
+
+    Args:
+        runs: records of ``tsbp train``.
+        config: all other settings.
+        setting: the one that may differ; it becomes the column ``value``, of a network its depth.
+    """
+    found = records.select(runs, config, but=(setting, *MAY_DIFFER))
+    values = found[setting].map(depth) if setting == "network" else found[setting]
+    return found.assign(value=values).sort_values(["value", "seed"])
+
+
+def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame":
+    """Test accuracy in per cent over one setting.
+
+    Args:
+        studies: title → runs, as :func:`study` gives them.
+
+    Returns:
+        A row for each value of each study: mean over seeds of every gradient, the difference of ``full`` and
+        ``leak`` paired by seed, with intervals, and how many trainings of each gradient ended below ``BROKEN``.
+    """
+    import pandas as pd
+
+    rows = []
+    for title, runs in studies.items():
+        for value, group in runs.groupby("value"):
+            broken = (by_seed(group) < BROKEN).sum()
+            counts = " / ".join(str(broken[name]) for name in GRADIENTS if name in broken)
+            rows.append({"study": title, "value": f"{value:g}"} | accuracy_cells(group))
+            rows[-1]["broke down"] = counts if broken.any() else ""
+    return pd.DataFrame(rows)
+
+
+def study_verdict(runs: "pandas.DataFrame", other: str = "leak") -> str:
+    """For which values of a study the accuracy of ``full`` is lower or higher than another's, in words.
+
+    Args:
+        runs: as :func:`study` gives them.
+        other: the gradient that is compared with ``full``.
+    """
+    found = runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
+    differences = (found["full"] - found[other]).to_numpy()
+    return verdicts([f"{value:g}" for value in found.index], differences, student_interval)
