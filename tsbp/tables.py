@@ -164,7 +164,7 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
             table.insert(0, {"validation": "held out"}.get(name, name), of_dataset[name].iloc[0])
         table.insert(0, "data set", TITLES.get(dataset, dataset))
         parts.append(table)
-    return pd.concat(parts) if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def held_out_table(runs: "pandas.DataFrame", settings: Sequence[str]) -> "pandas.DataFrame":
