@@ -16,7 +16,7 @@ help:
 	@echo "make toy-study   make the records of the single neuron in results/toy anew (minutes)"
 	@echo "make network-study   the same of the networks in results/short (hours)"
 	@echo "make peers       install the other libraries that make bench compares with"
-	@echo "make bench       time the neuron and training steps beside other libraries (minutes; DEVICE=cuda on a GPU)"
+	@echo "make bench       compare with other libraries: their gradients, then times (minutes; DEVICE=cuda on a GPU)"
 	@echo "make lock        renew requirements.txt and environment.yml from pyproject.toml"
 	@echo "make clean       remove what was built (.venv stays)"
 
@@ -62,6 +62,7 @@ network-study: $(VENV)/installed
 BENCH := $(BIN)/tsbp bench
 MEASURED := --device $(DEVICE) --out results/bench
 bench: $(VENV)/bench-installed
+	$(BIN)/tsbp agreement --out results/agreement
 	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --repeats 101 $(MEASURED)
 	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --repeats 81 $(MEASURED)
 	$(BENCH) lif --time-steps 100 --batch-size 1000 --neurons 1 --repeats 101 $(MEASURED)

@@ -34,6 +34,7 @@
 # | one setting at a time, {doc}`05_settings` | `tsbp sweep sweeps/settings.yaml --workers 2 --out results/settings` |
 # | the paper's Table 2 in full length, on CUDA | `tsbp sweep sweeps/table-2.yaml --time-budget 570 --out results/table-2` |
 # | the timings, {doc}`06_cost` | `make bench`, or `make bench DEVICE=cuda` |
+# | the gradients of other libraries, {doc}`07_other_methods` | `make peers`, then `tsbp agreement --out results/agreement` |
 #
 # A sweep skips what is recorded in its folder already; with another `--out` it starts afresh. On several cores
 # `OMP_NUM_THREADS=1` gives each training one. The book takes up whatever records it finds below `results/` when it is built. MNIST

@@ -79,6 +79,12 @@ HTML(claims_table())
 # {doc}`06_cost`
 # : What the term costs in time and memory: counted, and measured beside other libraries.
 #
+# {doc}`07_other_methods`
+# : What other learning rules and libraries do with the reset: read in their code, and checked by running.
+#
+# {doc}`08_errata`
+# : Where the paper's print is wrong, contradicts itself or leaves something open, each with what shows it.
+#
 # {doc}`09_reproduce`
 # : Every record behind these pages, with the command that makes it again.
 #

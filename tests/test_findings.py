@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from tsbp import records, studies
-from tsbp.settings import TrainingConfig
+from tsbp import agreement, lif, peers, records, studies, survey
+from tsbp.agreement import AgreementConfig
+from tsbp.networks import TABLE_3, SpikingNetwork, depth
+from tsbp.settings import TABLE_2, TrainingConfig
 from tsbp.statistics import bootstrap_interval, crossover, equivalence, mean_interval, ratio_interval
-from tsbp.tables import accuracies, learning_rate_table
+from tsbp.surrogate import sigmoid_spike, surrogate_derivative
+from tsbp.tables import SAME, accuracies, equal, learning_rate_table
 from tsbp.toy import ToyConfig, compare_along
 
 TABLE_1 = ToyConfig()
@@ -223,3 +226,76 @@ def test_only_snntorch_was_left_out_and_only_where_its_gradient_is_nan():
     for record in records.load("bench").to_dict("records"):
         for name, reason in record["left_out"].items():
             assert name.startswith("snnTorch") and "gradient norm nan" in reason
+
+
+# --- other methods ----------------------------------------------------------------------------------------------------
+
+COMPARED = records.recorded("agreement", AgreementConfig())["distances"]
+
+
+def test_every_library_computes_one_of_the_three_beyond_doubt():
+    for name, distances in COMPARED.items():
+        expected = (peers.PEERS | peers.MORE)[name].gradient
+        assert equal(distances) == ([expected] if expected else []), name
+        assert min(distance for distance in distances.values() if distance >= SAME) > 0.4
+
+
+def test_the_comparison_comes_out_the_same_here():
+    """With whatever versions of the libraries are installed."""
+    for name, distances in agreement.run(AgreementConfig())["distances"].items():
+        for gradient, distance in distances.items():
+            assert distance == pytest.approx(COMPARED[name][gradient], rel=1e-5, abs=SAME), (name, gradient)
+
+
+def test_what_was_read_is_what_runs():
+    """The survey's rows of the libraries that install, and the settings that change them."""
+    treated = {"kept": ["full"], "detached": ["leak"], "ignored": []}
+    runs = {
+        "SpikingJelly": "SpikingJelly",
+        "snnTorch": "snnTorch",
+        "Norse (feed-forward)": "Norse",
+        "Norse (recurrent)": "Norse, recurrent",
+        "SLAYER": "reset ignored, as in SLAYER",
+    }
+    for method in survey.METHODS:
+        if method.name in runs:
+            assert equal(COMPARED[runs[method.name]]) == treated[method.treatment], method.name
+    assert equal(COMPARED["SpikingJelly, detached"]) == ["leak"] and equal(COMPARED["snnTorch, no delay"]) == ["full"]
+    assert equal(COMPARED["Norse, with a current"]) == ["full"], "its other feed-forward neuron"
+
+
+def test_of_the_methods_that_the_paper_names_one_keeps_the_term():
+    named = {method.name: method.treatment for method in survey.METHODS}
+    four = {name: named[name] for name in ("SLAYER", "STBP", "SuperSpike", "ANTLR")}
+    assert four == {"SLAYER": "ignored", "STBP": "kept", "SuperSpike": "ignored", "ANTLR": "detached"}
+
+
+# --- errata -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threshold", [0.8, 1.0])
+@pytest.mark.parametrize("temperature", [0.1, 0.3, 1.0])
+def test_equation_8_holds_with_the_potential_for_its_quotient_and_not_with_one(temperature, threshold):
+    u = torch.linspace(-1, 3, 81, dtype=torch.float64)
+    neuron = dict(tau_m=6.0, threshold=threshold, temperature=temperature)
+    step = 1e-5
+    ends = [lif(torch.stack([u + x, 0 * u]), relaxed=True, **neuron).potential[1] for x in (step, -step)]
+    measured = (ends[0] - ends[1]) / (2 * step)
+    stays = 1 - sigmoid_spike(u - threshold, temperature)
+    h = surrogate_derivative(u - threshold, temperature)
+    torch.testing.assert_close(5 / 6 * (stays - u * h), measured, rtol=0, atol=1e-6)
+    assert (5 / 6 * (stays - h) - measured).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", TABLE_3)
+def test_with_the_delay_of_equation_1_only_the_deep_network_stays_silent(name):
+    shape = {"nmnist": (2, 34, 34), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}[name]
+    steps = TABLE_2[name]["time_steps"]
+    network = SpikingNetwork.from_spec(TABLE_3[name], shape, 10, steps, synaptic_delay=1, padding="same")
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.fill_(1.0)
+        answered = torch.nonzero(network(torch.ones(1, *shape)).sum((1, 2))).flatten().tolist()
+    expected = depth(TABLE_3[name])
+    assert answered[:1] == ([expected] if expected < steps else [])
+    assert (name == "cifar10") == (not answered)

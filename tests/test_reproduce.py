@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from tsbp import __main__ as command_line
-from tsbp import bench, records, reproduce, toy, training
+from tsbp import agreement, bench, records, reproduce, toy, training
 
 
 class _Asked(Exception):
@@ -22,7 +22,7 @@ def asked(monkeypatch):
     def stop(config, **_):
         raise _Asked(config)
 
-    for module, function in ((training, "train"), (toy, "run"), (bench, "run")):
+    for module, function in ((training, "train"), (toy, "run"), (bench, "run"), (agreement, "run")):
         monkeypatch.setattr(module, function, stop)
 
     def settings(command: str) -> dict[str, str]:
@@ -45,7 +45,7 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("kind", ["toy", "train", "bench"])
+@pytest.mark.parametrize("kind", ["toy", "train", "bench", "agreement"])
 def test_short_commands_lead_to_the_same_run(kind, asked, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     of_kind = {name: record for name, record in PUBLISHED.items() if record["kind"] == kind}

@@ -1,4 +1,4 @@
-"""The command line: ``tsbp toy``, ``tsbp train``, ``tsbp sweep`` and ``tsbp bench``."""
+"""The command line: ``tsbp toy``, ``tsbp train``, ``tsbp sweep``, ``tsbp bench`` and ``tsbp agreement``."""
 
 import inspect
 import math
@@ -224,6 +224,25 @@ def bench_command(
         print(f"{name:<32}{milliseconds:10.2f}{ratio:18.3f}  {low:.3f} to {high:.3f}")
     for name, reason in record["left_out"].items():
         print(f"{name} left out: {reason}")
+    print(records.write(record, out))
+
+
+@app.command("agreement")
+def agreement_command(
+    time_steps: TimeSteps = None,
+    neurons: Annotated[int | None, typer.Option(help="Neurons, each with random currents of its own.")] = None,
+    seed: Seed = 0,
+    out: Out = Path("runs"),
+) -> None:
+    """Find out which of the three gradients other libraries compute, those that are installed. Writes a record."""
+    from tsbp import agreement
+
+    config = agreement.AgreementConfig(**_given(agreement.AgreementConfig, locals()))
+    records.check_folder(out)
+    record = agreement.run(config)
+    print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in GRADIENTS))
+    for name, distances in record["distances"].items():
+        print(f"{name:<40}" + "".join(f"{distance:10.1e}" for distance in distances.values()))
     print(records.write(record, out))
 
 

@@ -409,7 +409,7 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
             below.set_xscale("log")
     axes[0, 0].set_ylabel("test error in %")
     axes[1, 0].set_ylabel("accuracy, full − leak\nin percentage points")
-    axes[0, -1].legend()
+    axes[0, 0].legend(loc="upper left")
     return figure
 
 

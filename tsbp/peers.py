@@ -1,8 +1,8 @@
 """The same neuron in other libraries, for comparison: SpikingJelly, snnTorch, Norse, and plain autograd.
 
-The package needs none of them; ``pip install "tsbp[bench]"`` brings them. Each is set to eq. 3 and 4 with a hard
-reset and the surrogate of eq. 10, and :func:`check` finds out whether spikes and gradients are then those of
-:func:`tsbp.lif`. None of them has the synaptic filter of eq. 5, which is added in plain PyTorch.
+The package needs none of them; ``pip install "tsbp[bench]"`` brings them. Each is set to eq. 3 and 4 and the surrogate
+of eq. 10; :func:`check` finds out whether spikes and gradients are then those of :func:`tsbp.lif`. None of them has the
+synaptic filter of eq. 5, which is added in plain PyTorch.
 """
 
 import copy
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tsbp.networks import Pooling, SpikingLayer, SpikingNetwork, over_time
 from tsbp.neuron import GRADIENTS, filter_spikes, lif, reference_lif
+from tsbp.surrogate import SurrogateSpike
 
 TEMPERATURE = 0.25
 """The only sigmoid temperature at which Norse's ``tanh`` surrogate is eq. 10, and not a multiple of it."""
@@ -29,12 +30,14 @@ class Peer:
 
     package: str
     """What must be installed."""
-    gradient: str
-    """Which of :data:`tsbp.GRADIENTS` it computes."""
+    gradient: str | None
+    """Which of :data:`tsbp.GRADIENTS` it computes, if any."""
     build: Callable[[float, float, float], Callable[[Tensor], Tensor]]
     """From tau_m, threshold and temperature."""
     tolerance: float = 1e-10
     """For its gradient in float64."""
+    soft_reset: bool = False
+    """Whether a spike takes the threshold from the potential instead of all of it."""
 
     @property
     def installed(self) -> bool:
@@ -48,7 +51,22 @@ def autograd(tau_m: float, threshold: float, temperature: float) -> Callable[[Te
     return lambda current: reference_lif(current, **settings).spikes
 
 
-def spikingjelly(detach_reset: bool) -> Callable:
+def ignoring(tau_m: float, threshold: float, temperature: float) -> Callable[[Tensor], Tensor]:
+    """A neuron that is reset, and a backward pass that ignores it: all it has is the leak, as in SLAYER."""
+
+    def simulate(current: Tensor) -> Tensor:
+        u = s = torch.zeros_like(current[0])
+        spikes = []
+        for current_now in current:
+            u = (1 - 1 / tau_m) * (u - (u * s).detach()) + current_now
+            s = SurrogateSpike.apply(u - threshold, temperature)
+            spikes.append(s)
+        return torch.stack(spikes)
+
+    return simulate
+
+
+def spikingjelly(detach_reset: bool, soft_reset: bool = False) -> Callable:
     """SpikingJelly's neuron in multi-step mode; it keeps the reset's gradient unless told to detach it.
 
     Version 2 chooses its implementation by the device: plain PyTorch on the CPU, kernels of its own on CUDA.
@@ -62,7 +80,7 @@ def spikingjelly(detach_reset: bool) -> Callable:
             tau=tau_m,
             decay_input=False,
             v_threshold=threshold,
-            v_reset=0.0,
+            v_reset=None if soft_reset else 0.0,
             surrogate_function=surrogate.Sigmoid(alpha=1 / temperature),
             detach_reset=detach_reset,
             step_mode="m",
@@ -96,29 +114,38 @@ def snntorch(reset_delay: bool) -> Callable:
     return build
 
 
-def norse(tau_m: float, threshold: float, temperature: float) -> Callable[[Tensor], Tensor]:
-    """Norse's neuron without a current of its own; it weighs the input by 1/tau_m, so that goes in times tau_m."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of functions of PyTorch that go out of use
-        from norse.torch.functional import lif_box
+def norse(kind: str, soft_reset: bool = False) -> Callable:
+    """Norse's neurons: ``box`` without a current of its own, ``current`` and ``recurrent`` with one that lasts a step.
 
-    def simulate(current: Tensor) -> Tensor:
-        def number(x: float) -> Tensor:
-            return torch.tensor(x, dtype=current.dtype, device=current.device)
+    They weigh the input by 1/tau_m, so that goes in times tau_m. The recurrent weights are zero.
+    """
 
-        parameters = lif_box.LIFBoxParameters(
-            tau_mem_inv=number(1 / tau_m),
-            v_leak=number(0.0),
-            v_th=number(threshold),
-            v_reset=number(0.0),
-            method="tanh",
-            alpha=1 / (2 * temperature),
-        )
-        state = lif_box.LIFBoxFeedForwardState(v=torch.zeros_like(current[0]))
-        step = functools.partial(lif_box.lif_box_feed_forward_step, p=parameters, dt=1.0)
-        return _step_by_step(step, tau_m * current, state)
+    def build(tau_m: float, threshold: float, temperature: float) -> Callable[[Tensor], Tensor]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of functions of PyTorch that go out of use
+            from norse.torch.functional import lif, lif_box, reset
 
-    return simulate
+        def simulate(current: Tensor) -> Tensor:
+            zero = torch.zeros_like(current[0])
+            number = functools.partial(torch.tensor, dtype=current.dtype, device=current.device)
+            constants = dict(tau_mem_inv=number(1 / tau_m), v_leak=number(0.0), v_th=number(threshold))
+            constants |= dict(v_reset=number(0.0), method="tanh", alpha=1 / (2 * temperature))
+            if kind == "box":
+                method = reset.reset_subtract if soft_reset else reset.reset_value
+                parameters = lif_box.LIFBoxParameters(**constants, reset_method=method)
+                step, state = lif_box.lif_box_feed_forward_step, lif_box.LIFBoxFeedForwardState(v=zero)
+            else:
+                parameters = lif.LIFParameters(**constants, tau_syn_inv=number(1.0))
+                step, state = lif.lif_feed_forward_step, lif.LIFFeedForwardState(v=zero, i=zero)
+            if kind == "recurrent":
+                identity = torch.eye(zero.shape[-1], dtype=zero.dtype, device=zero.device)
+                weights = dict(input_weights=identity, recurrent_weights=0 * identity)
+                step, state = functools.partial(lif.lif_step, **weights), lif.LIFState(z=zero, v=zero, i=zero)
+            return _step_by_step(functools.partial(step, p=parameters, dt=1.0), tau_m * current, state)
+
+        return simulate
+
+    return build
 
 
 def _step_by_step(step: Callable, current: Tensor, state: Any) -> Tensor:
@@ -136,9 +163,21 @@ PEERS = {
     "SpikingJelly, detached": Peer("spikingjelly", "leak", spikingjelly(detach_reset=True)),
     "snnTorch": Peer("snntorch", "leak", snntorch(reset_delay=True), 1e-5),  # its beta is float32
     "snnTorch, no delay": Peer("snntorch", "full", snntorch(reset_delay=False), 1e-5),
-    "Norse": Peer("norse", "full", norse),
+    "Norse": Peer("norse", "full", norse("box")),
 }
-"""By the name under which they are shown."""
+"""By the name under which they are shown, in benchmarks too."""
+
+MORE = {
+    "SpikingJelly, subtractive": Peer("spikingjelly", "full", spikingjelly(False, soft_reset=True), soft_reset=True),
+    "SpikingJelly, subtractive, detached": Peer(
+        "spikingjelly", "leak", spikingjelly(True, soft_reset=True), soft_reset=True
+    ),
+    "Norse, subtractive": Peer("norse", "full", norse("box", soft_reset=True), soft_reset=True),
+    "Norse, with a current": Peer("norse", "full", norse("current")),
+    "Norse, recurrent": Peer("norse", "leak", norse("recurrent")),
+    "reset ignored, as in SLAYER": Peer("torch", None, ignoring),
+}
+"""Other settings and other neurons, whose gradients alone are compared."""
 
 
 def with_filter(simulate: Callable[[Tensor], Tensor], tau_s: float) -> Callable[[Tensor], Tensor]:
@@ -146,23 +185,42 @@ def with_filter(simulate: Callable[[Tensor], Tensor], tau_s: float) -> Callable[
     return lambda current: filter_spikes(simulate(current), tau_s)
 
 
+def gradients(
+    peer: Peer, time_steps: int = 25, neurons: int = 200, seed: int = 0, device: torch.device | str = "cpu"
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What a random gradient at the spikes becomes at a random input current, in float64.
+
+    Returns:
+        The peer's, and those of :func:`tsbp.lif` for each of :data:`tsbp.GRADIENTS`.
+
+    Raises:
+        ValueError: it is another neuron: its spikes are not those of :func:`tsbp.lif`.
+    """
+    random = torch.Generator().manual_seed(seed)
+    current, grad = torch.randn(2, time_steps, neurons, dtype=torch.float64, generator=random).to(device)
+    current = (0.7 * current + 0.4).requires_grad_()
+    spikes = peer.build(6.0, 1.0, TEMPERATURE)(current)
+    ours = {}
+    for name, gradient in GRADIENTS.items():
+        mine = lif(current, tau_m=6.0, temperature=TEMPERATURE, soft_reset=peer.soft_reset, **gradient).spikes
+        if not torch.equal(spikes, mine):
+            raise ValueError(f"the neuron of {peer.package} is not the one compared with: it fires at other times")
+        ours[name] = torch.autograd.grad(mine, current, grad)[0]
+    return torch.autograd.grad(spikes, current, grad)[0], ours
+
+
 def check(peer: Peer, device: torch.device | str = "cpu") -> float:
-    """Compare a peer with :func:`tsbp.lif` in float64: the same spikes, and its gradient.
+    """Make sure that a peer computes the gradient that it is compared as.
 
     Returns:
         The largest difference of the gradients, of values around 1.
 
     Raises:
-        ValueError: it is another neuron.
+        ValueError: it computes another one, or is another neuron.
     """
-    random = torch.Generator().manual_seed(0)
-    current, grad = torch.randn(2, 25, 200, dtype=torch.float64, generator=random).to(device)
-    current = (0.7 * current + 0.4).requires_grad_()
-    spikes = peer.build(6.0, 1.0, TEMPERATURE)(current)
-    mine = lif(current, tau_m=6.0, temperature=TEMPERATURE, **GRADIENTS[peer.gradient]).spikes
-    theirs, ours = (torch.autograd.grad(x, current, grad)[0] for x in (spikes, mine))
-    difference = (theirs - ours).abs().max().item()
-    if not torch.equal(spikes, mine) or difference > peer.tolerance:
+    theirs, ours = gradients(peer, device=device)
+    difference = (theirs - ours[peer.gradient]).abs().max().item()
+    if difference > peer.tolerance:
         raise ValueError(f"the neuron of {peer.package} is not the one compared with: gradients differ by {difference}")
     return difference
 

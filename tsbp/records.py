@@ -53,7 +53,7 @@ def new(kind: str, config: Any, results: dict[str, Any], device: torch.device) -
     """Make a record; it carries the command line that repeats the run.
 
     Args:
-        kind: ``train``, ``toy`` or ``bench``, the command of that name.
+        kind: ``train``, ``toy``, ``bench`` or ``agreement``, the command of that name.
         config: the dataclass that configured the run; its fields become flat keys.
         results: what was measured, under keys of their own.
         device: where it ran.

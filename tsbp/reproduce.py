@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tsbp import records
+from tsbp.agreement import AgreementConfig
 from tsbp.bench import BenchConfig
 from tsbp.settings import PRESETS, TrainingConfig
 from tsbp.tables import MAY_DIFFER, TITLES, trainings
@@ -24,6 +25,8 @@ def short_command(record: Mapping[str, Any]) -> str:
     """The command that repeats a run: that of its record without the options that only repeat a default."""
     if record["kind"] == "toy":
         return records.command("toy", _changes(record, ToyConfig()))
+    if record["kind"] == "agreement":
+        return records.command("agreement", _changes(record, AgreementConfig()))
     if record["kind"] == "bench":
         subject = {"benchmark": record["benchmark"]}
         default = BenchConfig(**subject, device="auto")  # as the command line has it
@@ -108,7 +111,7 @@ def command_list() -> str:
 def _groups() -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The published records by folder and what ran."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for kind in ("toy", "train", "bench"):
+    for kind in ("toy", "train", "bench", "agreement"):
         for record in records.load(kind).to_dict("records"):
             folder = Path(record["path"]).parent.relative_to(records.results_folder()).as_posix()
             what = f"tsbp {kind}" + (f" {record['dataset']}" if kind == "train" else "")

@@ -164,7 +164,7 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
             table.insert(0, {"validation": "held out"}.get(name, name), of_dataset[name].iloc[0])
         table.insert(0, "data set", TITLES.get(dataset, dataset))
         parts.append(table)
-    return pd.concat(parts) if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def held_out_table(runs: "pandas.DataFrame", settings: Sequence[str]) -> "pandas.DataFrame":
@@ -368,3 +368,34 @@ def _ratio(interval: Sequence[float]) -> str:
     median, low, high = interval
     digits = 1 if median >= 1.995 else 2
     return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def agreement_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
+    """Distances of other libraries' gradients from the three, from a record of ``tsbp agreement``.
+
+    Returns:
+        A row for each neuron, those of a library together: its reset, its distance from every gradient, and the
+        gradient that it equals (``SAME`` is near enough), if any.
+    """
+    import pandas as pd
+
+    libraries = list(dict.fromkeys(name.partition(",")[0] for name in record["distances"]))
+    rows = []
+    for name in sorted(record["distances"], key=lambda name: libraries.index(name.partition(",")[0])):
+        distances = record["distances"][name]
+        row = {"neuron": name, "reset": "subtractive" if name in record["soft_reset"] else "to zero"}
+        row |= {
+            f"from {gradient}": f"{distance:.2g}" if distance > SAME else f"{distance:.0e}"
+            for gradient, distance in distances.items()
+        }
+        rows.append(row | {"computes": ", ".join(equal(distances)) or "none of them"})
+    return pd.DataFrame(rows)
+
+
+SAME = 1e-6
+"""Share of a gradient's length that counts as rounding; snnTorch keeps its leak in float32."""
+
+
+def equal(distances: Mapping[str, float]) -> list[str]:
+    """The gradients that a neuron's gradient equals, given its distance from each."""
+    return [gradient for gradient, distance in distances.items() if distance < SAME]
