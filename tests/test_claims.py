@@ -113,7 +113,7 @@ def test_the_table_comes_from_the_records(monkeypatch, tmp_path):
     shutil.copytree(records.results_folder(), folder)
     monkeypatch.setenv("TSBP_RESULTS", str(folder))
     before = claims.claims_table()
-    for name in re.findall(r"#((?:toy|train|bench)-[^']+)'", before):
+    for name in re.findall(r"#((?:toy|train|bench|agreement)-[^']+)'", before):
         assert list(folder.rglob(f"{name}.json"))
     runs = records.load("train")
     assert claims.networks(runs, "mnist").verdict in (REPRODUCED, CAVEAT)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsbp import records
+from tsbp import records, survey
+from tsbp.agreement import AgreementConfig
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import PRESETS, TABLE_2, TrainingConfig
 from tsbp.statistics import (
@@ -35,6 +36,8 @@ NOT_MEASURED = "not measured here"
 PAPERS_RATE = 0.005
 """The learning rate of the single neuron above which the paper sees an advantage."""
 
+NAMED_BY_THE_PAPER = ("SLAYER", "STBP", "SuperSpike", "ANTLR")
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -57,7 +60,25 @@ def claims() -> list[Claim]:
     runs = records.load("train")
     neuron = [large_rates(), small_rates(), robustness()]
     tables = [networks(runs, dataset) for dataset in ("mnist", "nmnist", "cifar10")]
-    return [*neuron, *tables, real_data(runs), cost()]
+    return [earlier_work(), *neuron, *tables, real_data(runs), cost()]
+
+
+def earlier_work() -> Claim:
+    """Not reproduced if the code of one of the methods that the paper names differentiates the reset."""
+    kept = [name for name in NAMED_BY_THE_PAPER if name in survey.named("kept")]
+    config = AgreementConfig()
+    distances = records.recorded("agreement", config)["distances"]
+    same = ", ".join(f"{name} to {distances[name]['full']:.0e}" for name in ("SpikingJelly", "Norse"))
+    return Claim(
+        "All earlier work leaves the term out.",
+        "3",
+        NOT_REPRODUCED if kept else REPRODUCED,
+        f"Of the {len(NAMED_BY_THE_PAPER)} methods named, {', '.join(kept) or 'none'} has it in its public code. "
+        f"Of {len(survey.METHODS)} neurons read, {len(survey.named('kept'))} keep it; run as they come, "
+        f"libraries equal the gradient with the term: {same}.",
+        "07_other_methods.html",
+        (records.name_of("agreement", config),),
+    )
 
 
 def large_rates() -> Claim:
