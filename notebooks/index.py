@@ -76,6 +76,9 @@ HTML(claims_table())
 # {doc}`04_data_sets`
 # : The paper's networks on MNIST, N-MNIST and small digits: is there a difference, or are they equal?
 #
+# {doc}`05_settings`
+# : Learning rate, temperature, time steps and depth in networks, and how far apart the gradients point: where the paper's two halves meet.
+#
 # {doc}`06_cost`
 # : What the term costs in time and memory: counted, and measured beside other libraries.
 #

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
 from tsbp.neuron import LIFOutput
@@ -399,14 +399,20 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
             above.plot(error.index, error, color=COLOURS[name], **dots)
             above.plot(error.index, error.mean(axis=1), color=COLOURS[name], label=name)
         difference = by_seed["full"] - by_seed["leak"]
+        values = difference.index
         below.axhline(0, color=GREY, linewidth=0.8)
-        below.plot(difference.index, difference, color="black", **dots)
-        below.plot(difference.index, difference.mean(axis=1), color="black", marker="_", markersize=9)
+        below.plot(values, difference, color="black", **dots)
+        below.plot(values, difference.mean(axis=1), color="black", marker="_", markersize=9)
         above.set(title=title, yscale="log")
         below.set_yscale("symlog", linthresh=1)
         below.set_xlabel(labels[title].removeprefix("log "))
         if labels[title].startswith("log "):
             below.set_xscale("log")
+        if values.max() < 50 * values.min():  # within one power of ten or two, the values themselves mark the axis
+            below.set_xticks(values, [f"{value:g}" for value in values])
+            below.xaxis.set_minor_locator(NullLocator())
+    for axis in axes[:, 0]:
+        axis.yaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("test error in %")
     axes[1, 0].set_ylabel("accuracy, full − leak\nin percentage points")
     axes[0, 0].legend(loc="upper left")
@@ -426,15 +432,15 @@ def angles(studies: Mapping[str, "pandas.DataFrame"]) -> Figure:
             degrees = np.degrees(np.arccos(np.array(cosines, dtype=float)))  # NaN where no gradient arrives
             mean = np.ma.masked_invalid(degrees).mean(axis=0).filled(np.nan)
             shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, mean.shape[1]))
-            for number, (angle, shade) in enumerate(zip(mean.T, shades, strict=True), 1):
-                name = "output" if number == mean.shape[1] else f"layer {number}"
+            names = ["first layer", *[None] * (mean.shape[1] - 2), "output layer"]
+            for name, angle, shade in zip(names, mean.T, shades, strict=True):
                 axis.plot(range(1, len(angle) + 1), angle, color=shade, label=name)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         row[0].set_ylabel(f"angle of {other} to full, °")
     for top, bottom, title in zip(*axes, studies, strict=True):
         top.set_title(title)
-        top.legend(fontsize=7)
         bottom.set_xlabel("epoch")
+    axes[0, 0].legend()
     axes[0, 0].set_ylim(0, None)
     return figure
 
