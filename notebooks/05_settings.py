@@ -20,9 +20,9 @@
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick or full; the records are the same in both
-lr: float = 0.01  # learning rate of the training that is done here, on 8×8 digits
-epochs: int = 3  # of it
-seed: int = 0  # of it
+lr: float = 0.01  # learning rate of the short training that is done here, on digits
+epochs: int = 3  # epochs of that training
+seed: int = 0  # seed of that training
 
 # %% tags=["remove-cell"]
 import numpy as np
@@ -98,14 +98,15 @@ tables.show(studies.study_table(rates), "study")
 #
 # **What carries over.** Under plain descent the whole picture of {numref}`learning-rates` does: the order of the three gradients at small rates, its reversal at large
 # ones, and `spatial` as the most robust. At the learning rate {glue:text}`fall-rate:g` the networks on MNIST still reach {glue:text}`fall-full:.1f` % on average with `full` and
-# {glue:text}`fall-spatial:.1f` % with `spatial`, but {glue:text}`fall-leak:.1f` % with `leak`. So the paper's two halves agree after all. It saw no difference on real data because it
-# looked at one learning rate for each network, with an optimiser that divides out the length of the gradient, which is much of the difference. With AdamW the same pattern is there, and small.
+# {glue:text}`fall-spatial:.1f` % with `spatial`, but {glue:text}`fall-leak:.1f` % with `leak`. So the paper's two halves agree after all: on real data it looked at one learning
+# rate for each network, and one near the best shows nothing. If it trained as TSSL-BP does, with AdamW, that hid what was left: the same pattern is there, and small, since AdamW divides out
+# the length of the gradient, which is much of the difference.
 
 # %% [markdown]
 # ## Temperature, time steps, depth
 #
 # The temperature sets how wide the surrogate is, and with it how much of the reset term there is: at the threshold the term is
-# $\vartheta / 4\Theta$ times the potential's own share ({eq}`surrogate`). More time steps give it more room to add up. More layers multiply whatever one layer
+# $\vartheta / 4\Theta$ times the potential's own share, by {eq}`surrogate`. More time steps give it more room to add up. More layers multiply whatever one layer
 # does to the gradient. All three on the digits, with everything else at the defaults of the last chapter but for depth, where
 # the layers are convolutions of 16 channels, and initial gain and learning rate are those that held-out digits prefer over all depths and gradients.
 

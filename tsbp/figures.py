@@ -415,7 +415,7 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
         axis.yaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("test error in %")
     axes[1, 0].set_ylabel("accuracy, full − leak\nin percentage points")
-    axes[0, 0].legend(loc="upper left")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return figure
 
 
