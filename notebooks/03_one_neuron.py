@@ -116,8 +116,8 @@ figures.note("convergence", text)
 # :name: phases
 # :alt: Left, four panels with the gradient phases of all iterations overlaid. Right, a raster of output spikes.
 #
-# The paper's Fig. 2, for the first draw of seed {glue:text}`seed`. Left: the four phases, from the first iteration (yellow) to the last
-# (dark); the tail that B adds to A points backwards in time, and C keeps of it what lies near the threshold. Right: the output
+# The paper's Fig. 2, for the first draw of seed {glue:text}`seed`. Left: the four phases, from the first iteration (faint) to the last
+# (strong); the tail that B adds to A points backwards in time, and C keeps of it what lies near the threshold. Right: the output
 # spikes over iterations. This neuron {glue:text}`convergence`; the paper's converged near iteration 30.
 # ```
 

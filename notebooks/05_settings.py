@@ -203,7 +203,7 @@ for name, cosine in single.items():
 # :alt: Angle of leak and of spatial to full over the epochs, a line for each layer, in four trainings.
 #
 # In networks `leak` points nearly where `full` does, in every layer and to the end of training; many layers do not drive them apart, and many time
-# steps only `spatial`. One line for each layer with weights, from the image (dark) to the output (light); means over seeds and over the gradients trained with.
+# steps only `spatial`. One line for each layer with weights, shaded from the image to the output; means over seeds and over the gradients trained with.
 # ```
 #
 # In the single neuron, {glue:text}`single-leak:.0f`° lie between `leak` and `full` at the median, and {glue:text}`single-spatial:.0f`° between `spatial` and `full`. In the networks it is
