@@ -73,7 +73,8 @@ for name, group in fall.groupby("gradient"):
 # :name: network-rates
 # :alt: Above, test error over the learning rate for three gradients; below, accuracy of full minus that of leak. Four columns.
 #
-# Networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones it breaks down first, and `spatial` last of all. Near the
+# Under plain descent networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones it breaks down first, and `spatial` last. AdamW
+# leaves little of that. Near the
 # best rates there is little to choose. Above: test error. Below: accuracy of `full` minus that of `leak`, paired by seed, on a scale that is linear up to one
 # percentage point and logarithmic beyond. Dots: single trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits.
 # ```
