@@ -4,11 +4,13 @@ import re
 
 import pytest
 
+import tsbp
 from tsbp.book import NOTEBOOKS, SITE
 
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
-PAGES = ["index", *CHAPTERS, "references"]
+PAGES = ["index", *CHAPTERS, "notation", "api", "api_runs", "api_results", "references"]
 MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3, "07_other_methods": 10, "08_errata": 20}
+MATHEMATICS |= {"notation": 10}
 FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 9, "04_data_sets": 2}
 FIGURES |= {"05_settings": 3, "06_cost": 1}
 # Words that are markup, and should have become something else.
@@ -64,6 +66,17 @@ def test_figures_are_numbered_and_captioned(page, address, name):
 def test_chapters_hold_executed_output(page, address, name):
     visit(page, address, name)
     assert page.locator(".cell_output table").count() >= 1
+
+
+def test_the_public_interface_has_its_place(page, address):
+    visit(page, address, "api")
+    for name in set(tsbp.__all__) - {"GRADIENTS"}:
+        assert page.locator(f"dt[id='tsbp.{name}']").count() == 1
+    assert page.locator("dt[id='tsbp.neuron.GRADIENTS']").count() == 1
+    assert "reset_gradient: bool | float | Tensor = True" in page.locator("dt[id='tsbp.lif']").inner_text()
+    visit(page, address, "api_runs")
+    assert page.locator("dt[id='tsbp.settings.PRESETS']").count() == 1
+    assert page.locator("dd", has_text="highest one of a one-cycle schedule").count() >= 1
 
 
 def test_equations_are_numbered_and_referred_to(page, address):
