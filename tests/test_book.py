@@ -214,6 +214,18 @@ def test_links_to_binder_and_colab(notebook, small_book, monkeypatch, address):
     assert "42" in copies["chapter.ipynb"].read_text()
 
 
+def test_a_change_of_style_reaches_every_page(small_book):
+    page = book.build_site().with_name("book") / "chapter.html"
+    before, written = page.read_text(), page.stat().st_mtime_ns
+    book.build_site()
+    assert page.stat().st_mtime_ns == written, "nothing had changed"
+    with (small_book / "book" / "_static" / "book.css").open("a") as style:
+        style.write("body { color: red; }\n")
+    book.build_site()
+    assert (book.SITE / "_static" / "book.css").read_text().endswith("color: red; }\n")
+    assert page.read_text() != before, "browsers would show the style that they kept"
+
+
 def test_a_warning_is_an_error(notebook, small_book, capfd):
     page = small_book / "book" / "chapter.ipynb"
     page.write_text(page.read_text().replace("A section", "A {doc}`nowhere`"))

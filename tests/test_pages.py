@@ -96,7 +96,7 @@ def test_links_inside_the_book_lead_somewhere(page, address, name):
             continue
         file = SITE / place.removeprefix(address).lstrip("/")
         assert file.exists(), link
-        assert not anchor or re.search(rf'id="{re.escape(anchor)}"', file.read_text()), link
+        assert not anchor or re.search(rf"id=[\"']{re.escape(anchor)}[\"']", file.read_text()), link
 
 
 @pytest.mark.parametrize("width", [1400, 400])

@@ -178,11 +178,14 @@ def check_links() -> Path:
 
 def _jupyter_book(builder: str, result: Path) -> Path:
     """Build what is ``result`` in the end."""
+    # Sphinx does not see that these changed.
+    around = [*(PROJECT / "book" / "_static").iterdir(), PROJECT / "book" / "tsbp_sphinx.py"]
+    stale = result.exists() and any(path.stat().st_mtime > result.stat().st_mtime for path in around)
     result.unlink(missing_ok=True)  # its presence proves the build: other versions of the tool end in silence
     folder = next(parent for parent in result.parents if parent.name == "_build")
     command = [str(Path(sysconfig.get_path("scripts")) / "jupyter-book"), "build", ".", "--config", "_config.yml"]
     command += ["--toc", "book/_toc.yml", "--path-output", str(folder.parent), "--builder", builder]
-    command += ["-W", "-n", "--keep-going", "-q"]
+    command += ["-W", "-n", "--keep-going", "-q", *(["--all"] if stale else [])]
     try:
         subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     except subprocess.CalledProcessError:
