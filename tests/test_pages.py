@@ -71,9 +71,8 @@ def test_chapters_hold_executed_output(page, address, name):
 
 def test_the_public_interface_has_its_place(page, address):
     visit(page, address, "api")
-    for name in set(tsbp.__all__) - {"GRADIENTS"}:
+    for name in tsbp.__all__:
         assert page.locator(f"dt[id='tsbp.{name}']").count() == 1
-    assert page.locator("dt[id='tsbp.neuron.GRADIENTS']").count() == 1
     assert "reset_gradient: bool | float | Tensor = True" in page.locator("dt[id='tsbp.lif']").inner_text()
     visit(page, address, "api_runs")
     assert page.locator("dt[id='tsbp.settings.PRESETS']").count() == 1

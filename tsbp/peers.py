@@ -31,7 +31,7 @@ class Peer:
     package: str
     """What must be installed."""
     gradient: str | None
-    """Which of :data:`tsbp.neuron.GRADIENTS` it computes, if any."""
+    """Which of :data:`tsbp.GRADIENTS` it computes, if any."""
     build: Callable[[float, float, float], Callable[[Tensor], Tensor]]
     """From tau_m, threshold and temperature."""
     tolerance: float = 1e-10
