@@ -6,13 +6,18 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help book test test-all lint toy-study network-study peers bench lock clean
+.PHONY: help book pdf links test test-all lint hooks torch-oldest torch-newest
+.PHONY: toy-study network-study peers bench lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book        build the book, quick profile (PROFILE=full for the full one)"
+	@echo "make pdf         the same as one PDF; needs a LaTeX"
+	@echo "make links       check the links that lead out of the book"
 	@echo "make test        run the tests; make test-all runs the slow ones too"
 	@echo "make lint        check style with ruff"
+	@echo "make hooks       have git check style before every commit, and refuse what does not belong under version control"
+	@echo "make torch-oldest   put the oldest PyTorch that tsbp allows into .venv; make torch-newest puts the newest"
 	@echo "make toy-study   make the records of the single neuron in results/toy anew (minutes)"
 	@echo "make network-study   the same of the networks in results/short (hours)"
 	@echo "make peers       install the other libraries that make bench compares with"
@@ -23,6 +28,12 @@ help:
 book: $(VENV)/installed
 	$(BIN)/python -m tsbp.book --profile $(PROFILE)
 
+pdf: $(VENV)/installed
+	$(BIN)/python -m tsbp.book --profile $(PROFILE) --to pdf
+
+links: $(VENV)/installed
+	$(BIN)/python -m tsbp.book --to links
+
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
@@ -32,6 +43,16 @@ test-all: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+hooks: $(VENV)/installed
+	git config core.hooksPath .ci/hooks
+
+# Instead of the locked PyTorch, until .venv is made anew.
+torch-oldest: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet "torch==2.9.*" "torchvision==0.24.*"
+
+torch-newest: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --upgrade torch torchvision
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tsbp needs Python 3.11 or later; name one with: make PYTHON=python3.12 ...")'

@@ -64,11 +64,14 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+CHROME_OF_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+
+
 @pytest.fixture(scope="module")
 def browser():
     from playwright.sync_api import sync_playwright
 
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", CHROME_OF_MACOS)
     program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
         if os.environ.get("CI"):

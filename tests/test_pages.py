@@ -4,11 +4,13 @@ import re
 
 import pytest
 
+import tsbp
 from tsbp.book import NOTEBOOKS, SITE
 
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
-PAGES = ["index", *CHAPTERS, "references"]
+PAGES = ["index", *CHAPTERS, "notation", "api", "api_runs", "api_results", "references"]
 MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3, "07_other_methods": 10, "08_errata": 20}
+MATHEMATICS |= {"notation": 10}
 FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 9, "04_data_sets": 2}
 FIGURES |= {"05_settings": 3, "06_cost": 1}
 # Words that are markup, and should have become something else.
@@ -66,6 +68,16 @@ def test_chapters_hold_executed_output(page, address, name):
     assert page.locator(".cell_output table").count() >= 1
 
 
+def test_the_public_interface_has_its_place(page, address):
+    visit(page, address, "api")
+    for name in tsbp.__all__:
+        assert page.locator(f"dt[id='tsbp.{name}']").count() == 1
+    assert "reset_gradient: bool | float | Tensor = True" in page.locator("dt[id='tsbp.lif']").inner_text()
+    visit(page, address, "api_runs")
+    assert page.locator("dt[id='tsbp.settings.PRESETS']").count() == 1
+    assert page.locator("dd", has_text="highest one of a one-cycle schedule").count() >= 1
+
+
 def test_equations_are_numbered_and_referred_to(page, address):
     visit(page, address, "02_gradient")
     numbers = page.locator("span.eqno").all_inner_texts()
@@ -83,7 +95,7 @@ def test_links_inside_the_book_lead_somewhere(page, address, name):
             continue
         file = SITE / place.removeprefix(address).lstrip("/")
         assert file.exists(), link
-        assert not anchor or re.search(rf'id="{re.escape(anchor)}"', file.read_text()), link
+        assert not anchor or re.search(rf"id=[\"']{re.escape(anchor)}[\"']", file.read_text()), link
 
 
 @pytest.mark.parametrize("width", [1400, 400])

@@ -24,7 +24,7 @@ def encode(images: Tensor, dataset: DataSet, encoding: str, time_steps: int, tau
         images: uint8, ``[B, C, H, W]``, or frames ``[B, T, C, H, W]``.
         dataset: where they come from.
         encoding: one of ``ENCODINGS``.
-        time_steps: T.
+        time_steps: number of time steps T.
         tau_s: synaptic time constant in steps.
 
     Returns:
@@ -93,7 +93,7 @@ def target_spikes(labels: Tensor, n_classes: int, pattern: str, time_steps: int)
         labels: ``[B]``.
         n_classes: number of output neurons.
         pattern: a string of 0 and 1, repeated up to T.
-        time_steps: T.
+        time_steps: number of time steps T.
     """
     wanted = torch.tensor([float(pattern[t % len(pattern)]) for t in range(time_steps)], device=labels.device)
     return wanted[:, None, None] * functional.one_hot(labels, n_classes)

@@ -52,7 +52,7 @@ def use_style() -> None:
     except ModuleNotFoundError:
         return
     if get_ipython() is not None:
-        set_matplotlib_formats("svg")
+        set_matplotlib_formats("svg", "pdf")  # for the web and for paper
 
 
 def show(name: str, figure: Figure) -> None:

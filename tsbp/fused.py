@@ -62,7 +62,7 @@ def forward(current: Tensor, time_steps: int, constants: dict[str, float]) -> tu
 
     Args:
         current: ``[T, ...]``, or ``[1, ...]`` for a constant one.
-        time_steps: T.
+        time_steps: number of time steps T.
         constants: by the names in CONSTANTS.
     """
     rows = _rows(current)

@@ -133,7 +133,7 @@ class SpikingNetwork(nn.Module):
     Args:
         layers: modules that map ``[T, B, ...]`` to ``[T, B, ...]``.
         in_shape: ``(C, H, W)`` of one image or frame.
-        time_steps: T.
+        time_steps: number of time steps T.
     """
 
     def __init__(self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], time_steps: int) -> None:

@@ -1,7 +1,8 @@
 """The leaky integrate-and-fire neuron and its gradient: equations 1-5, 7 and 8 of the paper.
 
-:func:`lif` is the neuron with its backward pass written by hand, as the recursion of equations 7 and 8.
-:func:`reference_lif` is the same neuron left to autograd; it is slow, and what :func:`lif` is checked against.
+:func:`tsbp.lif` is the neuron with its backward pass written by hand, as the recursion of equations 7 and 8.
+:func:`tsbp.reference_lif` is the same neuron left to autograd; it is slow, and what :func:`tsbp.lif` is checked
+against.
 
 Every array has time first, ``[T, ...]``; the neurons' state before the first step is zero. Time constants are in
 time steps.
@@ -21,7 +22,7 @@ GRADIENTS: dict[str, dict[str, bool]] = {
     "leak": {"reset_gradient": False, "temporal_gradient": True},
     "spatial": {"reset_gradient": False, "temporal_gradient": False},
 }
-"""The three gradients that the study compares, as keyword arguments of :func:`lif`."""
+"""The three gradients that the study compares, as keyword arguments of :func:`tsbp.lif`."""
 
 HALF = (torch.float16, torch.bfloat16)
 """Types whose neurons are simulated in float32."""
@@ -114,10 +115,10 @@ def lif(
 
 
 class LIF(nn.Module):
-    """A layer of :func:`lif` neurons without parameters of its own: ``forward(current [T, ...]) → psc [T, ...]``.
+    """A layer of :func:`tsbp.lif` neurons without parameters of its own: ``forward(current [T, ...]) → psc [T, ...]``.
 
     A constant current may be given as one step, ``[1, ...]``, with ``time_steps``. Takes the keyword arguments of
-    :func:`lif` and raises its errors.
+    :func:`tsbp.lif` and raises its errors.
     """
 
     def __init__(self, **settings) -> None:
@@ -146,8 +147,8 @@ def reference_lif(
 ) -> LIFOutput:
     """Equations 3-5 as the paper writes them, differentiated by autograd alone.
 
-    The arguments are those of :func:`lif`. What differs is how a gradient is chosen: here by detaching a node of the
-    compute graph, in :func:`lif` by a factor in the recursion. The two must agree.
+    The arguments are those of :func:`tsbp.lif`. What differs is how a gradient is chosen: here by detaching a node of
+    the compute graph, in :func:`tsbp.lif` by a factor in the recursion. The two must agree.
     """
     _check(current, tau_m, tau_s, threshold, temperature, reset_gradient)
     fire = sigmoid_spike if relaxed else SurrogateSpike.apply

@@ -23,7 +23,9 @@ class TrainingConfig:
 
     dataset: str = _setting("digits", "digits, mnist, nmnist, cifar10, or a folder with train/ and test/.")
     network: str = _setting(TABLE_3["mnist"], "In the notation of Table 3, without the output layer.")
-    gradient: Literal[*GRADIENTS] = _setting("full", "full has the reset term, leak has not; spatial has none in time.")
+    gradient: Literal[tuple(GRADIENTS)] = _setting(
+        "full", "full has the reset term, leak has not; spatial has none in time."
+    )
     seed: int = _setting(0, "Decides everything random: weights, order of the examples, augmentation, dropout.")
     time_steps: int = _setting(5, "Number of time steps T.")
     tau_m: float = _setting(5.0, "Membrane time constant in steps.")
@@ -32,13 +34,13 @@ class TrainingConfig:
     temperature: float = _setting(0.3, "Sigmoid temperature of the surrogate gradient.")
     synaptic_delay: int = _setting(0, "Time steps from one layer to the next.")
     padding: int | str = _setting(0, "Of every convolution: pixels, or same; or one number each, such as 1,0.")
-    pooling: Literal[*POOLING] = _setting("average", "sum is 1.1 times the sum, as in TSSL-BP.")
+    pooling: Literal[POOLING] = _setting("average", "sum is 1.1 times the sum, as in TSSL-BP.")
     dropout: float = _setting(0.0, "Share of the hidden neurons that stay out of an update, at all its steps.")
-    initialisation: Literal[*INITIALISATIONS] = _setting(
+    initialisation: Literal[INITIALISATIONS] = _setting(
         "pytorch", "tssl-bp: linear layers Kaiming-normal, the gain on convolutions alone."
     )
     weight_gain: float = _setting(2.0, "Factor on the initial weights.")
-    encoding: Literal[*ENCODINGS] = _setting(
+    encoding: Literal[ENCODINGS] = _setting(
         "direct", "Pixels or events as currents (direct), through a synapse (filtered), or as random spikes (poisson)."
     )
     target: str = _setting("1", "Spikes wanted of the true class's neuron, repeated up to T: 01111, say.")
@@ -106,6 +108,11 @@ class TrainingConfig:
         if not self.target or set(self.target) - {"0", "1"}:
             raise ValueError(f"target must be made of 0 and 1, got {self.target!r}")
         return self
+
+
+TrainingConfig.__doc__ += "\n\n    Args:\n" + "".join(
+    f"        {setting.name}: {setting.metadata['meaning']}\n" for setting in fields(TrainingConfig)
+)
 
 
 # What differs between data sets; time constants and steps are TSSL-BP's. Learning rates and epochs are chosen by the

@@ -50,7 +50,7 @@ def grid(datasets: Sequence[str], **settings: Any) -> list[TrainingConfig]:
     """All combinations: for every data set or preset, with the last setting changing fastest.
 
     Args:
-        datasets: names that :meth:`TrainingConfig.for_dataset` knows.
+        datasets: names that :meth:`.TrainingConfig.for_dataset` knows.
         **settings: fields of a configuration; a list stands for each of its values.
     """
     values = [value if isinstance(value, list | tuple | range) else [value] for value in settings.values()]

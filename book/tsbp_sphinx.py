@@ -1,0 +1,84 @@
+"""What this book adds to Sphinx: links that run a chapter elsewhere, docstrings whose prose may have colons, a PDF."""
+
+import os
+from typing import Any
+
+from bs4 import BeautifulSoup, Tag
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_post_transform(OnPaper)
+    app.connect("config-inited", add_links)
+    app.connect("autodoc-process-docstring", keep_prose, priority=400)  # before napoleon
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def add_links(app: Sphinx, config: Config) -> None:
+    """Link every chapter to Binder, Colab and its repository, if the address of one is in ``TSBP_REPOSITORY``."""
+    address = os.environ.get("TSBP_REPOSITORY")
+    if address:
+        config.html_theme_options |= {
+            "repository_url": address,
+            "repository_branch": "notebooks",  # main and the executed notebooks, see .ci/publish
+            "use_repository_button": True,
+            "launch_buttons": {
+                "notebook_interface": "jupyterlab",
+                "binderhub_url": "https://mybinder.org",
+                "colab_url": "https://colab.research.google.com",
+            },
+        }
+
+
+def keep_prose(app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]) -> None:
+    """Napoleon takes what stands before a colon for a type; here types are hints. A colon in front says: no type."""
+    starts = [n + 1 for n, line in enumerate(lines[:-1]) if line.strip() == "Returns:"]
+    for n in starts if what not in ("attribute", "data", "property") else [0] if lines else []:
+        indent = len(lines[n]) - len(lines[n].lstrip())
+        lines[n] = f"{lines[n][:indent]}: {lines[n].lstrip()}"
+
+
+class OnPaper(SphinxPostTransform):
+    """LaTeX knows no HTML, and would make chapters of the front page's sections."""
+
+    builders = ("latex",)
+    default_priority = 3  # before MyST-NB chooses among the forms of an output, at 4
+
+    def run(self, **_: Any) -> None:
+        for output in [
+            node for node in self.document.findall(nodes.container) if node.get("nb_element") == "mime_bundle"
+        ]:
+            forms = {form["mime_type"]: form for form in output.children}
+            if "text/html" in forms and "application/pdf" not in forms:
+                output.replace_self(from_html(forms["text/html"].astext()))
+        front_page = self.document.next_node(nodes.section)
+        for section in [node for node in front_page.children if isinstance(node, nodes.section)]:
+            title, *rest = section.children
+            section.replace_self([nodes.rubric("", "", *title.children), *rest])
+
+
+def from_html(html: str) -> list[nodes.Node]:
+    """An output's tables, or the titles of what it folds."""
+    soup = BeautifulSoup(html, "html.parser")
+    titles = [nodes.list_item("", nodes.paragraph(text=title.get_text())) for title in soup.find_all("summary")]
+    if titles:
+        return [nodes.bullet_list("", *titles)]
+    elsewhere = nodes.paragraph("", "", nodes.emphasis(text="To be played with on the web."))
+    return [node for found in soup.find_all("table") for node in table(found)] or [elsewhere]
+
+
+def table(html: Tag) -> list[nodes.Node]:
+    """A table in smaller letters."""
+    rows = [(row.parent.name, row.find_all(["th", "td"])) for row in html.find_all("tr")]
+    columns = max(len(cells) for _, cells in rows)
+    parts = {"thead": nodes.thead(), "tbody": nodes.tbody()}
+    for part, cells in rows:
+        texts = [nodes.paragraph(text=cell.get_text(" ", strip=True).replace(" ± ", "\xa0±\xa0")) for cell in cells]
+        parts[part] += nodes.row("", *(nodes.entry("", text) for text in texts))
+    widths = [nodes.colspec(colwidth=1) for _ in range(columns)]
+    group = nodes.tgroup("", *widths, *(part for part in parts.values() if part.children), cols=columns)
+    smaller, end = (nodes.raw("", text, format="latex") for text in (r"\begingroup\footnotesize", r"\endgroup"))
+    return [smaller, nodes.table("", group), end]

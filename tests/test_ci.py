@@ -1,0 +1,216 @@
+"""What keeps the repository in order: workflows, hooks, the published branch, and the files about the project."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tsbp
+from tsbp.book import PROJECT, TEX_LIVE
+
+WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
+MAKEFILE = (PROJECT / "Makefile").read_text()
+LOCK = (PROJECT / "requirements.txt").read_text()
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, check=False)
+
+
+def git(*arguments: str | Path, cwd: Path) -> str:
+    done = run("git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with the scripts of this one."""
+    folder = tmp_path / "repository"
+    (folder / ".ci").mkdir(parents=True)
+    for name in ("guard", "publish"):
+        (folder / ".ci" / name).write_bytes((PROJECT / ".ci" / name).read_bytes())
+        (folder / ".ci" / name).chmod(0o755)
+    (folder / ".github").mkdir()
+    (folder / ".github" / "ci.yml").write_text("jobs:\n")
+    (folder / ".gitignore").write_text("*.ipynb\n")
+    git("init", "--quiet", "--initial-branch=main", ".", cwd=folder)
+    git("add", ".", cwd=folder)
+    git("commit", "--quiet", "-m", "first", cwd=folder)
+    return folder
+
+
+# --- workflows --------------------------------------------------------------------------------------------------------
+
+
+def steps(workflow: Path) -> list[dict]:
+    jobs = yaml.safe_load(workflow.read_text())["jobs"]
+    return [
+        step | {"matrix": job.get("strategy", {}).get("matrix", {})} for job in jobs.values() for step in job["steps"]
+    ]
+
+
+def test_the_jobs_are_there():
+    jobs = {path.stem: yaml.safe_load(path.read_text())["jobs"] for path in WORKFLOWS}
+    assert {name: set(found) for name, found in jobs.items()} == {
+        "ci": {"book", "test", "deploy", "notebooks"},
+        "weekly": {"links", "pdf"},
+    }
+    for job in [job for found in jobs.values() for job in found.values()]:
+        assert job["runs-on"] and job["steps"]
+    needed = [job["needs"] for job in jobs["ci"].values() if "needs" in job]
+    assert set(needed) <= set(jobs["ci"])
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_commands_of_the_workflows_exist(workflow):
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    called = 0
+    for step in steps(workflow):
+        assert ("run" in step) != ("uses" in step)
+        command = step.get("run", "")
+        for name, values in step["matrix"].items():
+            command = command.replace(f"${{{{ matrix.{name} }}}}", " ".join(map(str, values)))
+        for words in re.findall(r"make (.+)", command):
+            assert set(words.split()) <= targets, command
+            called += 1
+        for script in re.findall(r"\.ci/\S+", command):
+            assert os.access(PROJECT / script, os.X_OK), command
+            called += 1
+    assert called >= 2
+
+
+def test_both_ends_of_what_is_supported_are_tested():
+    matrix = yaml.safe_load(WORKFLOWS[0].read_text())["jobs"]["test"]["strategy"]["matrix"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert matrix["python"][0] == project["requires-python"].removeprefix(">=")
+    assert matrix["os"] == ["ubuntu-latest", "macos-latest"]
+    oldest = re.search(r"torch==([\d.]+)\.\*", MAKEFILE)[1]
+    assert f"torch>={oldest}" in project["dependencies"]
+
+
+def test_what_a_pdf_needs_is_what_ci_installs():
+    assert " ".join(TEX_LIVE) in (PROJECT / ".github" / "workflows" / "weekly.yml").read_text()
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+def refused(repository: Path, path: str, content: bytes) -> str:
+    """What the hook says to a commit of one more file."""
+    (repository / path).parent.mkdir(parents=True, exist_ok=True)
+    (repository / path).write_bytes(content)
+    git("add", "--force", path, cwd=repository)
+    done = run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "more", cwd=repository)
+    assert bool(done.returncode) == (git("log", "-1", "--format=%s", cwd=repository) == "first\n")
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "reason"),
+    [
+        ("notebooks/a.ipynb", b"{}", "notebooks are committed as text"),
+        ("runs/a.json", b"{}", "a program makes it"),
+        ("tsbp.egg-info/PKG-INFO", b"", "a program makes it"),
+        ("results/a b.json", b"0" * 500_001, "500,001 bytes"),
+        ("results/a.json", b"0" * 500_000, None),
+        ("tsbp/data.py", b"", None),
+    ],
+)
+def test_the_hook_refuses_what_does_not_belong_there(repository, path, content, reason):
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\n.ci/guard\n")
+    hook.chmod(0o755)
+    said = refused(repository, path, content)
+    assert (f"{path}: {reason}" in said) if reason else not said
+
+
+def test_make_hooks_sets_the_hook(repository):
+    """With a ruff that is content."""
+    command = run("make", "--dry-run", "hooks", cwd=PROJECT).stdout.splitlines()[-1]
+    assert run("sh", "-c", command, cwd=repository).returncode == 0
+    (repository / ".ci" / "hooks").mkdir()
+    hook = repository / ".ci" / "hooks" / "pre-commit"
+    hook.write_bytes((PROJECT / ".ci" / "hooks" / "pre-commit").read_bytes())
+    hook.chmod(0o755)
+    (repository / ".venv" / "bin").mkdir(parents=True)
+    (repository / ".venv" / "bin" / "ruff").symlink_to(shutil.which("true"))
+    assert "notebooks are committed as text" in refused(repository, "a.ipynb", b"{}")
+    git("rm", "--quiet", "--cached", "a.ipynb", cwd=repository)
+    assert not refused(repository, "a.txt", b"")
+
+
+def test_nothing_that_is_tracked_would_be_refused():
+    if run("git", "rev-parse", cwd=PROJECT).returncode:
+        pytest.skip("not a git checkout")
+    done = run(sys.executable, ".ci/guard", "--all", cwd=PROJECT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_pre_commit_has_the_locked_ruff_and_the_guard():
+    configuration = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())
+    ruff, local = configuration["repos"]
+    assert f"ruff=={ruff['rev'].removeprefix('v')}\n" in LOCK
+    assert os.access(PROJECT / local["hooks"][0]["entry"], os.X_OK)
+
+
+# --- the branch of executed notebooks ---------------------------------------------------------------------------------
+
+
+def test_publishing_leaves_the_checkout_as_it_is(repository, tmp_path):
+    git("init", "--quiet", "--bare", tmp_path / "public", cwd=tmp_path)
+    (repository / "book").mkdir()
+    (repository / "book" / "a.ipynb").write_text("{}")
+    for _ in range(2):
+        done = run("bash", ".ci/publish", tmp_path / "public", cwd=repository)
+        assert done.returncode == 0, done.stderr
+    published = git("ls-tree", "-r", "--name-only", "notebooks", cwd=tmp_path / "public").split()
+    assert published == [".ci/guard", ".ci/publish", ".gitignore", "book/a.ipynb"]
+    assert git("rev-list", "--count", "notebooks", cwd=tmp_path / "public") == "1\n"
+    head = git("rev-parse", "HEAD", cwd=repository).strip()
+    assert head in git("log", "-1", "--format=%s", "notebooks", cwd=tmp_path / "public")
+    assert git("status", "--porcelain", cwd=repository) == "" and git("branch", cwd=repository) == "* main\n"
+
+
+def test_binder_has_what_the_notebooks_need():
+    """PyTorch from conda, without CUDA; the rest by the package's own extra."""
+    environment = yaml.safe_load((PROJECT / ".binder" / "environment.yml").read_text())
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    oldest = next(need for need in project["dependencies"] if need.startswith("torch"))
+    assert oldest.replace("torch", "pytorch-cpu") in environment["dependencies"]
+    assert '--editable ".[notebook]"' in (PROJECT / ".binder" / "postBuild").read_text()
+    assert "notebook" in project["optional-dependencies"]
+
+
+# --- files about the project ------------------------------------------------------------------------------------------
+
+
+def test_citation_names_this_version_and_the_paper():
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0" and {"message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == tsbp.__version__
+    (paper,) = citation["references"]
+    bibliography = (PROJECT / "book" / "references.bib").read_text()
+    assert paper["title"] in bibliography and paper["url"].endswith("2011.09964") and "2011.09964" in bibliography
+    assert paper["authors"] == [{"family-names": "Yang", "given-names": "Yukun"}]
+
+
+def test_changes_begin_with_this_version():
+    text = (PROJECT / "CHANGELOG.md").read_text()
+    assert re.search(r"^## ([\d.]+)", text, re.MULTILINE)[1] == tsbp.__version__
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md", "README.md", ".pre-commit-config.yaml"])
+def test_commands_and_files_that_are_named_exist(name):
+    text = (PROJECT / name).read_text()
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    for path in re.findall(r"`((?:\.ci|\.binder|notebooks|tsbp|book|tests|sweeps)/[\w./*]*)`", text):
+        assert list(PROJECT.glob(path.rstrip("/") or ".")), path
