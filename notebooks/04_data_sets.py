@@ -188,7 +188,8 @@ tables.show(tables.difference_table(recorded), "data set", "training", "verdict"
 # On the 8×8 digits the term *costs*: {glue:text}`digits-mean:+.2f` ± {glue:text}`digits-half:.2f` points over {glue:text}`digits-recorded` seeds. That is little, but no accident of
 # one learning rate: on [held-out digits](chosen) `full` came last at every rate that was tried. The N-MNIST subset decides nothing, for
 # a single one of its test recordings is a whole per cent. `spatial` is nowhere behind `full`: with 5 steps and an image that does not
-# change, little is lost when no gradient flows through time along the membrane.
+# change, little is lost when no gradient flows through time along the membrane. All this is at one learning rate for each network, near the best; {doc}`05_settings` looks at
+# the others.
 
 # %% tags=["hide-input", "remove-output"]
 measured = pd.concat(
