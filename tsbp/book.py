@@ -189,7 +189,8 @@ def _jupyter_book(builder: str, result: Path) -> Path:
     try:
         subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     except subprocess.CalledProcessError:
-        result.unlink(missing_ok=True)
+        if builder != "linkcheck":  # whose report names the broken ones
+            result.unlink(missing_ok=True)
         shutil.rmtree(folder / ".doctrees", ignore_errors=True)  # the next build would read less, and warn of nothing
         raise
     if not result.exists():
@@ -281,7 +282,11 @@ def _instructions(name: str, parameters: dict[str, dict[str, str]]) -> str:
     return _INSTRUCTIONS.format(name=name, command=" \\\n    ".join(words), rows="\n".join(rows))
 
 
-BUILDERS = {"html": build_site, "pdf": build_pdf, "links": check_links}
+BUILDERS = {
+    "html": (build_site, "the book was not built"),
+    "pdf": (build_pdf, "there is no PDF"),
+    "links": (check_links, "not all links lead somewhere"),
+}
 
 
 def main() -> None:
@@ -305,10 +310,11 @@ def main() -> None:
         sys.exit(f"{_report(error)}\n\nThe notebook as far as it came is {REPORTS / source.stem}.ipynb")
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
+    build, failure = BUILDERS[options.to]
     try:
-        print(BUILDERS[options.to]())
+        print(build())
     except (subprocess.CalledProcessError, FileNotFoundError) as error:
-        sys.exit(f"error: the book was not built: {error}")
+        sys.exit(f"error: {failure}: {error}")
 
 
 if __name__ == "__main__":
