@@ -100,4 +100,4 @@ def test_expected_times_scale_with_examples_and_epochs():
     subset = [r for r in subset if r["time_steps"] == 30]
     hours = sum(r["wall_time"] * r["threads"] for r in subset) / len(subset) * 60 / 2 / 3600
     shown = reproduce.missing_table().set_index("command").loc["tsbp train nmnist", "expected"]
-    assert shown == f"{hours:.0f} h"
+    assert shown == reproduce._rounded(hours)
