@@ -26,6 +26,7 @@
 profile: str = "quick"  # quick or full; this page is the same in both
 
 # %% tags=["remove-cell"]
+import torch
 from IPython.display import HTML
 
 from tsbp import figures, records
@@ -41,6 +42,13 @@ figure = figures.loss_by_learning_rate(toy["learning_rates"], losses)
 figures.show("front-figure", figure)
 figures.note("front-repeats", toy["repeats"])
 figures.note("front-iterations", toy["iterations"])
+here = records.provenance(torch.device("cpu"))
+changed = " with changes" if here["git_dirty"] else ""
+figures.note("commit", (here["git_commit"] or "unknown")[:7] + changed)
+figures.note("machine", here["device_name"])
+figures.note("date", here["finished"][:10])
+figures.note("python", here["versions"]["python"])
+figures.note("torch", here["versions"]["torch"])
 
 # %% [markdown]
 # ```{glue:figure} front-figure
@@ -52,6 +60,13 @@ figures.note("front-iterations", toy["iterations"])
 # Mean loss after {glue:text}`front-iterations` updates with its 95 % interval, {glue:text}`front-repeats` neurons a point;
 # {doc}`03_one_neuron` says how it was measured.
 # ```
+#
+# ## The short answer
+#
+# - The term belongs to the gradient of the smoothed neuron, costs nothing when it is computed well, and was not new.
+# - What it is worth depends on the learning rate. Under plain gradient descent it saves learning at large rates and slows it down at small ones, in
+#   a single neuron and in networks alike. Most robust of all is to let no gradient through time along the membrane.
+# - Near the best learning rate networks learn as well without it, or slightly better. With AdamW they nearly do at any rate.
 #
 # ## What became of the paper's claims
 
@@ -96,3 +111,9 @@ HTML(claims_table())
 # Every chapter is a notebook. Its code imports the package `tsbp`, which lies in the same repository; its first code
 # cell holds the parameters that can be changed. `make book` executes all chapters and sets these pages. The README says how to
 # execute one of them with other parameters, how to train a network, and how to use the neuron in a project of your own.
+#
+# The numbers of this page were computed at commit {glue:text}`commit` on {glue:text}`date`, on {glue:text}`machine`, with Python {glue:text}`python` and PyTorch {glue:text}`torch`.
+#
+# ## How to cite
+#
+# Please cite the paper {cite}`yang2020` and this companion by its name and commit; `CITATION.cff` has the entry.

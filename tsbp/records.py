@@ -68,7 +68,7 @@ def new(kind: str, config: Any, results: dict[str, Any], device: torch.device) -
         "command": command(kind, settings),
         **settings,
         **results,
-        **_provenance(device),
+        **provenance(device),
     }
 
 
@@ -225,7 +225,8 @@ def _name(record: dict[str, Any]) -> str:
     return "-".join([*(part for part in parts if part), f"seed{record['seed']}", digest])
 
 
-def _provenance(device: torch.device) -> dict[str, Any]:
+def provenance(device: torch.device) -> dict[str, Any]:
+    """When and where something ran: date, device, threads, platform, versions of the packages, commit of the code."""
     packages = ("tsbp", "torch", "torchvision", "numpy", "scikit-learn")
     changes = _git("status", "--porcelain", "--untracked-files=no")
     return {
