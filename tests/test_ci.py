@@ -134,7 +134,7 @@ def test_the_hook_refuses_what_does_not_belong_there(repository, path, content, 
 
 def test_make_hooks_sets_the_hook(repository):
     """With a ruff that is content."""
-    command = run("make", "--dry-run", "hooks", cwd=PROJECT).stdout.splitlines()[-1]
+    command = run("make", "--no-print-directory", "--dry-run", "hooks", cwd=PROJECT).stdout.splitlines()[-1]
     assert run("sh", "-c", command, cwd=repository).returncode == 0
     (repository / ".ci" / "hooks").mkdir()
     hook = repository / ".ci" / "hooks" / "pre-commit"
