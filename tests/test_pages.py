@@ -98,7 +98,32 @@ def test_links_inside_the_book_lead_somewhere(page, address, name):
         assert not anchor or re.search(rf"id=[\"']{re.escape(anchor)}[\"']", file.read_text()), link
 
 
-@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_nobody_is_shut_out(page, address, name, scheme):
+    """No finding of axe that it calls serious or critical: contrast, names of controls, order of headings."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    visit(page, address, name)
+    # Sphinx gives its list of citations a role that allows no links beside the entries.
+    found = Axe().run(page, context={"exclude": [[".citation-list"]]}).response["violations"]
+    grave = [
+        f"{rule['id']}: {node['html']}"
+        for rule in found
+        for node in rule["nodes"]
+        if rule["impact"] in ("serious", "critical")
+    ]
+    assert not grave
+
+
+def test_search_finds_the_reset_term(page, address):
+    page.goto(f"{address}/search.html?q=reset+term")
+    page.wait_for_selector("#search-results li")
+    assert page.locator("#search-results li a", has_text="The gradient").count() >= 1
+
+
+@pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_sticks_out(page, address, name, width):
     """The page itself never scrolls sideways, on a desk or on a telephone."""
