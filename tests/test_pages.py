@@ -98,6 +98,7 @@ def test_links_inside_the_book_lead_somewhere(page, address, name):
         assert not anchor or re.search(rf"id=[\"']{re.escape(anchor)}[\"']", file.read_text()), link
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_nobody_is_shut_out(page, address, name, scheme):
