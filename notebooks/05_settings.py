@@ -190,12 +190,7 @@ single = {
 figures.show("angles-figure", figures.angles(angles))
 for name, cosine in single.items():
     figures.note(f"single-{name}", cosine.arccos().rad2deg().nanmedian())
-    layers = [
-        epoch[f"cosine_{name}"]
-        for metrics in angles["MNIST"]["epoch_metrics"]
-        for epoch in metrics
-    ]
-    layers = np.degrees(np.arccos(np.array(layers, dtype=float)))
+    layers = studies.angles_to_full(angles["MNIST"], name)
     figures.note(f"network-{name}", np.nanmedian(layers))
 
 # %% [markdown]

@@ -196,12 +196,6 @@ def test_nothing_else_sets_full_and_leak_apart(found, title):
         assert studies.study_verdict(found[title], "spatial").startswith("higher at 1, 2;")
 
 
-def degrees(runs, other: str) -> np.ndarray:
-    """Angle to ``full`` after every epoch, ``[runs, epochs, layers]``."""
-    cosines = [[epoch[f"cosine_{other}"] for epoch in metrics] for metrics in runs["epoch_metrics"]]
-    return np.degrees(np.arccos(np.array(cosines, dtype=float)))
-
-
 def test_gradients_of_networks_are_closer_than_those_of_the_single_neuron(found):
     config = ToyConfig(gradients=("full",), learning_rates=(0.005,), repeats=50)
     along = compare_along(config)
@@ -213,9 +207,12 @@ def test_gradients_of_networks_are_closer_than_those_of_the_single_neuron(found)
         found["time steps"].query("time_steps == 40"),
     )
     for runs in networks:
-        later = np.nanmean(degrees(runs, "leak")[:, -2:], axis=(0, 1))
+        later = np.nanmean(studies.angles_to_full(runs, "leak")[:, -2:], axis=(0, 1))
         assert later.max() < single / 1.8
-    late = {value: np.nanmedian(degrees(runs, "spatial")) for value, runs in found["time steps"].groupby("value")}
+    late = {
+        value: np.nanmedian(studies.angles_to_full(runs, "spatial"))
+        for value, runs in found["time steps"].groupby("value")
+    }
     assert late[40] > 1.5 * late[5]
 
 

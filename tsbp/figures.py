@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tsbp.neuron import LIFOutput
 from tsbp.statistics import mean_interval
+from tsbp.studies import angles_to_full, by_value
 from tsbp.surrogate import heaviside, sigmoid_spike, surrogate_derivative
 from tsbp.tables import whole_neurons
 
@@ -392,13 +393,13 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
     """
     figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.8), sharex="col", sharey="row", squeeze=False)
     for (above, below), (title, runs) in zip(axes.T, studies.items(), strict=True):
-        by_seed = runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
+        accuracy = by_value(runs)
         dots = {"marker": ".", "markersize": 3, "linestyle": "none", "alpha": 0.5}
         for name in COLOURS:
-            error = 100 - by_seed[name]
+            error = 100 - accuracy[name]
             above.plot(error.index, error, color=COLOURS[name], **dots)
             above.plot(error.index, error.mean(axis=1), color=COLOURS[name], label=name)
-        difference = by_seed["full"] - by_seed["leak"]
+        difference = accuracy["full"] - accuracy["leak"]
         values = difference.index
         below.axhline(0, color=GREY, linewidth=0.8)
         below.plot(values, difference, color="black", **dots)
@@ -428,9 +429,7 @@ def angles(studies: Mapping[str, "pandas.DataFrame"]) -> Figure:
     figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.4), sharex="col", sharey=True, squeeze=False)
     for row, other in zip(axes, ("leak", "spatial"), strict=True):
         for axis, runs in zip(row, studies.values(), strict=True):
-            cosines = [[epoch[f"cosine_{other}"] for epoch in metrics] for metrics in runs["epoch_metrics"]]
-            degrees = np.degrees(np.arccos(np.array(cosines, dtype=float)))  # NaN where no gradient arrives
-            mean = np.ma.masked_invalid(degrees).mean(axis=0).filled(np.nan)
+            mean = np.ma.masked_invalid(angles_to_full(runs, other)).mean(axis=0).filled(np.nan)
             shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, mean.shape[1]))
             names = ["first layer", *[None] * (mean.shape[1] - 2), "output layer"]
             for name, angle, shade in zip(names, mean.T, shades, strict=True):

@@ -111,11 +111,11 @@ def command_list() -> str:
 def _groups() -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The published records by folder and what ran."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for kind in ("toy", "train", "bench", "agreement"):
-        for record in records.load(kind).to_dict("records"):
-            folder = Path(record["path"]).parent.relative_to(records.results_folder()).as_posix()
-            what = f"tsbp {kind}" + (f" {record['dataset']}" if kind == "train" else "")
-            groups.setdefault((folder, what), []).append(record)
+    for path in sorted(records.results_folder().rglob("*.json")):
+        record = {"path": path, **records.read(path)}
+        folder = path.parent.relative_to(records.results_folder()).as_posix()
+        what = f"tsbp {record['kind']}" + (f" {record['dataset']}" if record["kind"] == "train" else "")
+        groups.setdefault((folder, what), []).append(record)
     return dict(sorted(groups.items()))
 
 

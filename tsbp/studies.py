@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tsbp import records
 from tsbp.networks import depth
 from tsbp.neuron import GRADIENTS
@@ -51,6 +53,25 @@ def study(runs: "pandas.DataFrame", config: TrainingConfig, setting: str) -> "pa
     return found.assign(value=values).sort_values(["value", "seed"])
 
 
+def by_value(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Accuracy of the runs of a study: a row for each value, a column for each gradient and seed."""
+    return runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
+
+
+def angles_to_full(runs: "pandas.DataFrame", other: str) -> np.ndarray:
+    """Angle of a gradient to ``full`` at the same weights, in degrees.
+
+    Args:
+        runs: records of trainings with ``--compare-gradients``, of one network and as many epochs.
+        other: the gradient.
+
+    Returns:
+        ``[runs, epochs, layers]``, NaN where no gradient arrives.
+    """
+    cosines = [[epoch[f"cosine_{other}"] for epoch in metrics] for metrics in runs["epoch_metrics"]]
+    return np.degrees(np.arccos(np.array(cosines, dtype=float)))
+
+
 def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame":
     """Test accuracy in per cent over one setting.
 
@@ -80,6 +101,6 @@ def study_verdict(runs: "pandas.DataFrame", other: str = "leak") -> str:
         runs: as :func:`study` gives them.
         other: the gradient that is compared with ``full``.
     """
-    found = runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
+    found = by_value(runs)
     differences = (found["full"] - found[other]).to_numpy()
     return verdicts([f"{value:g}" for value in found.index], differences, student_interval)
