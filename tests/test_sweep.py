@@ -18,7 +18,7 @@ from command import without_times
 
 from tsbp import records, training
 from tsbp.settings import PRESETS, TrainingConfig
-from tsbp.sweep import ATTEMPTS, grid, read_file, sweep
+from tsbp.sweep import ATTEMPTS, _run, grid, read_file, sweep
 
 SMALL = {"network": "4C3-P2-20", "epochs": 1}
 
@@ -165,6 +165,16 @@ def test_workers_do_not_outlive_the_sweep(tmp_path):
         process.kill()
     assert len(workers) >= 2
     assert not psutil.wait_procs(workers, timeout=30)[1]
+
+
+def test_a_run_with_a_record_is_not_repeated_by_a_cluster_that_lost_its_worker(tmp_path):
+    config = grid(["digits"], **SMALL)[0]
+    checkpoint = tmp_path / "run.pt"
+    arguments = (config, checkpoint, None, 0.0, time.time() + 60)
+    assert _run(*arguments)["seed"] == 0 and checkpoint.exists()
+    checkpoint.unlink()
+    (tmp_path / "run.json").touch()
+    assert _run(*arguments) is None and not checkpoint.exists()
 
 
 @pytest.mark.slow

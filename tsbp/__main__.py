@@ -196,7 +196,9 @@ def sweep_command(
     if outcome.unfinished:
         print("the time is over; the same command goes on")
     if outcome.failed:
-        raise sweep.SweepError("; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items()))
+        reasons = dict.fromkeys(outcome.failed.values())
+        names = {reason: [name for name in outcome.failed if outcome.failed[name] == reason] for reason in reasons}
+        raise sweep.SweepError("; ".join(f"{', '.join(names[reason])}: {reason}" for reason in reasons))
 
 
 @app.command("bench")

@@ -238,6 +238,8 @@ _one_at_a_time = threading.Lock()  # trainings in threads of one process would s
 def _run(
     config: TrainingConfig, checkpoint: Path, data_root: Path | None, checkpoint_minutes: float, end: float
 ) -> dict[str, Any] | None:
+    if checkpoint.with_suffix(".json").exists():
+        return None  # a cluster that loses a worker repeats even a run whose record was written already
     with _one_at_a_time:
         return training.train(
             config,
