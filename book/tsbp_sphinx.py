@@ -1,6 +1,10 @@
-"""What this book adds to Sphinx: links that run a chapter elsewhere, docstrings whose prose may have colons, a PDF."""
+"""What this book adds to Sphinx: symbols that say what they mean, numbers that keep their per cent sign, links that run
+a chapter elsewhere, docstrings whose prose may have colons, a PDF.
+"""
 
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 from bs4 import BeautifulSoup, Tag
@@ -11,7 +15,9 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_post_transform(Meanings)
     app.add_post_transform(OnPaper)
+    app.connect("source-read", keep_together)
     app.connect("config-inited", add_links)
     app.connect("autodoc-process-docstring", keep_prose, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -39,6 +45,59 @@ def keep_prose(app: Sphinx, what: str, name: str, thing: object, options: Any, l
     for n in starts if what not in ("attribute", "data", "property") else [0] if lines else []:
         indent = len(lines[n]) - len(lines[n].lstrip())
         lines[n] = f"{lines[n][:indent]}: {lines[n].lstrip()}"
+
+
+def keep_together(app: Sphinx, name: str, source: list[str]) -> None:
+    """No line breaks between a number, or one that is glued in, and its per cent sign."""
+    source[0] = re.sub(r"(?<=[\d`]) (?=%(?!\w))", "\xa0", source[0])
+
+
+class Meanings(SphinxPostTransform):
+    """Every symbol in an equation shows, under the pointer, what the page on notation says of it."""
+
+    builders = ("html",)
+    default_priority = 500
+
+    def run(self, **_: Any) -> None:
+        self.env.note_dependency("book/notation.md", self.env.docname)
+        meanings = notation(Path(self.env.srcdir, "book/notation.md").read_text(encoding="utf-8"))
+        for equation in [*self.document.findall(nodes.math), *self.document.findall(nodes.math_block)]:
+            if not any(isinstance(parent, nodes.container) for parent in ancestors(equation)):  # SymPy's own letters
+                explained = explain(equation.astext(), meanings)
+                equation.children = [nodes.Text(explained)]
+
+
+def ancestors(node: nodes.Node) -> list[nodes.Node]:
+    return [] if node.parent is None else [node.parent, *ancestors(node.parent)]
+
+
+def notation(page: str) -> dict[str, str]:
+    """Symbol in TeX → what it means and is called in the code, from the first table of the page on notation."""
+    table = page.split("| --- |", 1)[1].split("\n\n", 1)[0]
+    meanings = {}
+    for symbols, meaning, code, _ in (row.strip("|").split("|") for row in table.splitlines()[1:]):
+        name = re.search("`(.+?)`", code)
+        tip = re.sub("[`$]", "", meaning).strip() + (f" ({name[1]})" if name else "")
+        meanings |= {re.sub(r"\[t\]|\(U\)| ?\*", "", symbol): tip for symbol in re.findall(r"\$(.+?)\$", symbols)}
+    return meanings
+
+
+def explain(tex: str, meanings: dict[str, str]) -> str:
+    """An equation whose symbols have a tooltip."""
+    whole = "|".join(re.escape(symbol) for symbol in sorted(meanings, key=len, reverse=True) if len(symbol) > 1)
+    words = r"\\(?:text|mathrm|operatorname|begin|end)\*?\{[^}]*\}|\\[A-Za-z]+|\\."
+
+    def tip(symbol: str) -> str:
+        return rf"{{\texttip{{{symbol}}}{{{meanings[symbol]}}}}}"
+
+    def explained(found: re.Match) -> str:
+        symbol = found[0]
+        if symbol in meanings:
+            return tip(symbol)
+        # A product such as Uh, but no word.
+        return "".join(map(tip, symbol)) if symbol.isalpha() and all(c in meanings for c in symbol) else symbol
+
+    return re.sub(rf"(?:{whole})(?![A-Za-z])|{words}|[A-Za-z]+", explained, tex)
 
 
 class OnPaper(SphinxPostTransform):

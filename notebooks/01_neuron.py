@@ -75,9 +75,8 @@ figures.use_style()
 # %%
 current = torch.tensor([0.9, 0.9, 0.2, 1.5], dtype=torch.float64)
 out = tsbp.lif(current, tau_m=6.0, tau_s=2.0, threshold=1.0)
-pd.DataFrame(
-    {"I": current, "U": out.potential, "S": out.spikes, "a": out.psc}
-).rename_axis("t")
+hand = {"I": current, "U": out.potential, "S": out.spikes, "a": out.psc}
+pd.DataFrame(hand).rename_axis("t").reset_index().style.hide()
 
 # %% [markdown]
 # At $t = 1$ the potential is $\tfrac56 \cdot 0.9 + 0.9 = 1.65$ and the neuron fires. At $t = 2$ nothing is left of it:
@@ -140,8 +139,8 @@ figures.note("n-steps", time_steps)
 # paper's eq. 1 puts $W a[t]$ into $U[t+1]$: a spike needs one time step to reach the next layer. Eq. 4, in
 # which the index of the layer has changed as well, does the same.
 #
-# Taken by the letter, this collides with the paper's own Table 3. An output layer that sits behind $L$ layers of weights
-# hears of its input at step $L$ at the earliest. The next cell asks the networks themselves: all weights are
+# Taken by the letter, this collides with the paper's own Table 3. An output layer that sits behind $n$ layers of weights
+# hears of its input at step $n$ at the earliest. The next cell asks the networks themselves: all weights are
 # positive and so large that every neuron fires as soon as it receives anything.
 
 # %%

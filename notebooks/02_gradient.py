@@ -143,9 +143,11 @@ assert sympy.simplify(sympy.diff(sigma, U) - sigma * (1 - sigma) / width) == 0
 # step to the first. This is what `tsbp.lif` does:
 #
 # $$
-# \delta[t] = \left( \frac{\alpha[t]}{\tau_s} + g_S[t] \right) h[t]
-# + \delta[t+1] \left(1 - \frac1{\tau_m}\right) \bigl( 1 - S[t] - U[t]\,h[t] \bigr),
-# \qquad \frac{\partial L}{\partial I[t]} = \delta[t]
+# \begin{aligned}
+# \delta[t] &= \left( \frac{\alpha[t]}{\tau_s} + g_S[t] \right) h[t]
+# + \delta[t+1] \left(1 - \frac1{\tau_m}\right) \bigl( 1 - S[t] - U[t]\,h[t] \bigr), \\
+# \frac{\partial L}{\partial I[t]} &= \delta[t].
+# \end{aligned}
 # $$ (delta)
 #
 # Three gradients are compared throughout the book. They differ in the factor that carries $\delta[t+1]$ to $\delta[t]$, and in
@@ -265,9 +267,10 @@ cosines = {
     for name, g in gradients.items()
 }
 assert errors["full"] < 1e-6 < 1e-2 < min(errors["leak"], errors["spatial"])
-pd.DataFrame({"relative error": errors, "cosine": cosines}).rename_axis(
-    "gradient"
-).style.format({"relative error": "{:.2g}", "cosine": "{:.4f}"})
+beside = pd.DataFrame({"relative error": errors, "cosine": cosines})
+beside.rename_axis("gradient").reset_index().style.hide().format(
+    {"relative error": "{:.2g}", "cosine": "{:.4f}"}
+)
 
 # %% tags=["hide-input", "remove-output"]
 figures.show(

@@ -164,7 +164,7 @@ tables.show(reproduce.missing_table(), "data set", "training", "command")
 # ±{glue:text}`margin` percentage points, ten of MNIST's ten thousand test digits; for those who would have chosen another, the
 # table says within which margin the test would just succeed.
 
-# %% tags=["remove-output", "hide-input"]
+# %% tags=["remove-cell"]
 figures.note("margin", MARGIN)
 for name in ("mnist", "mnist-30", "digits"):
     found = tables.accuracies(recorded, name)

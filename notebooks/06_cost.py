@@ -158,7 +158,7 @@ tables.show(tables.memory_table(on_cpu), "")
 prices = tables.price_table(on_cpu)
 tables.show(prices, "benchmark")
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["remove-cell"]
 prices = prices.set_index("benchmark")
 for name, row in (
     ("layer-5", "layer, T = 5"),

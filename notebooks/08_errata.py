@@ -164,7 +164,7 @@ print(f"{ties} of {currents.numel():,} potentials from random currents")
 # (erratum-4)=
 # ## Delay and depth
 #
-# By eq. 1 and 4 a layer hears at step $t+1$ what the layer before sent at step $t$. Through $L$ layers of weights nothing can arrive before step $L$, if steps are counted from 0; the last is $T-1$:
+# By eq. 1 and 4 a layer hears at step $t+1$ what the layer before sent at step $t$. Through $n$ layers of weights nothing can arrive before step $n$, if steps are counted from 0; the last is $T-1$:
 
 # %%
 time_steps = {name: TABLE_2[name]["time_steps"] for name in TABLE_3}

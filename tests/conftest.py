@@ -14,6 +14,7 @@ import torch
 from hypothesis import settings
 
 from tsbp import data
+from tsbp.book import PROJECT
 
 # A loaded machine is slow, not wrong; derandomised so that a failure is there for everybody.
 settings.register_profile("tsbp", deadline=None, derandomize=True)
@@ -44,6 +45,14 @@ def real_data():
         return Path(root)
 
     return folder
+
+
+@pytest.fixture
+def extension(monkeypatch):
+    """What the book adds to Sphinx."""
+    monkeypatch.syspath_prepend(PROJECT / "book")
+    yield __import__("tsbp_sphinx")
+    sys.modules.pop("tsbp_sphinx")
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +99,7 @@ def page(browser, address):
     page = context.new_page()
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
     page.on("response", lambda r: r.status >= 400 and "favicon" not in r.url and page.problems.append(r.url))
 
     def route(route):

@@ -1,7 +1,6 @@
 """The pages on the package: nothing of the public interface is missing, and docstrings may be written as prose."""
 
 import re
-import sys
 
 import pytest
 
@@ -23,13 +22,6 @@ def test_the_public_interface_is_described(name):
 def test_every_module_is_described():
     modules = {path.stem for path in (PROJECT / "tsbp").glob("*.py")} - OF_THE_PROJECT
     assert {target.removeprefix("tsbp.") for kind, target in DIRECTIVES if kind == "module"} == modules
-
-
-@pytest.fixture
-def extension(monkeypatch):
-    monkeypatch.syspath_prepend(PROJECT / "book")
-    yield __import__("tsbp_sphinx")
-    sys.modules.pop("tsbp_sphinx")
 
 
 @pytest.mark.parametrize(

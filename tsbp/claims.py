@@ -142,14 +142,16 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
     caveat if in some; not reproduced if they differ in one by more than the margin. Parts of a data set decide nothing.
     """
     whole, evidence, names = [], [], []
-    for config, _ in trainings(dataset):
+    for config, label in trainings(dataset):
+        preset = label.partition(", ")[2]
         found = records.select(runs, config, but=MAY_DIFFER)
         for (*_, note), group in found.groupby(["device", "precision", "data_note"]) if len(found) else ():
             accuracy = by_seed(group)
             difference = (accuracy["full"] - accuracy["leak"]).dropna().to_numpy()
             names += [Path(path).stem for path in group["path"]]
             size = f"{with_interval(difference, '+.2f')} points, {len(difference)} seeds, T = {config.time_steps}"
-            evidence.append(f"{size} ({note})" if note else size)
+            what = ", ".join(filter(None, [preset, note]))
+            evidence.append(f"{size} ({what})" if what else size)
             if not note:
                 whole.append(difference)
     reported = TABLE_2[dataset]

@@ -144,7 +144,7 @@ def surrogate(threshold: float, temperature: float, tau_m: float) -> Figure:
     for name, factor in factors.items():
         right.plot(u, factor, color=COLOURS[name], label=LABELS[name])
     right.set(title="factor from $U[t]$ to $U[t+1]$ (eq. 8)", xlabel="potential $U$")
-    right.legend(fontsize=8, loc="upper right")
+    right.legend(fontsize=8, loc="lower left")
     for axis in (left, right):
         axis.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
     return figure
@@ -215,7 +215,7 @@ def loss_curves(curves: Mapping[float, Mapping[str, np.ndarray]]) -> Figure:
         axis.set_ylabel("loss")
     start = max(loss[0].mean() for by_gradient in curves.values() for loss in by_gradient.values())
     axes[0, 0].set_ylim(0, 2 * start)
-    axes[0, 0].legend()
+    _legend_above(figure, axes)
     return figure
 
 
@@ -256,8 +256,13 @@ def loss_panels(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.nda
         axis.set_xlabel("learning rate")
     for axis in axes[:, 0]:
         axis.set_ylabel("loss at the end")
-    axes[0, 0].legend()
+    _legend_above(figure, axes)
     return figure
+
+
+def _legend_above(figure: Figure, axes: np.ndarray) -> None:
+    """One legend for all panels, where it hides none of them."""
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
 
 
 def _losses_over_rates(
@@ -416,7 +421,7 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
         axis.yaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("test error in %")
     axes[1, 0].set_ylabel("accuracy, full − leak\nin percentage points")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    _legend_above(figure, axes)
     return figure
 
 

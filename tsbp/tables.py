@@ -150,20 +150,26 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
         runs: records of ``tsbp train``. Those with ``--validation`` count, if nothing else is unusual.
 
     Returns:
-        :func:`held_out_table` of each data set.
+        :func:`held_out_table` of each training of :func:`trainings` with several learning rates; what its rows have in
+        common stands in the first.
     """
     import pandas as pd
 
     runs = runs[runs["validation"] > 0] if len(runs) else runs
     parts = []
-    for dataset in dict.fromkeys(runs["dataset"]) if len(runs) else ():
-        free = ("lr", "validation", "epochs", *MAY_DIFFER)
-        of_dataset = records.select(runs, TrainingConfig.for_dataset(dataset), but=free)
-        table = held_out_table(of_dataset, ["lr"]).rename(columns={"lr": "learning rate"})
-        for name in ("epochs", "validation"):
-            table.insert(0, {"validation": "held out"}.get(name, name), of_dataset[name].iloc[0])
-        table.insert(0, "data set", TITLES.get(dataset, dataset))
-        parts.append(table)
+    for dataset, title in TITLES.items():
+        for config, label in trainings(dataset):
+            found = records.select(runs, config, but=("lr", "validation", "epochs", *MAY_DIFFER))
+            if not len(found) or found["lr"].nunique() == 1:
+                continue
+            table = held_out_table(found, ["lr"]).rename(columns={"lr": "learning rate"})
+            first = found.iloc[0]
+            preset = label.partition(", ")[2]
+            name = ", ".join(filter(None, [title, preset, first["data_note"]]))
+            common = {"data set": name, "held out": str(first["validation"]), "epochs": str(first["epochs"])}
+            for place, (column, value) in enumerate(common.items()):
+                table.insert(place, column, [value] + [""] * (len(table) - 1))
+            parts.append(table)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
