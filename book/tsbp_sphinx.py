@@ -59,7 +59,6 @@ class Meanings(SphinxPostTransform):
     default_priority = 500
 
     def run(self, **_: Any) -> None:
-        self.env.note_dependency("book/notation.md", self.env.docname)
         meanings = notation(Path(self.env.srcdir, "book/notation.md").read_text(encoding="utf-8"))
         for equation in [*self.document.findall(nodes.math), *self.document.findall(nodes.math_block)]:
             if not any(isinstance(parent, nodes.container) for parent in ancestors(equation)):  # SymPy's own letters

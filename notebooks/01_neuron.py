@@ -76,7 +76,8 @@ figures.use_style()
 current = torch.tensor([0.9, 0.9, 0.2, 1.5], dtype=torch.float64)
 out = tsbp.lif(current, tau_m=6.0, tau_s=2.0, threshold=1.0)
 hand = {"I": current, "U": out.potential, "S": out.spikes, "a": out.psc}
-pd.DataFrame(hand).rename_axis("t").reset_index().style.hide()
+hand = pd.DataFrame(hand).rename_axis("t").reset_index()
+hand.style.hide().format("{:.4g}")
 
 # %% [markdown]
 # At $t = 1$ the potential is $\tfrac56 \cdot 0.9 + 0.9 = 1.65$ and the neuron fires. At $t = 2$ nothing is left of it:

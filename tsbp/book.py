@@ -180,8 +180,8 @@ def _jupyter_book(builder: str, result: Path) -> Path:
     """Build what is ``result`` in the end."""
     # Sphinx does not see that these changed.
     around = [*(PROJECT / "book" / "_static").iterdir(), PROJECT / "book" / "tsbp_sphinx.py", PROJECT / "_config.yml"]
-    around += [PROJECT / "book" / "_toc.yml"]
-    stale = result.exists() and any(path.stat().st_mtime > result.stat().st_mtime for path in around)
+    around += [PROJECT / "book" / "_toc.yml", PROJECT / "book" / "notation.md"]
+    stale = not result.exists() or any(path.stat().st_mtime > result.stat().st_mtime for path in around)
     result.unlink(missing_ok=True)  # its presence proves the build: other versions of the tool end in silence
     folder = next(parent for parent in result.parents if parent.name == "_build")
     command = [str(Path(sysconfig.get_path("scripts")) / "jupyter-book"), "build", ".", "--config", "_config.yml"]
