@@ -306,7 +306,8 @@ figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"
 # %% tags=["hide-input"]
 scaled = toy.ToyConfig(gradients=("full", "0.3", "leak"))
 scaled_losses = records.final_losses(records.recorded("toy", scaled))
-loss_table(scaled.learning_rates, scaled_losses).style.hide()
+beside = loss_table(scaled.learning_rates, scaled_losses)
+beside.rename(columns={"0.3": "term × 0.3"}).style.hide()
 
 # %% [markdown]
 # ## Direction or size?

@@ -186,7 +186,7 @@ def small_book(notebook, monkeypatch, tmp_path):
     """A project of one executed chapter, with the configuration of the real one."""
     notebook.write_text(SOURCE.replace("# A chapter", "# # A chapter") + CHAPTER)
     project = tmp_path / "project"
-    shutil.copytree(book.PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("*.ipynb", "*.md"))
+    shutil.copytree(book.PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("*.ipynb", "[!n]*.md"))
     shutil.copy(book.PROJECT / "_config.yml", project)
     (project / "notebooks").mkdir()
     shutil.copy(notebook, project / "notebooks")

@@ -246,6 +246,7 @@ def test_torch_compile_equals_autograd(gradient, through_torch_compile):
     torch.testing.assert_close(fast[2], repeated[2].sum(0, keepdim=True))
 
 
+@pytest.mark.slow
 def test_a_sweep_compiles_every_setting(monkeypatch, through_torch_compile):
     """More settings than PyTorch's own limit of 8 in one process; beyond our limit, a warning and the same numbers."""
     current = random_case(12, 4)[0].detach()

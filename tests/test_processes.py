@@ -40,6 +40,7 @@ def test_two_processes_do_what_one_does(tmp_path):
     assert one["epoch_metrics"][0]["loss"] > 1.02 * one["epoch_metrics"][2]["loss"]  # something was learned
 
 
+@pytest.mark.slow
 def test_they_stop_together_and_go_on(tmp_path):
     assert "--resume" in torchrun(*TRAINING, "--out", "cut", "--time-budget", "0", cwd=tmp_path)[-1]
     assert len(list((tmp_path / "cut").iterdir())) == 1

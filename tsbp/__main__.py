@@ -132,7 +132,7 @@ def train_command(
 
     Data sets: digits, mnist, nmnist, cifar10, or a folder with train/<class>/ and test/<class>/. Presets, for Table 2
     in full length: paper-mnist, paper-mnist-swapped, paper-nmnist, paper-nmnist-swapped, paper-cifar10; short ones:
-    mnist-30, nmnist-5, cifar10-reduced.
+    mnist-long, mnist-30, nmnist-5, cifar10-reduced.
     """
     config = training.resolve(TrainingConfig.for_dataset(dataset, **settings))
     records.check_folder(out)

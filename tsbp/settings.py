@@ -167,6 +167,7 @@ _CIFAR10 = _TSSL_BP | {"dataset": "cifar10", "network": TABLE_3["cifar10"], "epo
 _CIFAR10 |= {"dropout": 0.2, "weight_gain": 5.0, "shift": 4, "flip": True}
 
 PRESETS: dict[str, dict[str, Any]] = {
+    "mnist-long": _DEFAULTS["mnist"] | {"dataset": "mnist", "epochs": 30, "rotation": 10.0, "evaluate_every": 5},
     "mnist-30": _DEFAULTS["mnist"] | {"dataset": "mnist", "time_steps": 30, "epochs": 10},
     "nmnist-5": _DEFAULTS["nmnist"] | {"dataset": "nmnist", "time_steps": 5},
     "cifar10-reduced": _DEFAULTS_IMAGES | _DEFAULTS_BY_NETWORK[TABLE_3["cifar10"]] | _CIFAR10_REDUCED,

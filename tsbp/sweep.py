@@ -188,7 +188,7 @@ def _executor(workers: int, dask: str | None) -> Iterator[tuple]:
         from distributed import Client
 
         try:
-            client = Client(dask, timeout=30)
+            client = Client(dask, timeout=10)
         except (OSError, ValueError) as error:
             raise OSError(f"no Dask scheduler answers at {dask}: {' '.join(str(error).split())}") from None
         with client:
