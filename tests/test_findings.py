@@ -129,7 +129,13 @@ def test_the_subset_of_nmnist_decides_nothing(preset, other):
     assert len(difference) >= 10 and abs(mean) < half_width and equivalence(difference) > 0.05
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "nmnist", "nmnist-5", "digits"])
+def test_on_the_reduced_cifar10_the_term_costs():
+    difference = difference_of_accuracy("cifar10-reduced", "leak")
+    mean, half_width = mean_interval(difference)
+    assert len(difference) >= 3 and mean + half_width < 0
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "mnist-long", "nmnist", "nmnist-5", "digits", "cifar10-reduced"])
 def test_spatial_is_nowhere_behind(dataset):
     mean, half_width = mean_interval(difference_of_accuracy(dataset, "spatial"))
     assert mean - half_width < 0

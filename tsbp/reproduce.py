@@ -122,9 +122,9 @@ def _groups() -> dict[tuple[str, str], list[dict[str, Any]]]:
 def _row(record: Mapping[str, Any]) -> str:
     name = Path(record["path"]).stem
     commit = str(record["git_commit"])[:7] + (" with changes" if record["git_dirty"] else "")
-    command = escape(short_command(record))
+    options = escape(short_command(record)).replace(" --", "</span> <span>--")  # no line ends within one
     cells = [f"<td id='{name}'>{name}</td>", f"<td>{_result(record)}</td>", f"<td>{commit}</td>"]
-    return f"<tr>{''.join(cells)}<td><code>{command}</code></td></tr>"
+    return f"<tr>{''.join(cells)}<td><code><span>{options}</span></code></td></tr>"
 
 
 def _result(record: Mapping[str, Any]) -> str:
