@@ -31,6 +31,7 @@
 # | the single neuron, {doc}`03_one_neuron` | `make toy-study` |
 # | the networks, {doc}`04_data_sets` | `tsbp sweep sweeps/short.yaml --workers 2 --out results/short` |
 # | their learning rates, on held-out examples | `tsbp sweep sweeps/learning-rate.yaml --workers 2 --out results/tuning` |
+# | whether to turn images of MNIST, the same way | `tsbp sweep sweeps/augmentation.yaml --workers 2 --out results/tuning` |
 # | one setting at a time, {doc}`05_settings` | `tsbp sweep sweeps/settings.yaml --workers 2 --out results/settings` |
 # | the paper's Table 2 in full length, on CUDA | `tsbp sweep sweeps/table-2.yaml --time-budget 570 --out results/table-2` |
 # | the timings, {doc}`06_cost` | `make bench`, or `make bench DEVICE=cuda` |
