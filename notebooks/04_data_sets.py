@@ -203,7 +203,7 @@ tables.show(tables.difference_table(recorded), "data set", "training", "verdict"
 # change, little is lost when no gradient flows through time along the membrane.
 #
 # On the reduced and re-encoded CIFAR-10 the answer depends on the learning rate. At the one that [held-out images](chosen) prefer, {glue:text}`cifar10-rate:g`, `full` is
-# {glue:text}`cifar10-reduced-mean:+.2f` ± {glue:text}`cifar10-reduced-half:.2f` points from `leak` over {glue:text}`cifar10-reduced-recorded` seeds, which leaves it open, and ahead of `spatial`. At
+# {glue:text}`cifar10-reduced-mean:+.2f` ± {glue:text}`cifar10-reduced-half:.2f` points against `leak` over {glue:text}`cifar10-reduced-recorded` seeds, which leaves it open, and ahead of `spatial`. At
 # {glue:text}`slow-rate:g`, which *digits* prefer for so deep a network, and which was used first, it is {glue:text}`cifar10-slow-mean:+.2f` ± {glue:text}`cifar10-slow-half:.2f` points: there all three
 # learn too slowly, {glue:text}`slow-accuracy:.0f` % in place of {glue:text}`cifar10-accuracy:.0f` %, and `full` the most slowly, as the [single neuron](learning-rates) does. The preferred rate, in
 # turn, is close to those at which the others fail: at the next one `full` holds out longest, in the one run of each gradient there. Compared at a single rate,
