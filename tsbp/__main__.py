@@ -196,9 +196,10 @@ def sweep_command(
     if outcome.unfinished:
         print("the time is over; the same command goes on")
     if outcome.failed:
-        reasons = dict.fromkeys(outcome.failed.values())
-        names = {reason: [name for name in outcome.failed if outcome.failed[name] == reason] for reason in reasons}
-        raise sweep.SweepError("; ".join(f"{', '.join(names[reason])}: {reason}" for reason in reasons))
+        names: dict[str, list[str]] = {}
+        for name, reason in outcome.failed.items():
+            names.setdefault(reason, []).append(name)
+        raise sweep.SweepError("; ".join(f"{', '.join(failed)}: {reason}" for reason, failed in names.items()))
 
 
 @app.command("bench")

@@ -142,8 +142,7 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
     caveat if in some; not reproduced if they differ in one by more than the margin. Parts of a data set decide nothing.
     """
     whole, evidence, names = [], [], []
-    for config, label in trainings(dataset):
-        preset = label.partition(", ")[2]
+    for config, preset in trainings(dataset):
         found = records.select(runs, config, but=MAY_DIFFER)
         for (*_, note), group in found.groupby(["device", "precision", "data_note"]) if len(found) else ():
             accuracy = by_seed(group)

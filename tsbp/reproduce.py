@@ -11,7 +11,7 @@ from tsbp import records
 from tsbp.agreement import AgreementConfig
 from tsbp.bench import BenchConfig
 from tsbp.settings import PRESETS, TrainingConfig
-from tsbp.tables import MAY_DIFFER, TITLES, trainings
+from tsbp.tables import MAY_DIFFER, TITLES, training_label, trainings
 from tsbp.toy import ToyConfig
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def missing_table() -> "pandas.DataFrame":
     runs, bench = records.load("train"), records.load("bench")
     rows = []
     for dataset, title in TITLES.items():
-        for config, label in trainings(dataset):
+        for config, preset in trainings(dataset):
             found = records.select(runs, config, but=MAY_DIFFER)
             if len(found) and (found["data_note"] == "").any():
                 continue
@@ -64,9 +64,8 @@ def missing_table() -> "pandas.DataFrame":
                 hours = (found["wall_time"] * found["threads"] / found["n_train"]).mean() * examples / 2 / 3600
             else:
                 hours = _step_seconds(bench, config) * examples * config.epochs / 3600
-            name = next((name for name in PRESETS if TrainingConfig.for_dataset(name) == config), dataset)
-            row = {"data set": title, "T": config.time_steps, "training": label, "command": f"tsbp train {name}"}
-            rows.append(row | {"expected": _rounded(hours)})
+            row = {"data set": title, "T": config.time_steps, "training": training_label(config, preset)}
+            rows.append(row | {"command": f"tsbp train {preset or dataset}", "expected": _rounded(hours)})
     return pd.DataFrame(rows)
 
 

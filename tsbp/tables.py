@@ -83,7 +83,8 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
             )
             rows[-1] |= {name: f"{reported[name]:.2f}" for name in ("full", "leak")}
             rows[-1] |= {"full - leak": f"{reported['full'] - reported['leak']:+.2f}"}
-        for config, label in trainings(dataset):
+        for config, preset in trainings(dataset):
+            label = training_label(config, preset)
             groups = list(_groups(runs, config, title))
             for what, group in groups:
                 rows.append(what | accuracy_cells(group))
@@ -114,7 +115,8 @@ def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "panda
 
     rows = []
     for dataset, title in TITLES.items():
-        for config, label in trainings(dataset):
+        for config, preset in trainings(dataset):
+            label = training_label(config, preset)
             for what, group in _groups(runs, config, title):
                 found = by_seed(group)
                 for other in ("leak", "spatial"):
@@ -158,13 +160,12 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     runs = runs[runs["validation"] > 0] if len(runs) else runs
     parts = []
     for dataset, title in TITLES.items():
-        for config, label in trainings(dataset):
+        for config, preset in trainings(dataset):
             found = records.select(runs, config, but=("lr", "validation", "epochs", *MAY_DIFFER))
             if not len(found) or found["lr"].nunique() == 1:
                 continue
             table = held_out_table(found, ["lr"]).rename(columns={"lr": "learning rate"})
             first = found.iloc[0]
-            preset = label.partition(", ")[2]
             name = ", ".join(filter(None, [title, preset, first["data_note"]]))
             common = {"data set": name, "held out": str(first["validation"]), "epochs": str(first["epochs"])}
             for place, (column, value) in enumerate(common.items()):
@@ -214,12 +215,16 @@ def settings_table(configs: Mapping[str, TrainingConfig]) -> "pandas.DataFrame":
 
 
 def trainings(dataset: str) -> Iterator[tuple[TrainingConfig, str]]:
-    """The trainings of a data set that Table 2 shows, and what they are called: its defaults, then the presets."""
-    default = TrainingConfig.for_dataset(dataset)
-    yield default, f"{default.epochs} epochs"
+    """The trainings of a data set that Table 2 shows: its defaults, called "", then the presets by name."""
+    yield TrainingConfig.for_dataset(dataset), ""
     for preset, settings in PRESETS.items():
         if settings["dataset"] == dataset:
-            yield TrainingConfig.for_dataset(preset), f"{settings['epochs']} epochs, {preset}"
+            yield TrainingConfig.for_dataset(preset), preset
+
+
+def training_label(config: TrainingConfig, preset: str) -> str:
+    """``20 epochs``, and the preset, if it is one."""
+    return ", ".join(filter(None, [f"{config.epochs} epochs", preset]))
 
 
 def _groups(
