@@ -20,6 +20,10 @@ from tsbp.book import PROJECT
 settings.register_profile("tsbp", deadline=None, derandomize=True)
 settings.load_profile("tsbp")
 
+# Without a GPU, its kernels are tested in Triton's interpreter, which must be chosen before they are first imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 import shutil
+import sys
 import warnings
 
 import pytest
@@ -222,40 +223,58 @@ def test_a_compiler_without_openmp_will_do(monkeypatch, tmp_path):
     assert_same(run(lif, case, compiled=True), run(lif, case), 1e-5)
 
 
-# --- torch.compile, which CUDA uses; it runs on the CPU as well -------------------------------------------------------
+# --- Triton, which CUDA uses; its interpreter runs on the CPU ---------------------------------------------------------
 
 
 @pytest.fixture
-def through_torch_compile(monkeypatch):
-    monkeypatch.setattr(neuron, "_plain", fused.loop)
-    monkeypatch.setattr(fused, "kernel", lambda: None)
+def through_triton(monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("test_cuda.py tests the kernels themselves")
+    pytest.importorskip("triton")
+    monkeypatch.setattr(fused, "_in_c", lambda x: False)
+    monkeypatch.setattr(fused.kernel_cuda(), "BLOCK", 16)
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_torch_compile_equals_autograd(gradient, through_torch_compile):
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="torch.compile failed")
-        for shape in ((6, 5), (6, 2, 7)):
-            case = random_case(*shape)
-            fast = run(lif, case, **GRADIENTS[gradient])
-            reference = run(reference_lif, case, **GRADIENTS[gradient])
-            torch.testing.assert_close(fast, reference, rtol=1e-12, atol=1e-13)
-        constant = random_case(1, 6)[0], random_case(4, 6)[1], None
-        fast = run(lif, constant, time_steps=4)
-    repeated = run(reference_lif, (constant[0].detach().repeat(4, 1).requires_grad_(), *constant[1:]))
-    torch.testing.assert_close(fast[2], repeated[2].sum(0, keepdim=True))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_triton_equals_autograd(gradient, dtype, through_triton):
+    for constants, shape in itertools.product(CONSTANTS, ((1, 1), (6, 5), (5, 2, 17))):
+        options = constants | GRADIENTS[gradient]
+        case = random_case(*shape, dtype=dtype)
+        fast = run(lif, case, **options, compiled=True)
+        exact = gradient_in_float64(case, fast[1], **options)
+        tolerance = 1e-10 if dtype == torch.float64 else 1e-6
+        assert_same(fast, (*run(reference_lif, case, **options)[:2], exact), tolerance)
 
 
-@pytest.mark.slow
-def test_a_sweep_compiles_every_setting(monkeypatch, through_torch_compile):
-    """More settings than PyTorch's own limit of 8 in one process; beyond our limit, a warning and the same numbers."""
-    current = random_case(12, 4)[0].detach()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="torch.compile failed")
-        for steps in range(1, 12):
-            torch.testing.assert_close(lif(current[:steps]).psc, reference_lif(current[:steps]).psc)
-    monkeypatch.setattr(fused, "COMPILED_SETTINGS", 1)
-    monkeypatch.setattr(fused, "_compiled", functools.cache(fused._Compiled))
-    with pytest.warns(UserWarning, match="torch.compile failed"):
-        out = lif(current)
-    assert torch.equal(out.psc, reference_lif(current).psc)
+@pytest.mark.parametrize("arriving", ["psc", "spikes"])
+def test_triton_takes_gradients_at_either_output(arriving, through_triton):
+    current, grad_psc, grad_spikes = random_case(4, 5)
+    case = current, grad_psc if arriving == "psc" else None, grad_spikes if arriving == "spikes" else None
+    assert_same(run(lif, case, compiled=True), run(reference_lif, case), 1e-12)
+
+
+def test_triton_reads_a_constant_current_once(through_triton):
+    case = random_case(1, 20)[0], random_case(5, 20)[1], None
+    fast, plain = (run(lif, case, time_steps=5, spikes=False, compiled=compiled) for compiled in (True, False))
+    assert fast[2].shape == (1, 20)
+    assert_same(fast, plain, 1e-12)
+
+
+def test_triton_rounds_bfloat16_between_float32_neurons(through_triton):
+    case = random_case(7, 33, dtype=torch.bfloat16)
+    psc, potential, gradient = run(lif, case, compiled=True)
+    whole = run(lif, [x.float().detach().requires_grad_(x.requires_grad) for x in case])
+    assert torch.equal(psc, whole[0].bfloat16()) and torch.equal(potential, whole[1])
+    assert gradient.dtype == torch.bfloat16
+    assert (gradient.float() - whole[2]).abs().max() <= 2**-8 * whole[2].abs().max()
+
+
+def test_without_triton_there_is_a_warning_and_the_same_numbers(monkeypatch):
+    monkeypatch.setattr(fused, "_in_c", lambda x: False)
+    monkeypatch.setattr(fused, "kernel_cuda", functools.cache(fused.kernel_cuda.__wrapped__))
+    monkeypatch.setitem(sys.modules, "tsbp.kernel_cuda", None)
+    monkeypatch.delattr("tsbp.kernel_cuda", raising=False)
+    case = random_case(6, 5)
+    with pytest.warns(UserWarning, match="not to be had"):
+        assert_same(run(lif, case, compiled=True), run(lif, case), 0.0)

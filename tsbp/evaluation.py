@@ -52,11 +52,15 @@ def output(network: SpikingNetwork, images: Tensor, dataset: DataSet, config: Tr
 
 
 def loss_of(
-    network: SpikingNetwork, images: Tensor, labels: Tensor, dataset: DataSet, config: TrainingConfig
+    network: SpikingNetwork, images: Tensor, target: Tensor, dataset: DataSet, config: TrainingConfig
 ) -> Tensor:
-    """Van Rossum distance (eq. 6) to the target trains of the labels, ``[B]``."""
-    target = target_spikes(labels, dataset.n_classes, config.target, config.time_steps)
+    """Van Rossum distance (eq. 6) to target trains ``[T, B, n_classes]``, one number an example, ``[B]``."""
     return van_rossum_distance(output(network, images, dataset, config), target, config.tau_s)
+
+
+def target_of(labels: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
+    """Target trains of labels, ``[T, B, n_classes]``."""
+    return target_spikes(labels, dataset.n_classes, config.target, config.time_steps)
 
 
 @torch.no_grad()
@@ -82,13 +86,14 @@ def compare_gradients(
         multiples of its length; a number for each layer with weights, None where no gradient reaches it.
     """
     config = replace(config, precision="float32")
-    images, labels = dataset.train_images[:COMPARED], dataset.train_labels[:COMPARED]
+    images = dataset.train_images[:COMPARED]
+    target = target_of(dataset.train_labels[:COMPARED], dataset, config)
     gradients: dict[str, list[Tensor]] = {}
     for name in GRADIENTS:
         twin = build_network(replace(config, gradient=name), dataset, compiled).to(images.device).eval()
         twin.load_state_dict(network.state_dict())
         with _own_random(images.device):
-            loss_of(twin, images, labels, dataset, config).mean().backward()
+            loss_of(twin, images, target, dataset, config).mean().backward()
         gradients[name] = [weight.grad.flatten() for weight in twin.parameters()]
     found: dict[str, list[float | None]] = {}
     for name in ("leak", "spatial"):

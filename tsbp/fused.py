@@ -1,7 +1,7 @@
-"""The loops over time as one pass through memory each: in C++ on the CPU, through ``torch.compile`` on CUDA.
+"""The loops over time as one pass through memory each: in C++ on the CPU, in Triton on CUDA.
 
-``kernel.cpp`` holds the loops for the CPU; they are compiled for the machine at hand when they are first needed, which
-takes about a second and serves every shape. What they compute is defined by the plain loops of
+``kernel.cpp`` and ``kernel_cuda.py`` hold the loops; they are compiled for the machine at hand when they are first
+needed, which takes about a second and serves every shape. What they compute is defined by the plain loops of
 :mod:`tsbp.neuron`, which go on wherever a compiler is missing.
 """
 
@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 NAMES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
-"""Types of current that the kernel reads and writes as they are."""
+"""Types of current that the kernels read and write as they are."""
 
 FLAGS = "-std=c++17 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -shared -fPIC"
 TUNED = "-march=native -fopenmp"
@@ -27,9 +27,6 @@ TUNED = "-march=native -fopenmp"
 
 LINE = 16
 """Neurons in a cache line: the fewest that the kernel takes."""
-
-COMPILED_SETTINGS = 64
-"""How many combinations of T, dtype and constants one process compiles for CUDA; later ones run uncompiled."""
 
 CONSTANTS = ("leak_m", "leak_s", "gain_s", "threshold", "temperature", "reset_gradient", "temporal_gradient")
 """Fields of ``Settings`` in kernel.cpp."""
@@ -57,6 +54,28 @@ def kernel() -> ctypes.CDLL | None:
     return None
 
 
+@functools.cache
+def kernel_cuda() -> ModuleType | None:
+    """The kernels for CUDA; None, after a warning, where Triton is missing."""
+    try:
+        from tsbp import kernel_cuda
+    except ImportError as error:
+        warnings.warn(f"the neurons' kernel for CUDA is not to be had, going on without it: {error}", stacklevel=2)
+        return None
+    return kernel_cuda
+
+
+def usable(x: Tensor) -> bool:
+    """Whether there is a kernel for tensors of this type on this device."""
+    if x.dtype not in NAMES or x.device.type not in ("cpu", "cuda"):
+        return False
+    return (kernel() if _in_c(x) else kernel_cuda()) is not None
+
+
+def _in_c(x: Tensor) -> bool:
+    return x.device.type == "cpu"
+
+
 def forward(current: Tensor, time_steps: int, constants: dict[str, float]) -> tuple[Tensor, Tensor]:
     """psc in the type of the current, and the potential in float32 at least; both ``[T, ...]``.
 
@@ -69,8 +88,11 @@ def forward(current: Tensor, time_steps: int, constants: dict[str, float]) -> tu
     shape = (time_steps, rows.shape[1])
     psc = rows.new_empty(shape)
     potential = rows.new_empty(shape, dtype=torch.promote_types(current.dtype, torch.float32))
-    step = rows.shape[1] if rows.shape[0] > 1 else 0
-    _call("forward", current.dtype, rows, step, psc, potential, *shape, constants)
+    if _in_c(current):
+        step = rows.shape[1] if rows.shape[0] > 1 else 0
+        _call("forward", current.dtype, rows, step, psc, potential, *shape, constants)
+    else:
+        kernel_cuda().forward(rows, psc, potential, tuple(constants[name] for name in CONSTANTS))
     return tuple(_shaped(x, current.shape[1:]) for x in (psc, potential))
 
 
@@ -88,13 +110,17 @@ def backward(
     if grad_psc is None:
         grad_psc = torch.zeros_like(grad_spikes)
     grad_current = grad_psc.new_empty((1 if constant else rows.shape[0], rows.shape[1]))
-    step = 0 if constant else rows.shape[1]
-    _call("backward", dtype, rows, grad_psc, grad_spikes, grad_current, step, *rows.shape, constants)
+    arguments = rows, grad_psc, grad_spikes, grad_current
+    if _in_c(potential):
+        step = 0 if constant else rows.shape[1]
+        _call("backward", dtype, *arguments, step, *rows.shape, constants)
+    else:
+        kernel_cuda().backward(*arguments, tuple(constants[name] for name in CONSTANTS))
     return _shaped(grad_current, potential.shape[1:])
 
 
 def _call(direction: str, dtype: torch.dtype, *arguments: Tensor | int | dict[str, float] | None) -> None:
-    """Call the kernel; tensors go as addresses, None as the null pointer."""
+    """Call the kernel in C++; tensors go as addresses, None as the null pointer."""
     converted = []
     for argument in arguments:
         if isinstance(argument, Tensor):
@@ -120,47 +146,3 @@ def _flat(x: Tensor) -> Tensor:
 def _shaped(rows: Tensor, shape: torch.Size) -> Tensor:
     """``[T, N]`` → ``[T, ...]``, without what filled up the row."""
     return rows[:, : shape.numel()].reshape(rows.shape[0], *shape)
-
-
-# --- CUDA -------------------------------------------------------------------------------------------------------------
-
-
-def loop(function: Callable, *arguments) -> Tensor | tuple[Tensor | None, ...]:
-    """Call a loop over time compiled by ``torch.compile``, which makes one kernel of it."""
-    return _compiled(function)(*arguments)
-
-
-class _Compiled:
-    """A loop compiled over neurons laid out in one row, ``[T, N]``: one compilation then serves every N."""
-
-    def __init__(self, function: Callable) -> None:
-        self.function = function
-        self.run = torch.compile(function, fullgraph=True)
-
-    def __call__(self, *arguments) -> Tensor | tuple[Tensor | None, ...]:
-        shape = arguments[0].shape[1:]
-        rows = [_of_any_size(x) if isinstance(x, Tensor) else x for x in arguments]
-        dynamo = torch._dynamo
-        try:
-            # PyTorch's own limit, 8 settings a process, is too low for a sweep.
-            with dynamo.config.patch(recompile_limit=COMPILED_SETTINGS):
-                out = self.run(*rows)
-        except (dynamo.exc.TorchDynamoException, dynamo.exc.FailOnRecompileLimitHit) as error:
-            # Too many settings, or no working compiler on this machine: slower from here on, never wrong.
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            warnings.warn(f"torch.compile failed, going on without it: {reason}", stacklevel=2)
-            self.run = self.function
-            out = self.function(*rows)
-        if isinstance(out, Tensor):
-            return _shaped(out, shape)
-        return tuple(None if x is None else _shaped(x, shape) for x in out)
-
-
-_compiled = functools.cache(_Compiled)
-
-
-def _of_any_size(x: Tensor) -> Tensor:
-    rows = _flat(x)
-    if rows.shape[1] > 1:
-        torch._dynamo.mark_dynamic(rows, 1)
-    return rows

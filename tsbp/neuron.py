@@ -87,8 +87,8 @@ def lif(
         time_steps: T of a constant current, which is then given as one step, ``[1, ...]``.
         spikes: False returns None in their place and saves the time to write them.
         compiled: one pass through memory instead of one for every operation, with the same forward pass to the last
-            bit. The first call compiles, for about a second; on CUDA it does so for every T and setting, in seconds
-            each. The variants ``soft_reset`` and ``relaxed``, and float16, go uncompiled on the CPU.
+            bit. The first call compiles, for about a second. The variants ``soft_reset`` and ``relaxed``, and float16, go
+            uncompiled.
 
     Returns:
         psc, spikes and potential, each ``[T, ...]``.
@@ -253,13 +253,12 @@ class _LIFFunction(torch.autograd.Function):
         ctx, current: Tensor, settings: _Settings, time_steps: int, spikes: bool, compiled: bool
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         ctx.settings, ctx.dtype, ctx.constant = settings, current.dtype, len(current) < time_steps
-        ctx.kernel = compiled and _in_kernel(current, settings)
-        ctx.loop = fused.loop if compiled and current.is_cuda else _plain
+        ctx.kernel = compiled and not (settings.soft_reset or settings.relaxed) and fused.usable(current)
         if ctx.kernel:
             psc, potential = fused.forward(current, time_steps, _constants(settings))
             fired = heaviside(potential - settings.threshold).to(current.dtype) if spikes else None
         else:
-            psc, fired, potential = ctx.loop(_forward, current, time_steps, spikes, settings)
+            psc, fired, potential = _forward(current, time_steps, spikes, settings)
         ctx.mark_non_differentiable(potential)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(potential)
@@ -275,22 +274,12 @@ class _LIFFunction(torch.autograd.Function):
         if ctx.kernel:
             grad_current = fused.backward(*arguments, ctx.dtype, _constants(ctx.settings))
         else:
-            grad_current = ctx.loop(_backward, *arguments, ctx.settings).to(ctx.dtype)
+            grad_current = _backward(*arguments, ctx.settings).to(ctx.dtype)
         return grad_current, None, None, None, None
-
-
-def _in_kernel(current: Tensor, settings: _Settings) -> bool:
-    """Whether kernel.cpp can do it: on the CPU, the paper's neuron."""
-    plain = not (settings.soft_reset or settings.relaxed)
-    return current.device.type == "cpu" and plain and current.dtype in fused.NAMES and fused.kernel() is not None
 
 
 def _constants(settings: _Settings) -> dict[str, float]:
     return {name: float(getattr(settings, name)) for name in fused.CONSTANTS}
-
-
-def _plain(loop, *arguments):
-    return loop(*arguments)
 
 
 def _state_dtype(current: Tensor) -> torch.dtype:

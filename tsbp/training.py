@@ -11,6 +11,7 @@ import math
 import time
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from tqdm import tqdm
 
 from tsbp import data, processes, records
 from tsbp.encoding import augment
-from tsbp.evaluation import build_network, compare_gradients, evaluate, loss_of
+from tsbp.evaluation import build_network, compare_gradients, evaluate, loss_of, target_of
+from tsbp.graph import Graph
 from tsbp.settings import TrainingConfig
 
 OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
-    "sgd": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True),
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
 }
 
 
@@ -131,7 +133,9 @@ class Run:
         n_train = len(dataset.train_images)
         self.compiled = _pays_to_compile(config, n_train) if compiled is None else compiled
         self.network = (network or build_network(config, dataset, self.compiled)).to(device)
-        self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr)
+        on_cuda = device.type == "cuda"
+        self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr, fused=on_cuda or None)
+        self.graph = Graph() if on_cuda and self.compiled and processes.count() == 1 else None
         steps = config.epochs * math.ceil(n_train / config.batch_size)
         self.schedule = (
             torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.lr, total_steps=steps)
@@ -178,16 +182,16 @@ class Run:
         """One update of the weights, on the training examples of these numbers; returns their mean loss."""
         config, dataset = self.config, self.dataset
         images = augment(dataset.train_images[batch], config.shift, config.flip, config.rotation, self.generator)
-        labels = dataset.train_labels[batch]
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=labels.device)
-        mine = slice(processes.rank(), None, processes.count())
-        if len(labels[mine]):
-            loss = loss_of(self.network, images[mine], labels[mine], dataset, config).sum() / len(batch)
-            loss.backward()
-        loss = processes.add_up(loss.detach(), self.network.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm).item()
-        value = loss.item()
+        target = target_of(dataset.train_labels[batch], dataset, config)
+        if self.graph and len(batch) == config.batch_size:  # the last batch of an epoch may be smaller
+            loss, *gradients = self.graph(self.loss_and_gradients, images, target)
+            for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
+                parameter.grad = gradient
+        else:
+            loss, *_ = self.loss_and_gradients(images, target)
+        loss = processes.add_up(loss, self.network.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        value, norm = torch.stack([loss, norm]).tolist()
         # A neuron whose potential is NaN stays silent: the loss alone would not tell.
         if not math.isfinite(value + norm):
             raise FloatingPointError(
@@ -196,6 +200,16 @@ class Run:
         self.optimizer.step()
         self.schedule.step()
         return value
+
+    def loss_and_gradients(self, images: Tensor, target: Tensor) -> tuple[Tensor | None, ...]:
+        """This process's share of a batch's mean loss, and the gradients of it that the weights now carry."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=images.device)
+        mine = slice(processes.rank(), None, processes.count())
+        if len(images[mine]):
+            loss = loss_of(self.network, images[mine], target[:, mine], self.dataset, self.config).sum() / len(images)
+            loss.backward()
+        return loss.detach(), *(parameter.grad for parameter in self.network.parameters())
 
     def finish_epoch(self, quiet: bool = True) -> None:
         """Measure where it is due, and begin the next epoch."""
@@ -335,6 +349,5 @@ def keep_freed_memory() -> None:
 
 
 def _pays_to_compile(config: TrainingConfig, n_train: int) -> bool:
-    """Compiling takes a second on the CPU; on CUDA seconds that grow with T. A run must be long enough to earn them."""
-    steps = config.epochs * n_train * config.time_steps
-    return steps >= 50_000 if config.device == "cpu" else steps >= 250_000 and config.time_steps <= 50
+    """Compiling takes about a second; a run must be long enough to earn it."""
+    return config.epochs * n_train * config.time_steps >= 50_000
