@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from tsbp import data, fused, lif, training
+from tsbp.networks import AveragePool
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import TrainingConfig
 
@@ -91,3 +93,13 @@ def test_a_run_goes_on_from_its_checkpoint(digits, tmp_path):
     resumed = training.train(config, **stopped)
     assert resumed["epoch_metrics"][-1]["loss"] == pytest.approx(whole["epoch_metrics"][-1]["loss"], rel=0.05)
     assert resumed["device_name"] == torch.cuda.get_device_name()
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 8, 8), (2, 16, 9, 7)])
+def test_pooling_is_that_of_pytorch(shape):
+    images = torch.rand(shape, dtype=torch.float64, device="cuda").contiguous(memory_format=torch.channels_last)
+    images.requires_grad_()
+    pooled, expected = AveragePool(2)(images), functional.avg_pool2d(images, 2)
+    torch.testing.assert_close(pooled, expected)
+    arriving = torch.rand_like(pooled)
+    torch.testing.assert_close(*(torch.autograd.grad(x, images, arriving)[0] for x in (pooled, expected)))

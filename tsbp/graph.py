@@ -1,5 +1,6 @@
-"""One CUDA graph in the place of the hundreds of kernels of an update, which a small network launches in longer than they
-run."""
+"""One CUDA graph in the place of the hundreds of kernels of an update: launching those one by one takes a small network
+longer than they run.
+"""
 
 from collections.abc import Callable
 
@@ -13,8 +14,8 @@ WARM_UP = 3
 class Graph:
     """Calls a function on tensors, records on CUDA what it does, and replays that from then on.
 
-    The function must be the same at every call, launch the same kernels whatever the values, and copy nothing from or to
-    the CPU. The tensors must keep their shapes.
+    The function must be the same at every call, launch the same kernels whatever the values, and copy nothing from or
+    to the CPU. The tensors must keep their shapes.
     """
 
     def __init__(self) -> None:

@@ -83,7 +83,10 @@ class Pooling(nn.Module):
 
 
 class AveragePool(nn.Module):
-    """``nn.AvgPool2d``, on the CPU in half its time: averages by a convolution, spreads gradients by upsampling."""
+    """``nn.AvgPool2d`` of channels-last images in half its time or less.
+
+    On the CPU it averages by a convolution and spreads gradients by upsampling; on CUDA both work on the rows of channels.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -91,8 +94,6 @@ class AveragePool(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``[N, C, H, W]`` → ``[N, C, H // size, W // size]``."""
-        if images.is_cuda:
-            return functional.avg_pool2d(images, self.size)
         return _AveragePoolFunction.apply(images, self.size)
 
 
@@ -102,6 +103,10 @@ class _AveragePoolFunction(torch.autograd.Function):
         ctx.shape, ctx.size = images.shape, size
         channels_last = images.is_contiguous(memory_format=torch.channels_last)
         ctx.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        if images.is_cuda:
+            height, width = (side // size for side in images.shape[2:])
+            covered = images.movedim(1, -1)[:, : height * size, : width * size]
+            return covered.unflatten(2, (width, size)).unflatten(1, (height, size)).mean((2, 4)).movedim(-1, 1)
         kernel = images.new_full((images.shape[1], 1, size, size), 1 / size**2)
         with torch.autocast(images.device.type, enabled=False):
             return functional.conv2d(images, kernel, stride=size, groups=images.shape[1])
@@ -110,7 +115,11 @@ class _AveragePoolFunction(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         share = (grad / ctx.size**2).contiguous(memory_format=ctx.memory_format)  # small here, large when spread
-        spread = functional.interpolate(share, scale_factor=ctx.size, mode="nearest")
+        if grad.is_cuda:
+            rows = share.movedim(1, -1)[:, :, None, :, None].expand(-1, -1, ctx.size, -1, ctx.size, -1)
+            spread = rows.flatten(1, 2).flatten(2, 3).movedim(-1, 1)
+        else:
+            spread = functional.interpolate(share, scale_factor=ctx.size, mode="nearest")
         (height, width), covered = ctx.shape[2:], spread.shape[2:]
         rest = (0, width - covered[1], 0, height - covered[0])
         return (functional.pad(spread, rest) if any(rest) else spread), None

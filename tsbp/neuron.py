@@ -87,8 +87,8 @@ def lif(
         time_steps: T of a constant current, which is then given as one step, ``[1, ...]``.
         spikes: False returns None in their place and saves the time to write them.
         compiled: one pass through memory instead of one for every operation, with the same forward pass to the last
-            bit. The first call compiles, for about a second. The variants ``soft_reset`` and ``relaxed``, and float16, go
-            uncompiled.
+            bit. The first call compiles, for about a second. The variants ``soft_reset`` and ``relaxed``, and float16,
+            go uncompiled.
 
     Returns:
         psc, spikes and potential, each ``[T, ...]``.

@@ -139,6 +139,7 @@ _DEFAULTS_IMAGES: dict[str, Any] = {
     "shift": 4,
     "flip": True,
 }
+_DEFAULTS["cifar10"] = _DEFAULTS_IMAGES | {"epochs": 24, "evaluate_every": 4}
 # PyTorch's weights leave the upper half of eight spiking layers silent, and untrainable. These are the best of six
 # pairs by the mean accuracy of all three gradients on held-out digits.
 _DEFAULTS_BY_NETWORK: dict[str, dict[str, Any]] = {TABLE_3["cifar10"]: {"weight_gain": 7.0, "lr": 0.001}}
