@@ -85,7 +85,7 @@ class Pooling(nn.Module):
 class AveragePool(nn.Module):
     """``nn.AvgPool2d`` of channels-last images in half its time or less.
 
-    On the CPU it averages by a convolution and spreads gradients by upsampling; on CUDA both work on the rows of channels.
+    On the CPU it averages by a convolution and spreads gradients by upsampling; on CUDA both work on rows of channels.
     """
 
     def __init__(self, size: int) -> None:
