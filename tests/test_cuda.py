@@ -20,7 +20,7 @@ def digits():
 
 
 def run_of(dataset, compiled=True, **settings):
-    settings = dict(device="cuda", precision="float32", batch_size=64, dropout=0.2) | settings
+    settings = dict(device="cuda", precision="float32", batch_size=64, dropout=0.2, weight_gain=4.0) | settings
     return training.Run(training.resolve(TrainingConfig.for_dataset("digits", **settings)), dataset, compiled)
 
 
