@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: help book pdf links test test-all lint hooks torch-oldest torch-newest
-.PHONY: toy-study network-study peers bench lock clean
+.PHONY: toy-study network-study peers bench bench-cpu bench-cuda lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -79,10 +79,13 @@ toy-study: $(VENV)/installed
 network-study: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/tsbp sweep sweeps/short.yaml --workers 2 --out results/short
 
-# The sizes are layers of the networks of Table 3; the network of CIFAR-10 takes few images, for a CPU's sake.
+# The sizes are layers of the networks of Table 3, on a GPU with batches that fill it; the network of CIFAR-10 takes few
+# images on a CPU, for its sake.
 BENCH := $(BIN)/tsbp bench
 MEASURED := --device $(DEVICE) --out results/bench
-bench: $(VENV)/bench-installed
+bench: bench-$(DEVICE)
+
+bench-cpu: $(VENV)/bench-installed
 	$(BIN)/tsbp agreement --out results/agreement
 	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --repeats 101 $(MEASURED)
 	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --repeats 81 $(MEASURED)
@@ -92,6 +95,14 @@ bench: $(VENV)/bench-installed
 	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 --precision bfloat16 $(MEASURED)
 	$(BENCH) nmnist --time-steps 30 --batch-size 20 --threads 2 $(MEASURED)
 	$(BENCH) cifar10 --time-steps 5 --batch-size 10 --threads 2 --repeats 7 $(MEASURED)
+
+bench-cuda: $(VENV)/bench-installed
+	$(BENCH) lif --time-steps 5 --batch-size 512 --neurons 12288 --repeats 51 $(MEASURED)
+	$(BENCH) lif --time-steps 30 --batch-size 512 --neurons 8640 --repeats 31 $(MEASURED)
+	$(BENCH) mnist --time-steps 5 --batch-size 100 --precision bfloat16 --repeats 21 $(MEASURED)
+	$(BENCH) mnist --time-steps 30 --batch-size 100 --precision bfloat16 --repeats 21 $(MEASURED)
+	$(BENCH) nmnist --time-steps 30 --batch-size 20 --precision bfloat16 --repeats 21 $(MEASURED)
+	$(BENCH) cifar10 --time-steps 5 --batch-size 100 --precision bfloat16 --repeats 15 $(MEASURED)
 
 peers: $(VENV)/bench-installed
 

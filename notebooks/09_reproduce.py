@@ -52,7 +52,8 @@ from tsbp import reproduce, tables
 # %% [markdown]
 # ## What it took
 #
-# The time that the trainings used, had they run on a single core of the machine named; two cores halve it.
+# Hours of the trainings, had they run on a single core of the processor named (two cores halve it), or as they ran on the GPU named, where several side by
+# side each took as many times as long.
 
 # %% tags=["hide-input"]
 effort = reproduce.effort_table()

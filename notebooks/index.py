@@ -66,7 +66,7 @@ figures.note("torch", here["versions"]["torch"])
 # - The term belongs to the gradient of the smoothed neuron, costs nothing when it is computed well, and was not new.
 # - What it is worth depends on the learning rate. Under plain gradient descent it saves learning at large rates and slows it down at small ones, in
 #   a single neuron and in networks alike. Most robust of all is to let no gradient through time along the membrane.
-# - Near the best learning rate networks on MNIST and on small digits learn as well without it, or slightly better; a reduced CIFAR-10 leaves it open. With
+# - Near the best learning rate networks on MNIST and on small digits learn as well without it, or slightly better; CIFAR-10, re-encoded, leaves it open. With
 #   AdamW what the term does at other rates is of the same kind, and smaller.
 #
 # ## What became of the paper's claims

@@ -9,7 +9,7 @@ from tsbp.book import PROJECT
 
 PAGES = "\n".join(path.read_text() for path in sorted((PROJECT / "book").glob("api*.md")))
 DIRECTIVES = re.findall(r"^\.\. (?:auto|py:)(\w+):: (\S+)", PAGES, re.MULTILINE)
-OF_THE_PROJECT = {"__init__", "__main__", "book", "fused", "readme"}
+OF_THE_PROJECT = {"__init__", "__main__", "book", "fused", "graph", "kernel_cuda", "readme"}
 """Modules that are not for programs of others."""
 
 

@@ -146,6 +146,8 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
         found = records.select(runs, config, but=MAY_DIFFER)
         for (*_, note), group in found.groupby(["device", "precision", "data_note"]) if len(found) else ():
             accuracy = by_seed(group)
+            if not {"full", "leak"} <= set(accuracy):
+                continue
             difference = (accuracy["full"] - accuracy["leak"]).dropna().to_numpy()
             names += [Path(path).stem for path in group["path"]]
             size = f"{with_interval(difference, '+.2f')} points, {len(difference)} seeds, T = {config.time_steps}"

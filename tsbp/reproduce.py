@@ -1,5 +1,6 @@
 """How every record can be made again: the shortest command for each, and what the runs took."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from html import escape
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tsbp import records
 from tsbp.agreement import AgreementConfig
 from tsbp.bench import BenchConfig
+from tsbp.networks import TABLE_3
 from tsbp.settings import PRESETS, TrainingConfig
 from tsbp.tables import MAY_DIFFER, TITLES, training_label, trainings
 from tsbp.toy import ToyConfig
@@ -47,8 +49,9 @@ def missing_table() -> "pandas.DataFrame":
     """The rows of :func:`tsbp.tables.table_2` without a run on the whole and original data.
 
     Returns:
-        For each the command of one run and the time that it should take on two cores: from runs on a part of the data,
-        else from the training step in the records of ``tsbp bench``, in proportion to examples and time steps.
+        For each the command of one run and the time that it should take on two cores, from runs on a part of the data
+        or else from the training step in the records of ``tsbp bench``, in proportion to examples and time steps; and
+        on a GPU, where that step was timed on one.
     """
     import pandas as pd
 
@@ -60,39 +63,54 @@ def missing_table() -> "pandas.DataFrame":
             if len(found) and (found["data_note"] == "").any():
                 continue
             examples = config.examples or TRAINING_EXAMPLES[dataset]
+            on_cuda = _step_seconds(bench, config, "cuda") * examples * config.epochs / 3600
+            found = found[found["device"] == "cpu"] if len(found) else found
             if len(found):
                 hours = (found["wall_time"] * found["threads"] / found["n_train"]).mean() * examples / 2 / 3600
             else:
-                hours = _step_seconds(bench, config) * examples * config.epochs / 3600
+                hours = _step_seconds(bench, config, "cpu") * examples * config.epochs / 3600
             row = {"data set": title, "T": config.time_steps, "training": training_label(config, preset)}
-            rows.append(row | {"command": f"tsbp train {preset or dataset}", "expected": _rounded(hours)})
+            row |= {"command": f"tsbp train {preset or dataset}"}
+            rows.append(row | {"two cores": _rounded(hours), "GPU": _rounded(on_cuda)})
     return pd.DataFrame(rows)
 
 
 def _rounded(hours: float) -> str:
+    if math.isnan(hours):
+        return ""
     if hours < 1.5:
         return f"{60 * hours:.0f} min"
     return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
 
 
-def _step_seconds(bench: "pandas.DataFrame", config: TrainingConfig) -> float:
-    """Time of an example in a training step on two cores, in float32."""
-    steps = bench[(bench["benchmark"] == config.dataset) & (bench["threads"] == 2) & (bench["precision"] == "float32")]
+def _step_seconds(bench: "pandas.DataFrame", config: TrainingConfig, device: str) -> float:
+    """Time of an example in a training step: on two cores in float32, on a GPU in bfloat16; NaN if it was not timed.
+
+    Timed are the networks of Table 3.
+    """
+    steps = bench[(bench["benchmark"] == config.dataset) & (bench["device"] == device)]
+    if device == "cpu":
+        steps = steps[(steps["threads"] == 2) & (steps["precision"] == "float32")]
+    if not len(steps) or config.network != TABLE_3[config.dataset]:
+        return math.nan
     closest = steps.loc[(steps["time_steps"] - config.time_steps).abs().idxmin()]
     seconds = median(closest["seconds"]["tsbp full"]) * config.time_steps / closest["time_steps"]
     return seconds / closest["batch_size"]
 
 
 def effort_table() -> "pandas.DataFrame":
-    """What the published records took, a row for each folder and kind of run; the time is that of one core."""
+    """What the published records took, a row for each folder, kind of run and device."""
     import pandas as pd
 
     rows = []
     for (folder, what), group in _groups().items():
-        seconds = sum(record.get("wall_time", 0) * record["threads"] for record in group)
-        row = {"records": f"results/{folder}", "of": what, "runs": len(group)}
-        row |= {"core-hours": f"{seconds / 3600:.1f}" if seconds else "not recorded"}
-        rows.append(row | {"on": ", ".join(sorted({record["device_name"] for record in group}))})
+        for device in dict.fromkeys(record.get("device", "cpu") for record in group):
+            runs = [record for record in group if record.get("device", "cpu") == device]
+            cores = {"cpu": lambda record: record["threads"], "cuda": lambda record: 1}[device]
+            hours = sum(record.get("wall_time", 0) * cores(record) for record in runs) / 3600
+            row = {"records": f"results/{folder}", "of": what, "runs": len(runs)}
+            row |= {"hours": f"{hours:.1f}" if hours else "not recorded"}
+            rows.append(row | {"on": ", ".join(sorted({record["device_name"] for record in runs}))})
     return pd.DataFrame(rows)
 
 

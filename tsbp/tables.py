@@ -95,9 +95,15 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     return pd.DataFrame(rows, columns=order, dtype=object).fillna("")
 
 
-def accuracies(runs: "pandas.DataFrame", dataset: str) -> "pandas.DataFrame":
-    """Test accuracy of the runs with a data set's default settings: a row for each seed, a column for each gradient."""
-    return by_seed(records.select(runs, TrainingConfig.for_dataset(dataset), but=MAY_DIFFER))
+def accuracies(runs: "pandas.DataFrame", dataset: str, device: str = "cpu") -> "pandas.DataFrame":
+    """Test accuracy of the runs of a training on one device: a row for each seed, a column for each gradient.
+
+    Args:
+        runs: records of ``tsbp train``.
+        dataset: a data set, for its default settings, or a preset.
+        device: ``cpu`` or ``cuda``.
+    """
+    return by_seed(records.select(runs[runs["device"] == device], TrainingConfig.for_dataset(dataset), but=MAY_DIFFER))
 
 
 def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "pandas.DataFrame":
