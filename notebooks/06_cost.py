@@ -245,8 +245,8 @@ tables.show(tables.speed_table(layers_cuda), "")
 tables.show(tables.speed_table(on_cuda[on_cuda["benchmark"] != "lif"]), "")
 
 # %% [markdown]
-# `tsbp` computes the convolutions in bfloat16, the others in float32. It also replays the update as one CUDA graph, while the others launch their kernels one by one, and in small
-# networks that takes longer than the kernels: most of the ratio at MNIST is the graph's. With the term over without it:
+# `tsbp` computes the convolutions in bfloat16, the others in float32. It also replays the update as one CUDA graph, while the others launch their kernels one by one, which in small
+# networks takes longer than the kernels run: at MNIST the ratios speak of the graph as much as of the neuron. With the term over without it:
 
 # %% tags=["hide-input"]
 tables.show(tables.price_table(on_cuda), "benchmark")
