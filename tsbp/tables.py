@@ -29,6 +29,10 @@ NOT_MEASURED = "not measured"
 MAY_DIFFER = ("gradient", "seed", "device", "precision")
 
 
+NARROWEST = 18
+"""Characters to a line of a column of words, at least."""
+
+
 def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Styler":
     """A table as a page shows it: without its index, columns of words aligned left and free to break their lines.
 
@@ -38,6 +42,9 @@ def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Sty
     """
     words = [name for name in words if name in table]
     style = table.style.hide().set_properties(words, **{"white-space": "normal", "text-align": "left"})
+    for name in words:  # on a telephone the table is moved sideways instead of a word to the line
+        longest = table[name].astype(str).str.len().max()
+        style = style.set_properties([name], **{"min-width": f"{min(longest, NARROWEST)}ch"})
     left = [{"selector": "", "props": [("text-align", "left")]}]
     return style.set_table_styles({name: left for name in words})
 
