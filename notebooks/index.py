@@ -90,7 +90,7 @@ HTML(claims_table())
 # : The paper's single-neuron experiment: three gradients, controls, a look at why, and a figure to play with.
 #
 # {doc}`04_data_sets`
-# : The paper's networks on MNIST, N-MNIST and small digits: is there a difference, or are they equal?
+# : The paper's networks on MNIST, N-MNIST, CIFAR-10 and small digits: is there a difference, or are they equal?
 #
 # {doc}`05_settings`
 # : Learning rate, temperature, time steps and depth in networks, and how far apart the gradients point: where the paper's two halves meet.

@@ -21,7 +21,7 @@ from tsbp.statistics import (
     with_interval,
 )
 from tsbp.studies import BROKEN, STUDIES, by_value, study
-from tsbp.tables import MAY_DIFFER, TITLES, by_seed, trainings
+from tsbp.tables import MAY_DIFFER, TITLES, by_seed, short, trainings
 from tsbp.toy import ToyConfig
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
             difference = (accuracy["full"] - accuracy["leak"]).dropna().to_numpy()
             names += [Path(path).stem for path in group["path"]]
             size = f"{with_interval(difference, '+.2f')} points, {len(difference)} seeds, T = {config.time_steps}"
-            what = ", ".join(filter(None, [preset, note]))
+            what = ", ".join(filter(None, [preset, short(note)]))
             evidence.append(f"{size} ({what})" if what else size)
             if not note:
                 whole.append(difference)

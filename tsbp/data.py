@@ -21,6 +21,8 @@ from torch import Tensor
 NAMES = ("digits", "mnist", "nmnist", "cifar10")
 NMNIST_WINDOW = 90_000
 """Microseconds of a recording that are used; TSSL-BP (Zhang & Li 2020) takes 30 bins of 3 ms."""
+JPEG_NOTE = "images stored as JPEG: a lossy re-encoding unless the originals are JPEG too"
+"""What the record of a training on such images says of them."""
 _NMNIST_SIZES = {"Train": 60_000, "Test": 10_000}
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
@@ -267,7 +269,7 @@ def _class_folders(folder: Path, name: str) -> DataSet:
     if parts[0].shape[1:] != parts[2].shape[1:]:
         raise ValueError(f"{name}: training and test images of {folder} differ in size")
     lossy = any(folder.glob("train/*/*.jp*g"))
-    note = "images stored as JPEG: a lossy re-encoding unless the originals are JPEG too" if lossy else ""
+    note = JPEG_NOTE if lossy else ""
     return DataSet(name, *parts, n_classes=len(classes), note=note)
 
 

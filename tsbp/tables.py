@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsbp import records
+from tsbp import data, records
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import PRESETS, TABLE_2, TrainingConfig
 from tsbp.statistics import (
@@ -179,7 +179,7 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
                 continue
             table = held_out_table(found, ["lr"]).rename(columns={"lr": "learning rate"})
             first = found.iloc[0]
-            name = ", ".join(filter(None, [title, preset, first["data_note"]]))
+            name = ", ".join(filter(None, [title, preset, short(first["data_note"])]))
             common = {"data set": name, "held out": str(first["validation"]), "epochs": str(first["epochs"])}
             for place, (column, value) in enumerate(common.items()):
                 table.insert(place, column, [value] + [""] * (len(table) - 1))
@@ -251,9 +251,14 @@ def _groups(
         where = {"cpu": "", "cuda": " on CUDA"}[device]
         training = f", {precision}{where}"
         yield (
-            {"data set": f"{title} ({note})" if note else title, "T": config.time_steps, "training": training},
+            {"data set": f"{title} ({short(note)})" if note else title, "T": config.time_steps, "training": training},
             group,
         )
+
+
+def short(note: str) -> str:
+    """What a record says of its data, for a data set of TITLES: the originals are not JPEG."""
+    return note.replace(data.JPEG_NOTE, "re-encoded as JPEG")
 
 
 def by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
