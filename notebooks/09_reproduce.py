@@ -30,7 +30,8 @@
 # | --- | --- |
 # | the single neuron, {doc}`03_one_neuron` | `make toy-study` |
 # | the networks, {doc}`04_data_sets` | `tsbp sweep sweeps/short.yaml --workers 2 --out results/short` |
-# | their learning rates, on held-out examples | `tsbp sweep sweeps/learning-rate.yaml --workers 2 --out results/tuning` |
+# | those from a GPU | `tsbp sweep sweeps/cuda.yaml --out results/cuda`, and before it `tsbp sweep sweeps/learning-rate-cuda.yaml --out results/tuning` |
+# | the learning rates of the others, on held-out examples | `tsbp sweep sweeps/learning-rate.yaml --workers 2 --out results/tuning` |
 # | whether to turn images of MNIST, the same way | `tsbp sweep sweeps/augmentation.yaml --workers 2 --out results/tuning` |
 # | one setting at a time, {doc}`05_settings` | `tsbp sweep sweeps/settings.yaml --workers 2 --out results/settings` |
 # | the paper's Table 2 in full length, on CUDA | `tsbp sweep sweeps/table-2.yaml --time-budget 570 --out results/table-2` |
@@ -62,7 +63,7 @@ tables.show(effort, "records", "of", "on")
 # %% [markdown]
 # ## Every record and its command
 #
-# Defaults are left out of the commands. The result of a training is its test accuracy after the last epoch. On the same machine and versions a
+# Defaults are left out of the commands. *With changes*: the files were ahead of the commit; which commit they became stands in `sweeps/cuda.yaml`. The result of a training is its test accuracy after the last epoch. On the same machine and versions a
 # training repeats to the last digit on one core; elsewhere sums are formed in another order, and spikes make much of the last digit.
 
 # %% tags=["hide-input"]
