@@ -158,7 +158,17 @@ def test_on_the_whole_cifar10_three_seeds_leave_it_open():
     assert found["full"].mean() < TABLE_2["cifar10"]["full"] and found["spatial"].count() == 1
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "nmnist", "nmnist-5", "digits"])
+def test_on_mnist_the_longer_training_is_better():
+    runs = records.load("train")
+    longer, shorter = (accuracies(runs, preset) for preset in ("mnist-long", "mnist"))
+    assert longer.notna().all(axis=None) and len(longer) >= 3
+    assert (longer.mean() >= shorter.mean()).all()
+    difference = difference_of_accuracy("mnist-long", "leak")
+    mean, half_width = mean_interval(difference)
+    assert abs(mean) < half_width
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "mnist-long", "nmnist", "nmnist-5", "digits"])
 def test_spatial_is_nowhere_behind(dataset):
     mean, half_width = mean_interval(difference_of_accuracy(dataset, "spatial"))
     assert mean - half_width < 0
