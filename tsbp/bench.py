@@ -163,7 +163,7 @@ def first_call(time_steps: int, device: torch.device) -> float:
     """Seconds of the first call of the compiled neuron, forward and backward, in a process with empty caches."""
     code = _FIRST_CALL.format(time_steps=time_steps, device=device.type)
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": folder}
+        environment = os.environ | {"TRITON_CACHE_DIR": folder}
         command = [sys.executable, "-c", code]
         return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
@@ -254,7 +254,10 @@ def _copy(device: torch.device) -> Callable[[], Tensor]:
 
 
 def _memory(candidate: Callable[[], object], device: torch.device) -> tuple[int, int]:
-    """Bytes: the most that are allocated at a time during a call, and those that autograd keeps for its backward."""
+    """Bytes: the most that are allocated at a time during a call, and those that autograd keeps for its backward.
+
+    On CUDA these are among the first calls of a training step, before it is recorded as a graph.
+    """
     kept: dict[int, int] = {}
 
     def pack(x: Tensor) -> Tensor:
