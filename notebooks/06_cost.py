@@ -227,12 +227,13 @@ layers_cuda = on_cuda[on_cuda["benchmark"] == "lif"]
 jelly = {row["time_steps"]: row["ratios"] for row in layers_cuda.to_dict("records")}
 figures.note("jelly-alone", jelly[30]["SpikingJelly (spikes alone)"][0])
 figures.note("jelly-whole", jelly[30]["SpikingJelly"][0])
-prices_cuda = tables.price_table(on_cuda).set_index("benchmark")
+prices_cuda = tables.price_table(on_cuda)
+by_benchmark = prices_cuda.set_index("benchmark")
 for name, row in (
     ("layer-30", "layer, T = 30"),
     ("step-5", "CIFAR-10 step, T = 5, bfloat16"),
 ):
-    figures.note(f"gpu-price-{name}", prices_cuda.loc[row, "tsbp, one pass"])
+    figures.note(f"gpu-price-{name}", by_benchmark.loc[row, "tsbp, one pass"])
 
 # %% tags=["hide-input"]
 tables.show(tables.speed_table(layers_cuda), "")
@@ -249,7 +250,7 @@ tables.show(tables.speed_table(on_cuda[on_cuda["benchmark"] != "lif"]), "")
 # networks takes longer than the kernels run: at MNIST the ratios speak of the graph as much as of the neuron. With the term over without it:
 
 # %% tags=["hide-input"]
-tables.show(tables.price_table(on_cuda), "benchmark")
+tables.show(prices_cuda, "benchmark")
 
 # %% [markdown]
 # ## Verdict

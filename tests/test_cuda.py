@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tsbp import data, fused, lif, training
+from tsbp import fused, lif, training
 from tsbp.networks import AveragePool
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import TrainingConfig
@@ -12,11 +12,6 @@ from tsbp.settings import TrainingConfig
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 BATCHES = 8
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits")
 
 
 def run_of(dataset, compiled=True, **settings):

@@ -29,7 +29,7 @@ LINE = 16
 """Neurons in a cache line: the fewest that the kernel takes."""
 
 CONSTANTS = ("leak_m", "leak_s", "gain_s", "threshold", "temperature", "reset_gradient", "temporal_gradient")
-"""Fields of ``Settings`` in kernel.cpp."""
+"""In this order the kernels read them; ``Settings`` in kernel.cpp has them as fields."""
 
 
 @functools.cache
@@ -92,7 +92,7 @@ def forward(current: Tensor, time_steps: int, constants: dict[str, float]) -> tu
         step = rows.shape[1] if rows.shape[0] > 1 else 0
         _call("forward", current.dtype, rows, step, psc, potential, *shape, constants)
     else:
-        kernel_cuda().forward(rows, psc, potential, tuple(constants[name] for name in CONSTANTS))
+        kernel_cuda().forward(rows, psc, potential, _values(constants))
     return tuple(_shaped(x, current.shape[1:]) for x in (psc, potential))
 
 
@@ -115,7 +115,7 @@ def backward(
         step = 0 if constant else rows.shape[1]
         _call("backward", dtype, *arguments, step, *rows.shape, constants)
     else:
-        kernel_cuda().backward(*arguments, tuple(constants[name] for name in CONSTANTS))
+        kernel_cuda().backward(*arguments, _values(constants))
     return _shaped(grad_current, potential.shape[1:])
 
 
@@ -126,10 +126,14 @@ def _call(direction: str, dtype: torch.dtype, *arguments: Tensor | int | dict[st
         if isinstance(argument, Tensor):
             converted.append(ctypes.c_void_p(argument.data_ptr()))
         elif isinstance(argument, dict):
-            converted.append((ctypes.c_double * len(CONSTANTS))(*(argument[name] for name in CONSTANTS)))
+            converted.append((ctypes.c_double * len(CONSTANTS))(*_values(argument)))
         else:
             converted.append(argument if argument is None else ctypes.c_int64(argument))
     getattr(kernel(), f"{direction}_{NAMES[dtype]}")(*converted, torch.get_num_threads())
+
+
+def _values(constants: dict[str, float]) -> tuple[float, ...]:
+    return tuple(constants[name] for name in CONSTANTS)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -106,8 +106,8 @@ def effort_table() -> "pandas.DataFrame":
     for (folder, what), group in _groups().items():
         for device in dict.fromkeys(record.get("device", "cpu") for record in group):
             runs = [record for record in group if record.get("device", "cpu") == device]
-            cores = {"cpu": lambda record: record["threads"], "cuda": lambda record: 1}[device]
-            hours = sum(record.get("wall_time", 0) * cores(record) for record in runs) / 3600
+            seconds = [record.get("wall_time", 0) * (record["threads"] if device == "cpu" else 1) for record in runs]
+            hours = sum(seconds) / 3600
             row = {"records": f"results/{folder}", "of": what, "runs": len(runs)}
             row |= {"hours": f"{hours:.1f}" if hours else "not recorded"}
             rows.append(row | {"on": ", ".join(sorted({record["device_name"] for record in runs}))})

@@ -146,7 +146,7 @@ _DEFAULTS_IMAGES: dict[str, Any] = _DEEP | {
     "shift": 4,
     "flip": True,
 }
-_DEFAULTS["cifar10"] = _DEFAULTS_IMAGES | {"epochs": 24, "evaluate_every": 4}
+_DEFAULTS["cifar10"] = _DEFAULTS_IMAGES | {"epochs": 24, "evaluate_every": 4}  # what a GPU did in the time there was
 
 _TSSL_BP: dict[str, Any] = {
     "pooling": "sum",

@@ -44,7 +44,7 @@ def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Sty
     style = table.style.hide().set_properties(words, **{"white-space": "normal", "text-align": "left"})
     for name in words:  # on a telephone the table is moved sideways instead of a word to the line
         longest = table[name].astype(str).str.len().max()
-        style = style.set_properties([name], **{"min-width": f"{min(longest, NARROWEST)}ch"})
+        style.set_properties([name], **{"min-width": f"{min(longest, NARROWEST)}ch"})
     left = [{"selector": "", "props": [("text-align", "left")]}]
     return style.set_table_styles({name: left for name in words})
 
