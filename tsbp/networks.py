@@ -38,7 +38,7 @@ class SpikingLayer(nn.Module):
     Args:
         weights: a convolution, or a linear layer (whose input is flattened), without bias.
         neuron: the neurons' settings.
-        time_steps: T. An input of a single step is a constant one: its current is computed once and repeated T times.
+        time_steps: number of time steps; an input of a single step is a constant one, whose current is computed once.
         synaptic_delay: steps that a postsynaptic current takes to the next membrane.
         readout: whether this is the output layer, which keeps float32 under autocast so that the loss does too.
     """

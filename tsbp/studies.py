@@ -32,7 +32,10 @@ STUDIES: dict[str, tuple[TrainingConfig, str]] = {
     "time steps": (DIGITS, "time_steps"),
     "depth": (replace(DIGITS, weight_gain=4.0, lr=0.005), "network"),
 }
-"""Title → what all runs of a study have in common, and the setting in which they differ."""
+"""Title → what all runs of a study have in common, and the setting in which they differ.
+
+:meta hide-value:
+"""
 
 
 def studies(runs: "pandas.DataFrame") -> dict[str, "pandas.DataFrame"]:

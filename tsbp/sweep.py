@@ -38,6 +38,7 @@ class Outcome:
     """What became of the runs of a sweep, by the names of their records."""
 
     recorded: list[str] = field(default_factory=list)
+    """They were done now."""
     skipped: list[str] = field(default_factory=list)
     """There was a record already."""
     unfinished: list[str] = field(default_factory=list)
