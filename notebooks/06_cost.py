@@ -174,7 +174,7 @@ figures.note("price-jelly", prices.loc["layer, T = 30", "SpikingJelly"])
 # A layer is not a training. The networks of Table 3, one update of the weights on random images; the other libraries in a network as their tutorials write it: the image repeated for
 # every time step, feature maps channel by channel, PyTorch's pooling.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "full-width"]
 tables.show(tables.speed_table(on_cpu[on_cpu["benchmark"] != "lif"]), "")
 
 # %% [markdown]

@@ -142,9 +142,9 @@ def surrogate(threshold: float, temperature: float, tau_m: float) -> Figure:
     leak = 1 - 1 / tau_m
     factors = {"full": leak * (1 - spikes - u * h), "leak": leak * (1 - spikes), "spatial": torch.zeros_like(u)}
     for name, factor in factors.items():
-        right.plot(u, factor, color=COLOURS[name], label=LABELS[name])
+        right.plot(u, factor, color=COLOURS[name], label=name)
     right.set(title="factor from $U[t]$ to $U[t+1]$ (eq. 8)", xlabel="potential $U$")
-    right.legend(fontsize=8, loc="lower left")
+    right.legend(loc="upper right")
     for axis in (left, right):
         axis.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
     return figure
