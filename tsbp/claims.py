@@ -21,7 +21,7 @@ from tsbp.statistics import (
     with_interval,
 )
 from tsbp.studies import BROKEN, STUDIES, by_value, study
-from tsbp.tables import MAY_DIFFER, TITLES, by_seed, short, trainings
+from tsbp.tables import TITLES, by_seed, groups, short
 from tsbp.toy import ToyConfig
 
 if TYPE_CHECKING:
@@ -142,19 +142,18 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
     caveat if in some; not reproduced if they differ in one by more than the margin. Parts of a data set decide nothing.
     """
     whole, evidence, names = [], [], []
-    for config, preset in trainings(dataset):
-        found = records.select(runs, config, but=MAY_DIFFER)
-        for (*_, note), group in found.groupby(["device", "precision", "data_note"]) if len(found) else ():
-            accuracy = by_seed(group)
-            if not {"full", "leak"} <= set(accuracy):
-                continue
-            difference = (accuracy["full"] - accuracy["leak"]).dropna().to_numpy()
-            names += [Path(path).stem for path in group["path"]]
-            size = f"{with_interval(difference, '+.2f')} points, {len(difference)} seeds, T = {config.time_steps}"
-            what = ", ".join(filter(None, [preset, short(note)]))
-            evidence.append(f"{size} ({what})" if what else size)
-            if not note:
-                whole.append(difference)
+    for config, preset, group in groups(runs, dataset):
+        accuracy = by_seed(group)
+        if not {"full", "leak"} <= set(accuracy):
+            continue
+        difference = (accuracy["full"] - accuracy["leak"]).dropna().to_numpy()
+        note = group["data_note"].iloc[0]
+        names += [Path(path).stem for path in group["path"]]
+        size = f"{with_interval(difference, '+.2f')} points, {len(difference)} seeds, T = {config.time_steps}"
+        what = ", ".join(filter(None, [preset, short(note)]))
+        evidence.append(f"{size} ({what})" if what else size)
+        if not note:
+            whole.append(difference)
     reported = TABLE_2[dataset]
     return Claim(
         f"On {TITLES[dataset]} it makes no difference: {reported['full']:.2f} % with the term, "

@@ -90,14 +90,9 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
             )
             rows[-1] |= {name: f"{reported[name]:.2f}" for name in ("full", "leak")}
             rows[-1] |= {"full - leak": f"{reported['full'] - reported['leak']:+.2f}"}
-        for config, preset in trainings(dataset):
-            label = training_label(config, preset)
-            groups = list(_groups(runs, config, title))
-            for what, group in groups:
-                rows.append(what | accuracy_cells(group))
-                rows[-1]["training"] = label + what["training"]
-            if not groups:
-                rows.append({"data set": title, "T": config.time_steps, "training": label, "seeds": NOT_MEASURED})
+        for config, preset, group in groups(runs, dataset):
+            cells = accuracy_cells(group) if len(group) else {"seeds": NOT_MEASURED}
+            rows.append(_what(config, preset, group) | cells)
     order = ["data set", "T", "training", "seeds", *GRADIENTS, "full - leak"]
     return pd.DataFrame(rows, columns=order, dtype=object).fillna("")
 
@@ -127,16 +122,13 @@ def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "panda
     import pandas as pd
 
     rows = []
-    for dataset, title in TITLES.items():
-        for config, preset in trainings(dataset):
-            label = training_label(config, preset)
-            for what, group in _groups(runs, config, title):
-                found = by_seed(group)
-                for other in ("leak", "spatial"):
-                    if not {"full", other} <= set(found):
-                        continue
+    for dataset in TITLES:
+        for config, preset, group in groups(runs, dataset):
+            found = by_seed(group)
+            for other in ("leak", "spatial"):
+                if {"full", other} <= set(found):
                     difference = (found["full"] - found[other]).dropna().to_numpy()
-                    row = {"data set": what["data set"], "T": what["T"], "training": label + what["training"]}
+                    row = _what(config, preset, group)
                     row |= {"difference": f"full - {other}", "seeds": len(difference)}
                     rows.append(row | _verdict(difference, margin))
     return pd.DataFrame(rows).fillna("")
@@ -240,20 +232,29 @@ def training_label(config: TrainingConfig, preset: str) -> str:
     return ", ".join(filter(None, [f"{config.epochs} epochs", preset]))
 
 
-def _groups(
-    runs: "pandas.DataFrame", config: TrainingConfig, title: str
-) -> Iterator[tuple[dict[str, object], "pandas.DataFrame"]]:
-    """The runs of one training, those of each device, precision and data by themselves, and what is said of them."""
-    runs = records.select(runs, config, but=MAY_DIFFER)
-    for (device, precision, note), group in (
-        runs.groupby(["device", "precision", "data_note"], sort=False) if len(runs) else ()
-    ):
-        where = {"cpu": "", "cuda": " on CUDA"}[device]
-        training = f", {precision}{where}"
-        yield (
-            {"data set": f"{title} ({short(note)})" if note else title, "T": config.time_steps, "training": training},
-            group,
-        )
+def groups(runs: "pandas.DataFrame", dataset: str) -> Iterator[tuple[TrainingConfig, str, "pandas.DataFrame"]]:
+    """Configuration, preset and runs for each row that a data set has in Table 2.
+
+    The runs of one training that differ in device, precision or data are rows of their own; without any there is one
+    row, with an empty frame.
+    """
+    for config, preset in trainings(dataset):
+        found = records.select(runs, config, but=MAY_DIFFER)
+        if not len(found):
+            yield config, preset, found
+            continue
+        for _, group in found.groupby(["device", "precision", "data_note"], sort=False):
+            yield config, preset, group
+
+
+def _what(config: TrainingConfig, preset: str, group: "pandas.DataFrame") -> dict[str, object]:
+    """What the tables say that the row of such a group is."""
+    title, training = TITLES[config.dataset], training_label(config, preset)
+    if len(group):
+        first = group.iloc[0]
+        title += f" ({short(first['data_note'])})" if first["data_note"] else ""
+        training += f", {first['precision']}" + (" on CUDA" if first["device"] == "cuda" else "")
+    return {"data set": title, "T": config.time_steps, "training": training}
 
 
 def short(note: str) -> str:
@@ -262,8 +263,8 @@ def short(note: str) -> str:
 
 
 def by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Accuracy with a row for each seed and a column for each gradient."""
-    return group.pivot(index="seed", columns="gradient", values="test_accuracy")
+    """Accuracy with a row for each seed and a column for each gradient; without runs it has neither."""
+    return group.pivot(index="seed", columns="gradient", values="test_accuracy") if len(group) else group
 
 
 def accuracy_cells(group: "pandas.DataFrame") -> dict[str, str]:
