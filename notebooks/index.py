@@ -76,7 +76,7 @@ HTML(claims_table())
 
 # %% [markdown]
 # Verdicts and numbers are computed from the records when this page is built, by rules that stand in `tsbp/claims.py`. *Reproduced with a caveat*: in part, or
-# not in every setting that was tried. Brackets and ± are 95 % intervals; accuracies are in per cent, their differences in percentage points.
+# not in every setting that was tried. *Open*: too few runs to tell, or none on the whole and original data. Brackets and ± are 95 % intervals; accuracies are in per cent, their differences in percentage points.
 #
 # ## The chapters
 #

@@ -11,7 +11,7 @@ import pytest
 from test_tables import run
 
 from tsbp import book, claims, records
-from tsbp.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from tsbp.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, OPEN, REPRODUCED
 from tsbp.studies import STUDIES
 from tsbp.tables import accuracies
 from tsbp.toy import ToyConfig
@@ -69,9 +69,9 @@ SURE, UNSURE, APART = (0.01, -0.01, 0.0, 0.02), (0.5, -0.5, 0.3, -0.2), (0.5, 0.
     [
         ({"mnist": SURE}, "", REPRODUCED),
         ({"mnist": SURE, "mnist-30": UNSURE}, "", CAVEAT),
-        ({"mnist": UNSURE}, "", NOT_MEASURED),
+        ({"mnist": UNSURE}, "", OPEN),
         ({"mnist": SURE, "mnist-30": APART}, "", NOT_REPRODUCED),
-        ({"mnist": SURE}, "a part", NOT_MEASURED),
+        ({"mnist": SURE}, "a part", OPEN),
         ({}, "", NOT_MEASURED),
     ],
 )
