@@ -1,5 +1,6 @@
 """The command line as a user meets it: a process, its exit code, what it prints and what it leaves behind."""
 
+import functools
 import json
 import resource
 import shlex
@@ -101,7 +102,9 @@ def test_a_disk_that_is_full_leaves_no_half_record(tmp_path):
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_run_leaves_no_half_record(tmp_path, stop):
     command = [sys.executable, "-u", "-m", "tsbp", *SMALL[:-1], "1000"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=listen, **pipes) as run:
         assert "epoch" in run.stdout.readline()
         run.send_signal(stop)
         _, errors = run.communicate(timeout=60)
