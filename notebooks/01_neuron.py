@@ -49,8 +49,8 @@ figures.use_style()
 # | $\tau_m$, $\tau_s$ | time constants of membrane and synapse, in steps | `tau_m`, `tau_s` |
 # | $\vartheta$ | threshold | `threshold` |
 #
-# The membrane keeps the share $1 - 1/\tau_m$ of its potential from one step to the next, unless it has just fired:
-# then it starts from zero (paper, eq. 1).
+# The membrane keeps the share $1 - 1/\tau_m$ of its potential from one step to the next, unless it has just fired: then
+# it starts from zero (paper, eq. 1).
 #
 # $$
 # U[t] = \left(1 - \frac{1}{\tau_m}\right) U[t-1]\,\bigl(1 - S[t-1]\bigr) + I[t]
@@ -94,10 +94,10 @@ hand.style.hide().format("{:.4g}")
 # \end{aligned}
 # $$ (substituted)
 #
-# Nothing has changed in the forward direction. What changes is what one sees. {numref}`compute-graphs` draws what depends
-# on what. With $S$ as a node, two arrows lead from one step's membrane to the next, and the one through $S$ is easily
-# taken for a switch that needs no gradient. With $S$ substituted, both start at $U[t]$, and the chain rule
-# has to follow both.
+# Nothing has changed in the forward direction. What changes is what one sees. {numref}`compute-graphs` draws what
+# depends on what. With $S$ as a node, two arrows lead from one step's membrane to the next, and the one through $S$ is
+# easily taken for a switch that needs no gradient. With $S$ substituted, both start at $U[t]$, and the chain rule has
+# to follow both.
 
 # %% tags=["hide-input", "remove-output"]
 figures.show("compute-graphs-figure", figures.compute_graphs())
@@ -107,9 +107,9 @@ figures.show("compute-graphs-figure", figures.compute_graphs())
 # :name: compute-graphs
 # :alt: Two compute graphs over steps t and t+1; a red arrow marks the reset.
 #
-# The compute graphs of the paper's Fig. 1. Left: the spike is a node, and the reset (red) runs through it. Right: after the
-# substitution, the leak and the reset are two ways in which $U[t+1]$ depends on $U[t]$. Dropping the red
-# arrow in the backward pass is what the paper objects to.
+# The compute graphs of the paper's Fig. 1. Left: the spike is a node, and the reset (red) runs through it. Right: after
+# the substitution, the leak and the reset are two ways in which $U[t+1]$ depends on $U[t]$. Dropping the red arrow in
+# the backward pass is what the paper objects to.
 # ```
 #
 # ## A neuron at work
@@ -130,18 +130,18 @@ figures.note("n-steps", time_steps)
 # :alt: Input current, membrane potential with threshold, and postsynaptic current of one neuron over time.
 #
 # A neuron under random input fires {glue:text}`n-spikes` times in {glue:text}`n-steps` steps. Red dots are spikes: the
-# step after each of them starts from an empty membrane. The postsynaptic current (bottom) rises at once and decays
-# with $\tau_s$.
+# step after each of them starts from an empty membrane. The postsynaptic current (bottom) rises at once and decays with
+# $\tau_s$.
 # ```
 #
 # ## How long does a spike travel?
 #
-# Between layers the current is a weighted sum of the postsynaptic currents of the layer before, $I = W a$. The
-# paper's eq. 1 puts $W a[t]$ into $U[t+1]$: a spike needs one time step to reach the next layer. Eq. 4, in
-# which the index of the layer has changed as well, does the same.
+# Between layers the current is a weighted sum of the postsynaptic currents of the layer before, $I = W a$. The paper's
+# eq. 1 puts $W a[t]$ into $U[t+1]$: a spike needs one time step to reach the next layer. Eq. 4, in which the index of
+# the layer has changed as well, does the same.
 #
-# Taken by the letter, this collides with the paper's own Table 3. An output layer that sits behind $n$ layers of weights
-# hears of its input at step $n$ at the earliest. The next cell asks the networks themselves: all weights are
+# Taken by the letter, this collides with the paper's own Table 3. An output layer that sits behind $n$ layers of
+# weights hears of its input at step $n$ at the earliest. The next cell asks the networks themselves: all weights are
 # positive and so large that every neuron fires as soon as it receives anything.
 
 # %%

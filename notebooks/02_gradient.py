@@ -14,8 +14,8 @@
 # # The gradient
 #
 # This chapter derives the gradient of the loss step by step (the paper's equations 6 to 10 {cite}`yang2020`), has SymPy
-# derive its heart once more, and then puts the code to two tests: against autograd, and against finite differences, where
-# the two gradients that leave something out must fail.
+# derive its heart once more, and then puts the code to two tests: against autograd, and against finite differences,
+# where the two gradients that leave something out must fail.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick or full; full checks more random networks
@@ -46,9 +46,9 @@ neuron = dict(
 # %% [markdown]
 # ## The loss
 #
-# The output should be a given spike train $d$. Both trains are passed through the synaptic filter of
-# {eq}`synapse`, written $\epsilon *$, and the squared difference is summed over time: the van Rossum distance
-# {cite}`vanrossum2001` (paper, eq. 6).
+# The output should be a given spike train $d$. Both trains are passed through the synaptic filter of {eq}`synapse`,
+# written $\epsilon *$, and the squared difference is summed over time: the van Rossum distance {cite}`vanrossum2001`
+# (paper, eq. 6).
 #
 # $$
 # L = \sum_{t} \tfrac12 \bigl( (\epsilon * d)[t] - (\epsilon * S)[t] \bigr)^2
@@ -81,9 +81,9 @@ pd.DataFrame({"spike later by": shifts, "distance": distances}).style.hide()
 # + \underbrace{\frac{\partial L}{\partial U[t+1]}\,\frac{\partial U[t+1]}{\partial U[t]}}_{\text{temporal}}.
 # $$ (chain)
 #
-# Here $\partial L/\partial a[t]$ is the total derivative: $a[t]$ enters $a[t+1]$ too, so it obeys a recursion of its own. With
-# $\alpha[t]$ for it, $\delta[t]$ for $\partial L/\partial U[t]$, and $g_A[t]$ for what arrives at $a[t]$ from the
-# layers above,
+# Here $\partial L/\partial a[t]$ is the total derivative: $a[t]$ enters $a[t+1]$ too, so it obeys a recursion of its
+# own. With $\alpha[t]$ for it, $\delta[t]$ for $\partial L/\partial U[t]$, and $g_A[t]$ for what arrives at $a[t]$ from
+# the layers above,
 #
 # $$
 # \alpha[t] = g_A[t] + \left(1 - \frac1{\tau_s}\right) \alpha[t+1].
@@ -120,13 +120,13 @@ by_hand = (1 - 1 / tau) * ((1 - H(U - theta)) - U * slope)
 assert sympy.simplify((derivative - by_hand).doit()) == 0
 
 # %% [markdown]
-# The first part is the **leak**: what stays in the membrane. The second is the **reset term**: a slightly higher potential
-# makes a spike, and so an empty membrane, more likely. (In the paper's print the second part is multiplied by
+# The first part is the **leak**: what stays in the membrane. The second is the **reset term**: a slightly higher
+# potential makes a spike, and so an empty membrane, more likely. (In the paper's print the second part is multiplied by
 # $U/\partial U$ where the product rule gives $U$.)
 #
 # $H'$ is zero everywhere but at the threshold, where it is infinite. As everybody does, the paper replaces it by the
-# derivative of a logistic function whose width is the temperature $\Theta$ (paper, eq. 9 and 10, where it is
-# called $T$):
+# derivative of a logistic function whose width is the temperature $\Theta$ (paper, eq. 9 and 10, where it is called
+# $T$):
 #
 # $$
 # H'(U - \vartheta) \approx h(U) = \frac1\Theta\,\sigma\!\left(\frac{U-\vartheta}{\Theta}\right)
@@ -139,8 +139,8 @@ sigma = 1 / (1 + sympy.exp(-(U - theta) / width))
 assert sympy.simplify(sympy.diff(sigma, U) - sigma * (1 - sigma) / width) == 0
 
 # %% [markdown]
-# Put together, with $g_S[t]$ for a gradient that reaches the spikes directly, the backward pass is one loop from the last
-# step to the first. This is what `tsbp.lif` does:
+# Put together, with $g_S[t]$ for a gradient that reaches the spikes directly, the backward pass is one loop from the
+# last step to the first. This is what `tsbp.lif` does:
 #
 # $$
 # \begin{aligned}
@@ -150,8 +150,8 @@ assert sympy.simplify(sympy.diff(sigma, U) - sigma * (1 - sigma) / width) == 0
 # \end{aligned}
 # $$ (delta)
 #
-# Three gradients are compared throughout the book. They differ in the factor that carries $\delta[t+1]$ to $\delta[t]$, and in
-# nothing else; the forward pass is always the same.
+# Three gradients are compared throughout the book. They differ in the factor that carries $\delta[t+1]$ to $\delta[t]$,
+# and in nothing else; the forward pass is always the same.
 #
 # | name | factor | who computes this |
 # | --- | --- | --- |
@@ -173,17 +173,17 @@ figures.note("leak-factor", leak)
 # :name: surrogate-derivative
 # :alt: Left, the step function, the logistic function and its derivative. Right, the temporal factor of three gradients.
 #
-# The reset term acts near the threshold only. Left: the spike and its surrogate derivative. Right: the factor between two time
-# steps. Just below the threshold it is {glue:text}`leak-factor:.3f` for `leak` and
+# The reset term acts near the threshold only. Left: the spike and its surrogate derivative. Right: the factor between
+# two time steps. Just below the threshold it is {glue:text}`leak-factor:.3f` for `leak` and
 # {glue:text}`factor-at-threshold:.3f` for `full`; above it, `leak` forgets the future entirely, whereas `full` carries
 # it over with a negative sign.
 # ```
 #
 # ## Test 1: autograd
 #
-# `tsbp.reference_lif` writes {eq}`membrane` to {eq}`synapse` as plain PyTorch and leaves the derivative to autograd; a gradient
-# is chosen by detaching a node of the graph. `tsbp.lif` has the recursion {eq}`delta` written by hand. In float64 they must
-# agree to rounding error, whatever the constants.
+# `tsbp.reference_lif` writes {eq}`membrane` to {eq}`synapse` as plain PyTorch and leaves the derivative to autograd; a
+# gradient is chosen by detaching a node of the graph. `tsbp.lif` has the recursion {eq}`delta` written by hand. In
+# float64 they must agree to rounding error, whatever the constants.
 
 # %%
 sizes = (1, 5, 50) if profile == "quick" else (1, 2, 5, 20, 100)
@@ -213,10 +213,10 @@ pd.DataFrame(
 # %% [markdown]
 # ## Test 2: finite differences
 #
-# Agreement with autograd shows that the recursion is the derivative of *something*. Is it the derivative of the neuron? That
-# cannot be asked of the spiking neuron, whose loss is flat almost everywhere. It can be asked of the **relaxed** one, which
-# fires $\sigma$ (paper, eq. 9) in the forward pass too. There the loss is smooth, its true gradient can be measured by
-# changing each weight a little, and a correct backward pass has to reproduce it.
+# Agreement with autograd shows that the recursion is the derivative of *something*. Is it the derivative of the neuron?
+# That cannot be asked of the spiking neuron, whose loss is flat almost everywhere. It can be asked of the **relaxed**
+# one, which fires $\sigma$ (paper, eq. 9) in the forward pass too. There the loss is smooth, its true gradient can be
+# measured by changing each weight a little, and a correct backward pass has to reproduce it.
 #
 # The network below has two layers, so that the gradient passes through space and through time.
 
@@ -285,14 +285,14 @@ for name, error in errors.items():
 # :name: finite-differences
 # :alt: Three scatter plots of hand-written gradient against finite differences; only full lies on the diagonal.
 #
-# Only the gradient with the reset term is the derivative of the relaxed neuron. Each dot is one weight; the line is agreement.
-# The relative error of `full` is {glue:text}`error-full:.1e`, that of `leak` {glue:text}`error-leak:.2f` and that of `spatial`
-# {glue:text}`error-spatial:.2f`.
+# Only the gradient with the reset term is the derivative of the relaxed neuron. Each dot is one weight; the line is
+# agreement. The relative error of `full` is {glue:text}`error-full:.1e`, that of `leak` {glue:text}`error-leak:.2f` and
+# that of `spatial` {glue:text}`error-spatial:.2f`.
 # ```
 #
 # ## What this says, and what it does not
 #
-# The reset term belongs to the gradient: without it, backpropagation does not compute the derivative of the smoothed neuron it
-# claims to differentiate. In this the paper is right. Yet the smoothed neuron is not the neuron that runs. Whether the
-# complete gradient of the wrong model trains the right one better than an incomplete gradient does is a question for
-# experiments: the first is {doc}`03_one_neuron`.
+# The reset term belongs to the gradient: without it, backpropagation does not compute the derivative of the smoothed
+# neuron it claims to differentiate. In this the paper is right. Yet the smoothed neuron is not the neuron that runs.
+# Whether the complete gradient of the wrong model trains the right one better than an incomplete gradient does is a
+# question for experiments: the first is {doc}`03_one_neuron`.

@@ -14,9 +14,9 @@
 # # One neuron
 #
 # The paper's first experiment {cite}`yang2020` is the smallest one possible: a single neuron learns to answer fixed
-# random input spikes with a fixed random spike train. With the reset term, the paper says, it learns better at
-# learning rates above 0.005, and about as well below. Here is the experiment again, with a third gradient, enough
-# neurons for intervals, and the controls that tell what the difference comes from.
+# random input spikes with a fixed random spike train. With the reset term, the paper says, it learns better at learning
+# rates above 0.005, and about as well below. Here is the experiment again, with a third gradient, enough neurons for
+# intervals, and the controls that tell what the difference comes from.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick: 200 repeats; full: 1000
@@ -50,8 +50,9 @@ figures.note("seed", seed)
 # %% [markdown]
 # ## The set-up
 #
-# Table 1 of the paper fixes the sizes and constants. It is silent about the initial weights, the number of repeats and the
-# learning rates of its Fig. 3; the weights here are normal with variance 1/50, so that a neuron starts out firing now and then.
+# Table 1 of the paper fixes the sizes and constants. It is silent about the initial weights, the number of repeats and
+# the learning rates of its Fig. 3; the weights here are normal with variance 1/50, so that a neuron starts out firing
+# now and then.
 
 # %%
 config = toy.ToyConfig(
@@ -116,9 +117,10 @@ figures.note("convergence", text)
 # :name: phases
 # :alt: Left, four panels with the gradient phases of all iterations overlaid. Right, a raster of output spikes.
 #
-# The paper's Fig. 2, for the first draw of seed {glue:text}`seed`. Left: the four phases, from the first iteration (faint) to the last
-# (strong); the tail that B adds to A points backwards in time, and C keeps of it what lies near the threshold. Right: the output
-# spikes over iterations. This neuron {glue:text}`convergence`; the paper's converged near iteration 30.
+# The paper's Fig. 2, for the first draw of seed {glue:text}`seed`. Left: the four phases, from the first iteration
+# (faint) to the last (strong); the tail that B adds to A points backwards in time, and C keeps of it what lies near the
+# threshold. Right: the output spikes over iterations. This neuron {glue:text}`convergence`; the paper's converged near
+# iteration 30.
 # ```
 
 # %% [markdown]
@@ -141,8 +143,8 @@ losses = {
 }
 
 # %% [markdown]
-# The draws of a repeat do not depend on how many follow, so that the shorter runs are the beginning of the longer one. Time grows in
-# proportion to the repeats, and memory stays small:
+# The draws of a repeat do not depend on how many follow, so that the shorter runs are the beginning of the longer one.
+# Time grows in proportion to the repeats, and memory stays small:
 
 # %% tags=["hide-input"]
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -180,35 +182,38 @@ for name, chosen in {
 # :name: loss-curves
 # :alt: Loss over iterations for several learning rates, three gradients each, with dashed standard deviations.
 #
-# The paper's Fig. 3 ({glue:text}`profile` profile, {glue:text}`repeats` repeats): mean loss (solid) and one standard deviation
-# either way (dashed; cut off at twice the initial loss). At small learning rates `leak` is ahead; at large ones it stops converging, and `full` does not.
+# The paper's Fig. 3 ({glue:text}`profile` profile, {glue:text}`repeats` repeats): mean loss (solid) and one standard
+# deviation either way (dashed; cut off at twice the initial loss). At small learning rates `leak` is ahead; at large
+# ones it stops converging, and `full` does not.
 # ```
 #
 # ```{glue:figure} learning-rates-figure
 # :name: learning-rates
 # :alt: Mean final loss over the learning rate for three gradients.
 #
-# Final loss over the learning rate ({glue:text}`profile` profile, {glue:text}`repeats` repeats; bands: 95 % interval of the mean). `full` and `leak`
-# cross near the paper's default of 0.005. At the largest rate the gradient with no path through time at all loses least.
+# Final loss over the learning rate ({glue:text}`profile` profile, {glue:text}`repeats` repeats; bands: 95 % interval of
+# the mean). `full` and `leak` cross near the paper's default of 0.005. At the largest rate the gradient with no path
+# through time at all loses least.
 # ```
 
 # %% tags=["hide-input"]
 loss_table(rates, losses).style.hide()
 
 # %% [markdown]
-# Mean final loss; in the last two columns the difference paired by repeat, with its bootstrap 95 % interval. Below zero the reset term helps.
-# Compared with `leak`, the loss of `full` is
+# Mean final loss; in the last two columns the difference paired by repeat, with its bootstrap 95 % interval. Below zero
+# the reset term helps. Compared with `leak`, the loss of `full` is
 #
 # - above the paper's default learning rate: {glue:text}`above`;
 # - at it: {glue:text}`at`;
 # - below it: {glue:text}`below`.
 #
-# The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim about large learning rates holds, and
-# its claim that the term costs nothing at small ones does not: there, learning *with* the term is slower.
+# The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim about large learning rates
+# holds, and its claim that the term costs nothing at small ones does not: there, learning *with* the term is slower.
 #
-# What happens at large rates is plain to see in the spikes. A neuron that has gone silent, with a target it should have hit, is lost, or nearly so. At the
-# largest rate, {glue:text}`largest-rate`, that is the fate of {glue:text}`silent-leak:.0f` % of the neurons trained with `leak`, of
-# {glue:text}`silent-full:.0f` % with `full` and of {glue:text}`silent-spatial:.0f` % with `spatial`:
+# What happens at large rates is plain to see in the spikes. A neuron that has gone silent, with a target it should have
+# hit, is lost, or nearly so. At the largest rate, {glue:text}`largest-rate`, that is the fate of
+# {glue:text}`silent-leak:.0f` % of the neurons trained with `leak`, of {glue:text}`silent-full:.0f` % with `full` and
+# of {glue:text}`silent-spatial:.0f` % with `spatial`:
 
 # %% tags=["hide-input"]
 diverged = result.diverged.double().mean(-1)
@@ -226,8 +231,8 @@ pd.DataFrame(
 #
 # ## How soon?
 #
-# The paper's neuron reproduced its target near the 30th iteration. Call a neuron converged from the first iteration on after which its output
-# spikes equal the target, every one of them, to the end.
+# The paper's neuron reproduced its target near the 30th iteration. Call a neuron converged from the first iteration on
+# after which its output spikes equal the target, every one of them, to the end.
 
 # %% tags=["hide-input", "remove-output"]
 converged = {
@@ -254,16 +259,20 @@ figures.note("best-median", int(np.median(done)) if len(done) else "none")
 # :name: converged
 # :alt: Share of converged neurons over iterations, one panel for each gradient, one line for each learning rate.
 #
-# Convergence by iteration 30 (dotted) is the exception near the paper's default learning rate: {glue:text}`converged-by-30:.0f` % of the neurons trained with `full` at
-# {glue:text}`default-rate` are done by then, {glue:text}`converged-default:.0f` % at the end. At {glue:text}`best-rate` they are {glue:text}`best-share:.0f` %, half of them by iteration {glue:text}`best-median`.
+# Convergence by iteration 30 (dotted) is the exception near the paper's default learning rate:
+# {glue:text}`converged-by-30:.0f` % of the neurons trained with `full` at {glue:text}`default-rate` are done by then,
+# {glue:text}`converged-default:.0f` % at the end. At {glue:text}`best-rate` they are {glue:text}`best-share:.0f` %,
+# half of them by iteration {glue:text}`best-median`.
 # ```
 #
 # ## Which baseline?
 #
-# The paper's "without" can be read in two ways. Its equations say `leak`: the same recursion with one term fewer. The notebook that
-# the author had published three days before the paper ([`toy_experiment.ipynb`](https://github.com/superrrpotato/Acc-Timing) at commit 7540a58) multiplies the
-# error through the synaptic kernel by the surrogate and stops there, which is `spatial`. It also has other constants: 100 inputs, $\tau_m = 5$, $\Theta = 0.2$, no delay,
-# initial weights uniform between 0 and 0.05. (The loss it plots has no factor ½; the gradient it follows has.) The records show both set-ups:
+# The paper's "without" can be read in two ways. Its equations say `leak`: the same recursion with one term fewer. The
+# notebook that the author had published three days before the paper
+# ([`toy_experiment.ipynb`](https://github.com/superrrpotato/Acc-Timing) at commit 7540a58) multiplies the error through
+# the synaptic kernel by the surrogate and stops there, which is `spatial`. It also has other constants: 100 inputs,
+# $\tau_m = 5$, $\Theta = 0.2$, no delay, initial weights uniform between 0 and 0.05. (The loss it plots has no factor
+# ½; the gradient it follows has.) The records show both set-ups:
 
 # %% tags=["hide-input", "remove-output"]
 precursor = toy.ToyConfig(
@@ -291,17 +300,19 @@ figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"
 # :name: baselines
 # :alt: Final loss over the learning rate for three gradients, with the constants of Table 1 and of the precursor.
 #
-# Under both sets of constants `leak` is ahead at small learning rates and fails first at large ones. Mean over {glue:text}`record-repeats` neurons with its 95 % interval.
+# Under both sets of constants `leak` is ahead at small learning rates and fails first at large ones. Mean over
+# {glue:text}`record-repeats` neurons with its 95 % interval.
 # ```
 #
 # With Table 1's constants the loss of `full` against `leak` is {glue:text}`against-leak`. Against `spatial` it is
-# {glue:text}`against-spatial`. An advantage that begins near 0.005 and grows with the learning rate is what the first reading gives. With
-# the second it would begin earlier, and turn into its opposite at the largest rate. The paper's figure is reproduced by `leak`, then; whether it was
-# drawn with `leak`, only its author knows.
+# {glue:text}`against-spatial`. An advantage that begins near 0.005 and grows with the learning rate is what the first
+# reading gives. With the second it would begin earlier, and turn into its opposite at the largest rate. The paper's
+# figure is reproduced by `leak`, then; whether it was drawn with `leak`, only its author knows.
 #
-# One more variant is in that repository. When the reset term first appears in its network code (commit 1aac1d2), it is multiplied by $\sigma(1-\sigma)$ without the
-# factor $1/\Theta$ of {eq}`surrogate`: it is `full` with the term scaled by $\Theta$. With Table 1's constants
-# it is nearly as fast as `leak` at small learning rates, still learns where `leak` begins to fail, and fails with it at the largest:
+# One more variant is in that repository. When the reset term first appears in its network code (commit 1aac1d2), it is
+# multiplied by $\sigma(1-\sigma)$ without the factor $1/\Theta$ of {eq}`surrogate`: it is `full` with the term scaled
+# by $\Theta$. With Table 1's constants it is nearly as fast as `leak` at small learning rates, still learns where
+# `leak` begins to fail, and fails with it at the largest:
 
 # %% tags=["hide-input"]
 scaled = toy.ToyConfig(gradients=("full", "0.3", "leak"))
@@ -312,8 +323,9 @@ beside.rename(columns={"0.3": "term × 0.3"}).style.hide()
 # %% [markdown]
 # ## Direction or size?
 #
-# A gradient that is merely longer acts like a larger learning rate. So before anything is said about better directions, the three are computed at the
-# same weights, those that `full` passes through while it trains at the default learning rate:
+# A gradient that is merely longer acts like a larger learning rate. So before anything is said about better directions,
+# the three are computed at the same weights, those that `full` passes through while it trains at the default learning
+# rate:
 
 # %%
 along = toy.compare_along(replace(one, repeats=min(repeats, 200)))
@@ -336,12 +348,15 @@ for name, cosine in cosines.items():
 # :name: along
 # :alt: Left, cosine of the leak and spatial gradients to the full one over iterations. Right, lengths of the three gradients.
 #
-# `leak` differs from `full` in size more than in direction. Medians and quartiles over neurons. Against the length of `spatial`, that of `full` is {glue:text}`length-full:.1f` times as large
-# and that of `leak` {glue:text}`length-leak:.1f` times; the cosine of `full` to `leak` is {glue:text}`cosine-leak:.2f`, to `spatial` {glue:text}`cosine-spatial:.2f`.
+# `leak` differs from `full` in size more than in direction. Medians and quartiles over neurons. Against the length of
+# `spatial`, that of `full` is {glue:text}`length-full:.1f` times as large and that of `leak`
+# {glue:text}`length-leak:.1f` times; the cosine of `full` to `leak` is {glue:text}`cosine-leak:.2f`, to `spatial`
+# {glue:text}`cosine-spatial:.2f`.
 # ```
 #
-# Size explains much, then: at the same learning rate `leak` takes the longest steps, which is why it is ahead where steps are too short and fails first where they are
-# too long. To take size out of the comparison there are two ways, both in the records: every gradient rescaled to length one, and Adam, which is blind to scale.
+# Size explains much, then: at the same learning rate `leak` takes the longest steps, which is why it is ahead where
+# steps are too short and fails first where they are too long. To take size out of the comparison there are two ways,
+# both in the records: every gradient rescaled to length one, and Adam, which is blind to scale.
 
 # %% tags=["hide-input", "remove-output"]
 scale_free = records.loss_studies(
@@ -367,15 +382,19 @@ for key, (some_rates, some_losses) in zip(
 # :name: scale-free
 # :alt: Final loss over the learning rate for three gradients of equal length, and under Adam.
 #
-# With size taken out, `leak` is the worst direction. Mean over {glue:text}`record-repeats` neurons with its 95 % interval.
+# With size taken out, `leak` is the worst direction. Mean over {glue:text}`record-repeats` neurons with its 95 %
+# interval.
 # ```
 #
-# Against `leak`, the loss of `full` is {glue:text}`normalised-leak` with gradients of length one, and {glue:text}`adam-leak` under Adam.
-# Against `spatial` it is {glue:text}`normalised-spatial`, and under Adam {glue:text}`adam-spatial`.
+# Against `leak`, the loss of `full` is {glue:text}`normalised-leak` with gradients of length one, and
+# {glue:text}`adam-leak` under Adam. Against `spatial` it is {glue:text}`normalised-spatial`, and under Adam
+# {glue:text}`adam-spatial`.
 #
-# Both are true, therefore. Under plain gradient descent the paper's comparison at equal learning rates is first of all one of step lengths, and part of what it shows is that. Yet
-# the reset term also improves the direction of `leak`, at nearly every rate. What the paper did not ask is whether the temporal gradient along the membrane is needed at all: in this
-# experiment `spatial`, which needs no recursion along the membrane, is about as good a direction as `full`, and bears the largest learning rates.
+# Both are true, therefore. Under plain gradient descent the paper's comparison at equal learning rates is first of all
+# one of step lengths, and part of what it shows is that. Yet the reset term also improves the direction of `leak`, at
+# nearly every rate. What the paper did not ask is whether the temporal gradient along the membrane is needed at all: in
+# this experiment `spatial`, which needs no recursion along the membrane, is about as good a direction as `full`, and
+# bears the largest learning rates.
 #
 # ## How far does it carry?
 #
@@ -399,24 +418,32 @@ figures.show("studies-figure", figures.loss_panels(studies))
 # :name: studies
 # :alt: Six panels of final loss over the learning rate, one thing changed from Table 1 in each.
 #
-# `leak` breaks down first as the learning rate grows, whatever is changed. Mean over {glue:text}`record-repeats` neurons with its 95 % interval.
+# `leak` breaks down first as the learning rate grows, whatever is changed. Mean over {glue:text}`record-repeats`
+# neurons with its 95 % interval.
 # ```
 
 # %% tags=["hide-input"]
 crossover_table(studies | baselines | scale_free).style.hide()
 
 # %% [markdown]
-# The learning rate at which the mean loss of `full` falls below that of `leak`, with its bootstrap 95 % interval, and the lowest mean loss that each gradient reaches at any of the
-# rates. A dash means that no crossing was found; for the end of an interval, that it lies outside the rates tried.
+# The learning rate at which the mean loss of `full` falls below that of `leak`, with its bootstrap 95 % interval, and
+# the lowest mean loss that each gradient reaches at any of the rates. A dash means that no crossing was found; for the
+# end of an interval, that it lies outside the rates tried.
 #
 # ## Why?
 #
-# {numref}`surrogate-derivative` has the clue. Just below the threshold, where a neuron that is learning to time its spikes spends its days, `leak` hands the whole error of the next step back to this one. But a potential just below the threshold is about to be
-# emptied, if it rises a little; what it carries into the next step is then nothing. `full` knows this and passes on a small part. `leak` therefore overstates what early potentials do to late errors, and adds up errors of the same sign over many steps: its
-# gradient is too long, mostly, and a single unwanted spike pulls down the potential of all the steps before it. With a large learning rate one such pull silences the neuron, and a silent neuron far from threshold has next to no gradient left to come back by. The lengths in {numref}`along` and the share of silent neurons fit this reading.
+# {numref}`surrogate-derivative` has the clue. Just below the threshold, where a neuron that is learning to time its
+# spikes spends its days, `leak` hands the whole error of the next step back to this one. But a potential just below the
+# threshold is about to be emptied, if it rises a little; what it carries into the next step is then nothing. `full`
+# knows this and passes on a small part. `leak` therefore overstates what early potentials do to late errors, and adds
+# up errors of the same sign over many steps: its gradient is too long, mostly, and a single unwanted spike pulls down
+# the potential of all the steps before it. With a large learning rate one such pull silences the neuron, and a silent
+# neuron far from threshold has next to no gradient left to come back by. The lengths in {numref}`along` and the share
+# of silent neurons fit this reading.
 #
 # The opposite should happen when the surrogate is steep. At the threshold the factor of `full` is
-# $(1 - \frac1{\tau_m})(1 - S - \frac{\vartheta}{4\Theta})$; right above it, where $S = 1$, it is larger than one in size when $\Theta < (1 - \frac1{\tau_m})\frac{\vartheta}{4}$:
+# $(1 - \frac1{\tau_m})(1 - S - \frac{\vartheta}{4\Theta})$; right above it, where $S = 1$, it is larger than one in
+# size when $\Theta < (1 - \frac1{\tau_m})\frac{\vartheta}{4}$:
 
 # %%
 limit = (1 - 1 / config.tau_m) * config.threshold / 4
@@ -425,8 +452,9 @@ print(
 )
 
 # %% [markdown]
-# Below that temperature the reset term *can* make the gradient grow through time. That {cite:t}`zenke2021` saw learning fail when the reset was
-# differentiated through fits this, since their surrogates are steep. The same experiment over temperatures:
+# Below that temperature the reset term *can* make the gradient grow through time. That {cite:t}`zenke2021` saw learning
+# fail when the reset was differentiated through fits this, since their surrogates are steep. The same experiment over
+# temperatures:
 
 # %% tags=["hide-input", "remove-output"]
 temperatures = (0.05, 0.1, 0.15, 0.2, 0.3, 0.6, 1.0, 2.0)
@@ -444,11 +472,13 @@ figures.show("heat-figure", figures.advantage(heat_rates, temperatures, heat))
 # :name: heat
 # :alt: Heat map of the loss difference over learning rate and temperature.
 #
-# The reset term helps at large learning rates and middling temperatures (purple), costs something at small rates (orange), and helps at none when the
-# surrogate is very steep. Mean loss of `full` minus that of `leak`, {glue:text}`record-repeats` neurons a cell.
+# The reset term helps at large learning rates and middling temperatures (purple), costs something at small rates
+# (orange), and helps at none when the surrogate is very steep. Mean loss of `full` minus that of `leak`,
+# {glue:text}`record-repeats` neurons a cell.
 # ```
 #
-# The harm sets in well below the limit, not at it. The table says why: it follows the gradients of `full` at the learning rate 0.005 through the first part of a training, at every temperature.
+# The harm sets in well below the limit, not at it. The table says why: it follows the gradients of `full` at the
+# learning rate 0.005 through the first part of a training, at every temperature.
 
 # %% tags=["hide-input"]
 rows = []
@@ -469,16 +499,19 @@ for value in temperatures:
 pd.DataFrame(rows).style.hide()
 
 # %% [markdown]
-# Median lengths, relative to `spatial`; the share of cases in which `full` and `leak` point in opposed directions. A factor larger than one takes a potential close to the threshold, and to grow, a gradient needs
-# one such step after another; but a potential that has just been emptied is not close to the threshold. So `full` stays shorter than `leak` at the limit and somewhat below it. Only when the surrogate is so steep that single factors are several times larger than one
-# does its length approach that of `leak`, and its direction flip in more and more cases.
+# Median lengths, relative to `spatial`; the share of cases in which `full` and `leak` point in opposed directions. A
+# factor larger than one takes a potential close to the threshold, and to grow, a gradient needs one such step after
+# another; but a potential that has just been emptied is not close to the threshold. So `full` stays shorter than `leak`
+# at the limit and somewhat below it. Only when the surrogate is so steep that single factors are several times larger
+# than one does its length approach that of `leak`, and its direction flip in more and more cases.
 
 # %% [markdown]
 # ## Try it
 #
-# Here the neuron of {numref}`phases` learns in your browser, with all three gradients from the same draws. Near a learning rate of 0.03 each of them learns most draws
-# exactly; from 0.07 on `leak` falls silent on most, from 0.14 on `full` as well. At the lowest temperatures phase D of `full` outgrows C many times over on some draws, and
-# the loss leaps. At a membrane time constant of 1 no potential survives its step, and the three gradients are one.
+# Here the neuron of {numref}`phases` learns in your browser, with all three gradients from the same draws. Near a
+# learning rate of 0.03 each of them learns most draws exactly; from 0.07 on `leak` falls silent on most, from 0.14 on
+# `full` as well. At the lowest temperatures phase D of `full` outgrows C many times over on some draws, and the loss
+# leaps. At a membrane time constant of 1 no potential survives its step, and the three gradients are one.
 
 # %% tags=["hide-input"]
 draws = toy.draw(replace(config, repeats=1, dtype="float64"))
@@ -491,12 +524,15 @@ HTML(
 )
 
 # %% [markdown]
-# Every eighth iteration of the phases is faint and the latest strong; C and D keep one scale for all gradients, so that the switch compares their sizes. A slider shows the
-# result of its training at once; *Restart* shows it happen.
+# Every eighth iteration of the phases is faint and the latest strong; C and D keep one scale for all gradients, so that
+# the switch compares their sizes. A slider shows the result of its training at once; *Restart* shows it happen.
 
 # %% [markdown]
 # ## What remains of the claim
 #
-# - *Better at learning rates above 0.005*: reproduced against `leak` at the large rates, with every optimiser, initialisation, delay and reset tried here; from which rate on depends on them.
-# - *Competitive below it*: not reproduced under plain gradient descent, where `full` is slower. Its gradient is shorter: with lengths made equal, it is ahead at nearly every rate.
-# - *More robust to the learning rate*: true against `leak`; under plain gradient descent the most robust of all is the gradient that ignores time along the membrane.
+# - *Better at learning rates above 0.005*: reproduced against `leak` at the large rates, with every optimiser,
+#   initialisation, delay and reset tried here; from which rate on depends on them.
+# - *Competitive below it*: not reproduced under plain gradient descent, where `full` is slower. Its gradient is
+#   shorter: with lengths made equal, it is ahead at nearly every rate.
+# - *More robust to the learning rate*: true against `leak`; under plain gradient descent the most robust of all is the
+#   gradient that ignores time along the membrane.

@@ -13,9 +13,10 @@
 # %% [markdown]
 # # Data sets
 #
-# On N-MNIST, MNIST and CIFAR-10 the paper {cite}`yang2020` finds no difference between training with the reset term and without it: its
-# Table 2. This chapter repeats the comparison under controlled conditions, as far as it has been measured here: all gradients
-# get the same settings, initial weights and order of examples, and a claim of equality is tested as one.
+# On N-MNIST, MNIST and CIFAR-10 the paper {cite}`yang2020` finds no difference between training with the reset term and
+# without it: its Table 2. This chapter repeats the comparison under controlled conditions, as far as it has been
+# measured here: all gradients get the same settings, initial weights and order of examples, and a claim of equality is
+# tested as one.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick (a minute) or full (hours)
@@ -54,27 +55,29 @@ figures.note("digits-epochs", epochs)
 # | MNIST | 15C5-P2-40C5-P2-300 | 30 |
 # | CIFAR-10 | 96C3-256C3-P2-384C3-P2-384C3-256C3-1024-1024 | 5 |
 #
-# `15C5` is a convolution with 15 channels and 5×5 kernels, `P2` pooling by 2, `300` a layer of 300 neurons; an
-# output layer of ten neurons follows. The networks are those of TSSL-BP {cite}`zhang2020`, another way of training spiking networks. The
-# paper states neither the number of runs nor their spread, and leaves open the optimiser, the pooling, the encoding of images and the target
-# spike trains.
+# `15C5` is a convolution with 15 channels and 5×5 kernels, `P2` pooling by 2, `300` a layer of 300 neurons; an output
+# layer of ten neurons follows. The networks are those of TSSL-BP {cite}`zhang2020`, another way of training spiking
+# networks. The paper states neither the number of runs nor their spread, and leaves open the optimiser, the pooling,
+# the encoding of images and the target spike trains.
 #
 # ```{admonition} Where the column "without" comes from
 # :class: note
-# The accuracies that the paper gives for training *without* the term, 99.28, 99.50 and 88.98 %, stand digit for digit in
-# [TSSL-BP's README](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) as it was when the paper appeared: as the best N-MNIST run at 30
-# time steps, and as the means on MNIST and CIFAR-10 at 5 steps. So they may be quoted rather than measured. TSSL-BP is another learning
-# rule: it differentiates at the spikes, by the slope of the potential, with a sigmoid surrogate only while few neurons fire, and
-# [its code of that day](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/functions/TSSLBP.py) has a term of its own for the effect of the reset. If quoted, the column compares two
-# rules that both know of the reset, and for N-MNIST a best run with a number of unknown kind, where the text speaks of one term left out. It also suggests that the
-# time steps of N-MNIST and MNIST changed places in Table 3. The paper does not say how the column was
-# obtained, and the agreement proves nothing. Either way a controlled comparison was missing.
+# The accuracies that the paper gives for training *without* the term, 99.28, 99.50 and 88.98 %, stand digit for digit
+# in [TSSL-BP's README](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) as it was when the paper appeared:
+# as the best N-MNIST run at 30 time steps, and as the means on MNIST and CIFAR-10 at 5 steps. So they may be quoted
+# rather than measured. TSSL-BP is another learning rule: it differentiates at the spikes, by the slope of the
+# potential, with a sigmoid surrogate only while few neurons fire, and
+# [its code of that day](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/functions/TSSLBP.py) has a term of its own for
+# the effect of the reset. If quoted, the column compares two rules that both know of the reset, and for N-MNIST a best
+# run with a number of unknown kind, where the text speaks of one term left out. It also suggests that the time steps of
+# N-MNIST and MNIST changed places in Table 3. The paper does not say how the column was obtained, and the agreement
+# proves nothing. Either way a controlled comparison was missing.
 # ```
 #
 # ## Real digits, here and now
 #
-# The data set that needs no download is the one inside scikit-learn: digits of 8×8 pixels, from the UCI repository. The networks of
-# Table 3 fit it when the convolutions keep the size of the image.
+# The data set that needs no download is the one inside scikit-learn: digits of 8×8 pixels, from the UCI repository. The
+# networks of Table 3 fit it when the convolutions keep the size of the image.
 
 # %%
 digits = data.load("digits")
@@ -91,8 +94,8 @@ for name in TABLE_3:
 tables.show(pd.DataFrame(rows, columns=["network", "weights"]), "network")
 
 # %% [markdown]
-# The last of them is far larger than the others; it is trained here in the full profile alone. A seed gives a matched set of
-# runs, which differ in nothing but the gradient.
+# The last of them is far larger than the others; it is trained here in the full profile alone. A seed gives a matched
+# set of runs, which differ in nothing but the gradient.
 
 # %%
 runs = []
@@ -119,50 +122,54 @@ figures.show("digits-figure", figures.accuracy_curves(runs))
 # :name: digits-curves
 # :alt: Test accuracy over epochs for each network, three gradients each.
 #
-# All three gradients train the networks of Table 3 ({glue:text}`digits-profile` profile: {glue:text}`digits-epochs` epochs,
-# seeds: {glue:text}`digits-seeds`). Test accuracy on {glue:text}`digits-test` digits; thin: each run, thick: their mean.
+# All three gradients train the networks of Table 3 ({glue:text}`digits-profile` profile: {glue:text}`digits-epochs`
+# epochs, seeds: {glue:text}`digits-seeds`). Test accuracy on {glue:text}`digits-test` digits; thin: each run, thick:
+# their mean.
 # ```
 
 # %% tags=["hide-input"]
 tables.show(tables.accuracy_table(runs), "network")
 
 # %% [markdown]
-# Test accuracy in per cent, mean over the seeds with its 95 % interval; in the last column the difference, paired by seed. One test digit is
-# {glue:text}`digits-one:.2f` %. What follows was trained for longer.
+# Test accuracy in per cent, mean over the seeds with its 95 % interval; in the last column the difference, paired by
+# seed. One test digit is {glue:text}`digits-one:.2f` %. What follows was trained for longer.
 #
 # ## Table 2, from records
 #
-# Long runs are not repeated when the book is built. Each leaves a record, a small file in `results/` with its
-# whole configuration, and everything below is made from those files. The accuracy that counts is that of the *last* epoch: to pick
-# the best one would be to choose by the test set (the records name it too, labelled so).
+# Long runs are not repeated when the book is built. Each leaves a record, a small file in `results/` with its whole
+# configuration, and everything below is made from those files. The accuracy that counts is that of the *last* epoch: to
+# pick the best one would be to choose by the test set (the records name it too, labelled so).
 
 # %% tags=["hide-input", "full-width"]
 recorded = records.load("train")
 tables.show(tables.table_2(recorded), "data set", "training")
 
 # %% [markdown]
-# Test accuracy in per cent; ± is the 95 % interval of the mean over seeds, from Student's *t*; differences are paired by seed. Where
-# the gradients have different numbers of seeds, they are listed in the order of the columns. *Subset* and *JPEG* rows are no
-# measurements of the full or original data set. Of `mnist-long` on CUDA there is `full` alone: the time on the GPU was over before the others' turn. `mnist-long` trains longer, and turns the images; `mnist-30` and `nmnist-5` have the paper's numbers of time
-# steps, `cifar10-reduced` an eighth of the channels and a fifth of the images, for a CPU's sake. The rows that end in `paper-…` are
-# presets of another kind: TSSL-BP's settings at full length, where the paper is silent; `-swapped` has the other data set's number of time
-# steps.
+# Test accuracy in per cent; ± is the 95 % interval of the mean over seeds, from Student's *t*; differences are paired
+# by seed. Where the gradients have different numbers of seeds, they are listed in the order of the columns. *Subset*
+# and *JPEG* rows are no measurements of the full or original data set. Of `mnist-long` on CUDA there is `full` alone:
+# the time on the GPU was over before the others' turn. `mnist-long` trains longer, and turns the images; `mnist-30` and
+# `nmnist-5` have the paper's numbers of time steps, `cifar10-reduced` an eighth of the channels and a fifth of the
+# images, for a CPU's sake. The rows that end in `paper-…` are presets of another kind: TSSL-BP's settings at full
+# length, where the paper is silent; `-swapped` has the other data set's number of time steps.
 #
-# What has no run on the whole and original data yet waits for a reader with a network, and for some of it with a GPU. The command makes one run
-# (add `--gradient leak`, `--seed 1` and so on, and `--out results/mine`); when the book is built the next time, its tables have it:
+# What has no run on the whole and original data yet waits for a reader with a network, and for some of it with a GPU.
+# The command makes one run (add `--gradient leak`, `--seed 1` and so on, and `--out results/mine`); when the book is
+# built the next time, its tables have it:
 
 # %% tags=["hide-input"]
 tables.show(reproduce.missing_table(), "data set", "training", "command")
 
 # %% [markdown]
-# The last two columns are the time of one run on two cores and on the GPU of {doc}`06_cost`, in proportion to examples and time steps of what was timed there; an empty place was not timed.
+# The last two columns are the time of one run on two cores and on the GPU of {doc}`06_cost`, in proportion to examples
+# and time steps of what was timed there; an empty place was not timed.
 #
 # ## Is there a difference?
 #
-# That no significant difference is found does not mean that there is none: too few runs find nothing. The question has to be turned
-# around. Two one-sided *t* tests (TOST) ask whether the mean difference lies surely *within* a margin. The margin here is
-# ±{glue:text}`margin` percentage points, ten of MNIST's ten thousand test digits; for those who would have chosen another, the
-# table says within which margin the test would just succeed.
+# That no significant difference is found does not mean that there is none: too few runs find nothing. The question has
+# to be turned around. Two one-sided *t* tests (TOST) ask whether the mean difference lies surely *within* a margin. The
+# margin here is ±{glue:text}`margin` percentage points, ten of MNIST's ten thousand test digits; for those who would
+# have chosen another, the table says within which margin the test would just succeed.
 
 # %% tags=["remove-cell"]
 figures.note("margin", MARGIN)
@@ -199,28 +206,40 @@ for gradient, accuracy in compared["cifar10-whole"].mean().items():
 tables.show(tables.difference_table(recorded), "data set", "training", "verdict")
 
 # %% [markdown]
-# *Equal within*: the smallest margin for which the test succeeds at the 5 % level. *Open*: neither a difference nor equality is shown.
+# *Equal within*: the smallest margin for which the test succeeds at the 5 % level. *Open*: neither a difference nor
+# equality is shown.
 #
-# **The verdict so far.** On MNIST at 5 time steps the paper's claim holds, and has a size: over {glue:text}`mnist-recorded` seeds the term changes the
-# accuracy by {glue:text}`mnist-mean:+.2f` ± {glue:text}`mnist-half:.2f` percentage points, and with and without it are equal within ±{glue:text}`mnist-within:.2f`.
-# Longer training on turned images brings the mean of the three gradients to {glue:text}`long-accuracy:.2f` %, where the difference over {glue:text}`mnist-long-recorded` seeds is {glue:text}`mnist-long-mean:+.2f` ± {glue:text}`mnist-long-half:.2f` points.
-# At the 30 time steps of the paper, in shorter trainings over {glue:text}`mnist-30-recorded` seeds, the difference is {glue:text}`mnist-30-mean:+.2f` ± {glue:text}`mnist-30-half:.2f` points, and equality holds within
-# ±{glue:text}`mnist-30-within:.2f`.
-# On the 8×8 digits the term *costs*: {glue:text}`digits-mean:+.2f` ± {glue:text}`digits-half:.2f` points over {glue:text}`digits-recorded` seeds. That is little, but no accident of
-# one learning rate: on [held-out digits](chosen) `full` came last at every rate that was tried. The N-MNIST subset decides nothing, for
-# a single one of its test recordings is a whole per cent. In all of these `spatial` is nowhere behind `full`: with 5 steps and an image that does not
-# change, little is lost when no gradient flows through time along the membrane.
+# **The verdict so far.** On MNIST at 5 time steps the paper's claim holds, and has a size: over
+# {glue:text}`mnist-recorded` seeds the term changes the accuracy by {glue:text}`mnist-mean:+.2f` ±
+# {glue:text}`mnist-half:.2f` percentage points, and with and without it are equal
+# within ±{glue:text}`mnist-within:.2f`. Longer training on turned images brings the mean of the three gradients to
+# {glue:text}`long-accuracy:.2f` %, where the difference over {glue:text}`mnist-long-recorded` seeds is
+# {glue:text}`mnist-long-mean:+.2f` ± {glue:text}`mnist-long-half:.2f` points. At the 30 time steps of the paper, in
+# shorter trainings over {glue:text}`mnist-30-recorded` seeds, the difference is {glue:text}`mnist-30-mean:+.2f` ±
+# {glue:text}`mnist-30-half:.2f` points, and equality holds within ±{glue:text}`mnist-30-within:.2f`. On the 8×8 digits
+# the term *costs*: {glue:text}`digits-mean:+.2f` ± {glue:text}`digits-half:.2f` points over
+# {glue:text}`digits-recorded` seeds. That is little, but no accident of one learning rate: on [held-out digits](chosen)
+# `full` came last at every rate that was tried. The N-MNIST subset decides nothing, for a single one of its test
+# recordings is a whole per cent. In all of these `spatial` is nowhere behind `full`: with 5 steps and an image that
+# does not change, little is lost when no gradient flows through time along the membrane.
 #
-# CIFAR-10 stands here re-encoded as JPEG. The network of Table 3, trained on all of its images for {glue:text}`whole-epochs` epochs where TSSL-BP takes {glue:text}`paper-epochs`, falls short of the
-# paper's {glue:text}`paper-full:.2f` %: it reaches {glue:text}`whole-full:.2f` % with the term and {glue:text}`whole-leak:.2f` % without: {glue:text}`cifar10-whole-mean:+.2f` ± {glue:text}`cifar10-whole-half:.2f` points over
-# {glue:text}`cifar10-whole-recorded` seeds, `full` ahead in each of them. So few seeds leave it open, but it is no sign of equality; a single run of `spatial` has {glue:text}`whole-spatial:.2f` %.
+# CIFAR-10 stands here re-encoded as JPEG. The network of Table 3, trained on all of its images for
+# {glue:text}`whole-epochs` epochs where TSSL-BP takes {glue:text}`paper-epochs`, falls short of the paper's
+# {glue:text}`paper-full:.2f` %: it reaches {glue:text}`whole-full:.2f` % with the term and
+# {glue:text}`whole-leak:.2f` % without: {glue:text}`cifar10-whole-mean:+.2f` ± {glue:text}`cifar10-whole-half:.2f`
+# points over {glue:text}`cifar10-whole-recorded` seeds, `full` ahead in each of them. So few seeds leave it open, but
+# it is no sign of equality; a single run of `spatial` has {glue:text}`whole-spatial:.2f` %.
 #
-# On a reduced CIFAR-10 the answer depends on the learning rate. At the one that [held-out images](chosen) prefer, {glue:text}`cifar10-rate:g`, `full` is
-# {glue:text}`cifar10-reduced-mean:+.2f` ± {glue:text}`cifar10-reduced-half:.2f` points against `leak` over {glue:text}`cifar10-reduced-recorded` seeds, which leaves it open, and ahead of `spatial`. At
-# {glue:text}`slow-rate:g`, which *digits* prefer for so deep a network, and which was used first, it is {glue:text}`cifar10-slow-mean:+.2f` ± {glue:text}`cifar10-slow-half:.2f` points: there all three
-# learn too slowly, {glue:text}`slow-accuracy:.0f` % in place of {glue:text}`cifar10-accuracy:.0f` %, and `full` the most slowly, as the [single neuron](learning-rates) does. The preferred rate, in
-# turn, is close to those at which the others fail: at the next one `full` holds out longest, in the one run of each gradient there. Compared at a single rate,
-# the term can be made to look harmful or of use. All else here is at one learning rate for each network, near the best; {doc}`05_settings` looks at the others.
+# On a reduced CIFAR-10 the answer depends on the learning rate. At the one that [held-out images](chosen) prefer,
+# {glue:text}`cifar10-rate:g`, `full` is {glue:text}`cifar10-reduced-mean:+.2f` ± {glue:text}`cifar10-reduced-half:.2f`
+# points against `leak` over {glue:text}`cifar10-reduced-recorded` seeds, which leaves it open, and ahead of `spatial`.
+# At {glue:text}`slow-rate:g`, which *digits* prefer for so deep a network, and which was used first, it is
+# {glue:text}`cifar10-slow-mean:+.2f` ± {glue:text}`cifar10-slow-half:.2f` points: there all three learn too slowly,
+# {glue:text}`slow-accuracy:.0f` % in place of {glue:text}`cifar10-accuracy:.0f` %, and `full` the most slowly, as the
+# [single neuron](learning-rates) does. The preferred rate, in turn, is close to those at which the others fail: at the
+# next one `full` holds out longest, in the one run of each gradient there. Compared at a single rate, the term can be
+# made to look harmful or of use. All else here is at one learning rate for each network, near the best;
+# {doc}`05_settings` looks at the others.
 
 # %% tags=["hide-input", "remove-output"]
 measured = pd.concat(
@@ -247,15 +266,16 @@ figures.show(
 # :name: recorded-curves
 # :alt: Test accuracy over epochs on MNIST, the N-MNIST subset and the digits, three gradients each.
 #
-# The three gradients learn at the same pace on MNIST (T = 5) and on the N-MNIST subset (T = 30); on the 8×8 digits (T = 5) `full` stays a little lower. Thin: each run, thick:
-# their mean. The scales begin where the first quarter of the training ends.
+# The three gradients learn at the same pace on MNIST (T = 5) and on the N-MNIST subset (T = 30); on the 8×8 digits (T =
+# 5) `full` stays a little lower. Thin: each run, thick: their mean. The scales begin where the first quarter of the
+# training ends.
 # ```
 #
 # (chosen)=
 # ## How the settings were chosen
 #
-# Never by the test set. Learning rates were tried on training examples held out from training, for all three gradients, and the one with the best
-# mean *of all of them* is used for all of them.
+# Never by the test set. Learning rates were tried on training examples held out from training, for all three gradients,
+# and the one with the best mean *of all of them* is used for all of them.
 
 # %% tags=["hide-input"]
 tables.show(tables.learning_rate_table(recorded), "data set", "")
@@ -263,8 +283,8 @@ tables.show(tables.learning_rate_table(recorded), "data set", "")
 # %% [markdown]
 # Accuracy on held-out training examples in per cent.
 #
-# The longer training on MNIST, `mnist-long`, was to turn the images, by up to so many degrees either way, if that helps. So this was tried first,
-# with {glue:text}`augmentation-held-out` examples held out:
+# The longer training on MNIST, `mnist-long`, was to turn the images, by up to so many degrees either way, if that
+# helps. So this was tried first, with {glue:text}`augmentation-held-out` examples held out:
 
 # %% tags=["hide-input"]
 augmented = records.select(
@@ -288,8 +308,8 @@ settings = tables.settings_table(
 tables.show(settings, *settings.columns)
 
 # %% [markdown]
-# The presets leave out three things of TSSL-BP's code: its weights are clamped to ±4, its target spikes pass through the synaptic filter twice,
-# and on N-MNIST its loss counts spikes; here every loss is eq. 6.
+# The presets leave out three things of TSSL-BP's code: its weights are clamped to ±4, its target spikes pass through
+# the synaptic filter twice, and on N-MNIST its loss counts spikes; here every loss is eq. 6.
 #
 # ## Run it yourself
 #
@@ -299,8 +319,9 @@ tables.show(settings, *settings.columns)
 # tsbp train mnist --gradient leak --seed 7
 # ```
 #
-# The measured rows of the table (hours on two cores, half an hour on a GPU; what is recorded already is skipped, what was interrupted goes on), and the
-# presets, on CUDA, in slices of ten minutes: repeat the command until it says *0 unfinished*.
+# The measured rows of the table (hours on two cores, half an hour on a GPU; what is recorded already is skipped, what
+# was interrupted goes on), and the presets, on CUDA, in slices of ten minutes: repeat the command until it says *0
+# unfinished*.
 #
 # ```bash
 # tsbp sweep sweeps/short.yaml --workers 2 --out results/short

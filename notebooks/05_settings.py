@@ -13,10 +13,11 @@
 # %% [markdown]
 # # One setting at a time
 #
-# The paper has two halves that do not meet. Its single neuron is trained over a range of learning rates, and the reset term helps at the
-# large ones; its networks are trained with one learning rate each, and the term makes no difference. Was the learning rate of the networks
-# merely one of those where nothing is to be seen? This chapter varies it in networks too, then the temperature, the number of time steps and
-# the depth, and measures how far the gradients of a network point apart.
+# The paper has two halves that do not meet. Its single neuron is trained over a range of learning rates, and the reset
+# term helps at the large ones; its networks are trained with one learning rate each, and the term makes no difference.
+# Was the learning rate of the networks merely one of those where nothing is to be seen? This chapter varies it in
+# networks too, then the temperature, the number of time steps and the depth, and measures how far the gradients of a
+# network point apart.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick or full; the records are the same in both
@@ -39,14 +40,15 @@ recorded = records.load("train")
 # %% [markdown]
 # ## The learning rate
 #
-# Two ways of training, since what a learning rate means depends on the optimiser. *AdamW* is what the last chapter trains with: it divides
-# every gradient by its own recent size, so that a gradient that is merely longer gains nothing, and its learning rate rises and falls once. *Plain
-# descent* is as close to the single neuron's training as a network allows: a constant rate, no clipping, no rescaling; it has momentum 0.9, as
-# one of the [single neuron's variants](studies) has.
+# Two ways of training, since what a learning rate means depends on the optimiser. *AdamW* is what the last chapter
+# trains with: it divides every gradient by its own recent size, so that a gradient that is merely longer gains nothing,
+# and its learning rate rises and falls once. *Plain descent* is as close to the single neuron's training as a network
+# allows: a constant rate, no clipping, no rescaling; it has momentum 0.9, as one of the
+# [single neuron's variants](studies) has.
 #
-# Each way is tried on two data sets: {glue:text}`examples:,d` images of MNIST for {glue:text}`epochs` epochs, which is short on purpose,
-# since what is learned slowly must show; and the 8×8 digits with everything else as in the last chapter. All gradients get the same rates, seeds, initial weights and
-# order of examples.
+# Each way is tried on two data sets: {glue:text}`examples:,d` images of MNIST for {glue:text}`epochs` epochs, which is
+# short on purpose, since what is learned slowly must show; and the 8×8 digits with everything else as in the last
+# chapter. All gradients get the same rates, seeds, initial weights and order of examples.
 
 # %% tags=["remove-cell"]
 found = studies.studies(recorded)
@@ -73,17 +75,19 @@ for name, group in fall.groupby("gradient"):
 # :name: network-rates
 # :alt: Above, test error over the learning rate for three gradients; below, accuracy of full minus that of leak. Four columns.
 #
-# Under plain descent networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones it breaks down first, and `spatial` last. AdamW
-# leaves little of that. Near the
-# best rates there is little to choose. Above: test error. Below: accuracy of `full` minus that of `leak`, paired by seed, on a scale that is linear up to one
-# percentage point and logarithmic beyond. Dots: single trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits.
+# Under plain descent networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones
+# it breaks down first, and `spatial` last. AdamW leaves little of that. Near the best rates there is little to choose.
+# Above: test error. Below: accuracy of `full` minus that of `leak`, paired by seed, on a scale that is linear up to one
+# percentage point and logarithmic beyond. Dots: single trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST,
+# {glue:text}`da-seeds` on the digits.
 # ```
 
 # %% tags=["hide-input", "full-width"]
 tables.show(studies.study_table(rates), "study")
 
 # %% [markdown]
-# Test accuracy in per cent with 95 % intervals; *broke down*: how many trainings with `full`, `leak` and `spatial` ended below {glue:text}`broken:.0f` %.
+# Test accuracy in per cent with 95 % intervals; *broke down*: how many trainings with `full`, `leak` and `spatial`
+# ended below {glue:text}`broken:.0f` %.
 #
 # By these intervals the accuracy of `full`, compared with `leak` and with `spatial`, is
 #
@@ -94,22 +98,25 @@ tables.show(studies.study_table(rates), "study")
 # | digits, AdamW | {glue:text}`da-leak` | {glue:text}`da-spatial` |
 # | digits, plain descent | {glue:text}`ds-leak` | {glue:text}`ds-spatial` |
 #
-# These are many comparisons: of twenty intervals one misses zero by chance. And where some seeds break down and others do not, an interval says little; the
-# counts say more.
+# These are many comparisons: of twenty intervals one misses zero by chance. And where some seeds break down and others
+# do not, an interval says little; the counts say more.
 #
-# **What carries over.** Under plain descent the whole picture of {numref}`learning-rates` does: the order of the three gradients at small rates, its reversal at large
-# ones, and `spatial` as the most robust. At the learning rate {glue:text}`fall-rate:g` the networks on MNIST still reach {glue:text}`fall-full:.1f` % on average with `full` and
-# {glue:text}`fall-spatial:.1f` % with `spatial`, but {glue:text}`fall-leak:.1f` % with `leak`. So the paper's two halves agree after all: on real data it looked at one learning
-# rate for each network, and one near the best shows nothing. If it trained as TSSL-BP does, with AdamW, that hid what was left: the same pattern is there, and small, since AdamW divides out
-# the length of the gradient, which is much of the difference.
+# **What carries over.** Under plain descent the whole picture of {numref}`learning-rates` does: the order of the three
+# gradients at small rates, its reversal at large ones, and `spatial` as the most robust. At the learning rate
+# {glue:text}`fall-rate:g` the networks on MNIST still reach {glue:text}`fall-full:.1f` % on average with `full` and
+# {glue:text}`fall-spatial:.1f` % with `spatial`, but {glue:text}`fall-leak:.1f` % with `leak`. So the paper's two
+# halves agree after all: on real data it looked at one learning rate for each network, and one near the best shows
+# nothing. If it trained as TSSL-BP does, with AdamW, that hid what was left: the same pattern is there, and small,
+# since AdamW divides out the length of the gradient, which is much of the difference.
 
 # %% [markdown]
 # ## Temperature, time steps, depth
 #
-# The temperature sets how wide the surrogate is, and with it how much of the reset term there is: at the threshold the term is
-# $\vartheta / 4\Theta$ times the potential's own share, by {eq}`surrogate`. More time steps give it more room to add up. More layers multiply whatever one layer
-# does to the gradient. All three on the digits, with everything else at the defaults of the last chapter but for depth, where
-# the layers are convolutions of 16 channels, and initial gain and learning rate are those that held-out digits prefer over all depths and gradients.
+# The temperature sets how wide the surrogate is, and with it how much of the reset term there is: at the threshold the
+# term is $\vartheta / 4\Theta$ times the potential's own share, by {eq}`surrogate`. More time steps give it more room
+# to add up. More layers multiply whatever one layer does to the gradient. All three on the digits, with everything else
+# at the defaults of the last chapter but for depth, where the layers are convolutions of 16 channels, and initial gain
+# and learning rate are those that held-out digits prefer over all depths and gradients.
 
 # %% tags=["hide-input", "remove-output"]
 labels = {
@@ -129,8 +136,8 @@ figures.note("others-seeds", others["depth"]["seed"].nunique())
 # :name: network-others
 # :alt: Test error and difference of full and leak over temperature, time steps and depth on the digits.
 #
-# Neither temperature nor time steps nor depth sets `full` and `leak` apart; `spatial` falls behind where the surrogate is wide. As in {numref}`network-rates`, on the
-# digits, {glue:text}`others-seeds` seeds.
+# Neither temperature nor time steps nor depth sets `full` and `leak` apart; `spatial` falls behind where the surrogate
+# is wide. As in {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds.
 # ```
 
 # %% tags=["hide-input", "hide-output"]
@@ -145,14 +152,15 @@ tables.show(studies.study_table(others), "study")
 # | time steps | {glue:text}`time-steps-leak` | {glue:text}`time-steps-spatial` |
 # | layers | {glue:text}`depth-leak` | {glue:text}`depth-spatial` |
 #
-# So the choice between `full` and `leak` does not matter more with more steps or more layers, as one might expect of a term that travels through
-# time. The path along the membrane as a whole does matter somewhat, when the surrogate is wide: then many steps before a spike have a share in it.
+# So the choice between `full` and `leak` does not matter more with more steps or more layers, as one might expect of a
+# term that travels through time. The path along the membrane as a whole does matter somewhat, when the surrogate is
+# wide: then many steps before a spike have a share in it.
 
 # %% [markdown]
 # ## How far apart do the gradients point?
 #
-# After every epoch of all these trainings the three gradients were computed at the same weights and on the same examples, layer by
-# layer. It takes one option, here in a short training on the digits:
+# After every epoch of all these trainings the three gradients were computed at the same weights and on the same
+# examples, layer by layer. It takes one option, here in a short training on the digits:
 
 # %%
 config = TrainingConfig.for_dataset(
@@ -169,8 +177,9 @@ for name in ("leak", "spatial"):
 tables.show(beside)
 
 # %% [markdown]
-# Angle to `full`, and length in multiples of the length of `full`, a row for each layer with weights, from the image to the output, after the last of these epochs.
-# The records say how it goes on, and the single neuron gives a measure of what is much and what is little.
+# Angle to `full`, and length in multiples of the length of `full`, a row for each layer with weights, from the image to
+# the output, after the last of these epochs. The records say how it goes on, and the single neuron gives a measure of
+# what is much and what is little.
 
 # %% tags=["remove-cell"]
 angles = {
@@ -198,18 +207,25 @@ for name, cosine in single.items():
 # :name: angles
 # :alt: Angle of leak and of spatial to full over the epochs, a line for each layer, in four trainings.
 #
-# In networks `leak` points nearly where `full` does, in every layer and to the end of training; many layers do not drive them apart, and many time
-# steps only `spatial`. One line for each layer with weights, shaded from the image to the output; means over seeds and over the gradients trained with.
+# In networks `leak` points nearly where `full` does, in every layer and to the end of training; many layers do not
+# drive them apart, and many time steps only `spatial`. One line for each layer with weights, shaded from the image to
+# the output; means over seeds and over the gradients trained with.
 # ```
 #
-# In the single neuron, {glue:text}`single-leak:.0f`° lie between `leak` and `full` at the median, and {glue:text}`single-spatial:.0f`° between `spatial` and `full`. In the networks it is
-# {glue:text}`network-leak:.0f`° and {glue:text}`network-spatial:.0f`° (median over layers, epochs and seeds on MNIST). A plausible reason is averaging. The single neuron's gradient comes from
-# one pattern of spikes, and its worst step may be the one where the reset matters; a layer's gradient is the mean over a batch and sums over many neurons, most of which
-# are far from threshold at any one step. This was not tested further.
+# In the single neuron, {glue:text}`single-leak:.0f`° lie between `leak` and `full` at the median, and
+# {glue:text}`single-spatial:.0f`° between `spatial` and `full`. In the networks it is {glue:text}`network-leak:.0f`°
+# and {glue:text}`network-spatial:.0f`° (median over layers, epochs and seeds on MNIST). A plausible reason is
+# averaging. The single neuron's gradient comes from one pattern of spikes, and its worst step may be the one where the
+# reset matters; a layer's gradient is the mean over a batch and sums over many neurons, most of which are far from
+# threshold at any one step. This was not tested further.
 #
 # ## What remains of the claim
 #
-# - *Robust to the learning rate* carries over to networks, on MNIST and on the digits: against `leak`, under plain descent, at rates beyond those that one would choose. `spatial` is more robust still.
-# - *Of no use on real data* holds where one would train: near the best learning rate, at any temperature, number of steps or depth that was tried here, no gradient is ahead by much. CIFAR-10, re-encoded, leaves it open ({doc}`04_data_sets`).
-# - At small learning rates `leak` learns faster than `full` in networks too: the term costs where steps are too short, and helps where they are too long. Under AdamW, which divides the length of the gradient out,
-#   little of either is left.
+# - *Robust to the learning rate* carries over to networks, on MNIST and on the digits: against `leak`, under plain
+#   descent, at rates beyond those that one would choose. `spatial` is more robust still.
+# - *Of no use on real data* holds where one would train: near the best learning rate, at any temperature, number of
+#   steps or depth that was tried here, no gradient is ahead by much. CIFAR-10, re-encoded, leaves it open
+#   ({doc}`04_data_sets`).
+# - At small learning rates `leak` learns faster than `full` in networks too: the term costs where steps are too short,
+#   and helps where they are too long. Under AdamW, which divides the length of the gradient out, little of either is
+#   left.

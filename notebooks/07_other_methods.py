@@ -13,8 +13,9 @@
 # %% [markdown]
 # # How others treat the reset
 #
-# The paper writes that its term is missing from all earlier work, and names four methods {cite}`yang2020`. Is it? This chapter looks it up:
-# first in the code of learning rules and libraries, read file by file, then by running those libraries that install.
+# The paper writes that its term is missing from all earlier work, and names four methods {cite}`yang2020`. Is it? This
+# chapter looks it up: first in the code of learning rules and libraries, read file by file, then by running those
+# libraries that install.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick or full; this chapter is the same in both
@@ -35,8 +36,8 @@ figures.note("n-methods", len(survey.METHODS))
 # ## What a backward pass can do
 #
 # A spike changes the next potential. A backward pass has four ways to answer that. They differ in the factor that
-# carries the error from $U[t+1]$ to $U[t]$, here for the two usual resets: to zero, as in {eq}`membrane`, and subtractive, where a spike takes the
-# threshold away. $h$ is the surrogate derivative {eq}`surrogate`.
+# carries the error from $U[t+1]$ to $U[t]$, here for the two usual resets: to zero, as in {eq}`membrane`, and
+# subtractive, where a spike takes the threshold away. $h$ is the surrogate derivative {eq}`surrogate`.
 #
 # | the reset is | factor, reset to zero | factor, subtractive | in this book |
 # | --- | --- | --- | --- |
@@ -45,14 +46,14 @@ figures.note("n-methods", len(survey.METHODS))
 # | ignored | $1 - \frac1{\tau_m}$ | $1 - \frac1{\tau_m}$ | – |
 # | cut | $0$ | $0$ | `spatial` |
 #
-# *Detached* takes the spike for a given number: the error stops where the potential was emptied, but nobody asks how the spike came about. *Ignored* means
-# the backward pass of a neuron that has no reset: it lets the error through where nothing was left to carry it. With a subtractive reset the two are one. *Cut* has no
-# path along the membrane at all.
+# *Detached* takes the spike for a given number: the error stops where the potential was emptied, but nobody asks how
+# the spike came about. *Ignored* means the backward pass of a neuron that has no reset: it lets the error through where
+# nothing was left to carry it. With a subtractive reset the two are one. *Cut* has no path along the membrane at all.
 #
 # ## What they do
 #
-# Every row is the neuron as it comes, without options, and was read in the files that the last column links to, at the commit in brackets. For the
-# methods that began as a paper this is the code that its authors published.
+# Every row is the neuron as it comes, without options, and was read in the files that the last column links to, at the
+# commit in brackets. For the methods that began as a paper this is the code that its authors published.
 
 # %% tags=["hide-input", "full-width"]
 Markdown(survey.table())
@@ -60,23 +61,28 @@ Markdown(survey.table())
 # %% [markdown]
 # Some rows need a word more.
 #
-# - In **SLAYER** the refractory kernel changes the potential at which the surrogate is taken, and nothing else. That its gradient leaves
-#   the reset out is also what the authors of EXODUS say, who put it in and found training more stable {cite}`bauer2023`.
-# - **SuperSpike** belongs to the same row by its nature: it multiplies the surrogate by a trace of the *presynaptic* spikes, which
-#   the neuron's own reset cannot touch.
-# - **TSSL-BP** differentiates at the spikes, by the slope of the potential. To it the reset is an
-#   influence of one spike on the next, with a term of its own (*intra-neuron* in the code). This is not the derivative of {eq}`substituted`.
+# - In **SLAYER** the refractory kernel changes the potential at which the surrogate is taken, and nothing else. That
+#   its gradient leaves the reset out is also what the authors of EXODUS say, who put it in and found training more
+#   stable {cite}`bauer2023`.
+# - **SuperSpike** belongs to the same row by its nature: it multiplies the surrogate by a trace of the *presynaptic*
+#   spikes, which the neuron's own reset cannot touch.
+# - **TSSL-BP** differentiates at the spikes, by the slope of the potential. To it the reset is an influence of one
+#   spike on the next, with a term of its own (*intra-neuron* in the code). This is not the derivative of
+#   {eq}`substituted`.
 # - **Norse** does both. Its feed-forward neurons differentiate the reset, its recurrent one detaches it. In
-#   [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py) the recurrent one still differentiated it too.
+#   [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py) the recurrent one still
+#   differentiated it too.
 # - **EXODUS** extends the library Sinabs, whose subtractive reset autograd differentiates. Its
-#   [reset to zero](https://github.com/synsense/sinabs/blob/904eb89/sinabs/activation/reset_mechanism.py) does not: there the spike is compared with a number, and a comparison has no derivative.
-#   Whether a reset is differentiated can be an accident of how it is written.
+#   [reset to zero](https://github.com/synsense/sinabs/blob/904eb89/sinabs/activation/reset_mechanism.py) does not:
+#   there the spike is compared with a number, and a comparison has no derivative. Whether a reset is differentiated can
+#   be an accident of how it is written.
 #
 # ## Checked by running
 #
-# Reading can go wrong. SpikingJelly, snnTorch and Norse install on any machine, so their gradients can be computed: the same neuron,
-# the same random currents, the same gradient at the spikes, in float64. The spikes have to be the same, or the comparison stops. Then the gradient at the currents is
-# compared with each of ours: the length of the difference as a share of the length of ours.
+# Reading can go wrong. SpikingJelly, snnTorch and Norse install on any machine, so their gradients can be computed: the
+# same neuron, the same random currents, the same gradient at the spikes, in float64. The spikes have to be the same, or
+# the comparison stops. Then the gradient at the currents is compared with each of ours: the length of the difference as
+# a share of the length of ours.
 
 # %% tags=["hide-input"]
 agreement = records.recorded("agreement", AgreementConfig())
@@ -113,49 +119,66 @@ figures.note("ignored-full", ignored["full"])
 figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 
 # %% [markdown]
-# Distances of {glue:text}`compared-neurons` neurons over {glue:text}`compared-steps` steps, with {glue:text}`version-spikingjelly`, {glue:text}`version-snntorch` and {glue:text}`version-norse`; from
-# a record that `tsbp agreement` makes ({doc}`09_reproduce`). snnTorch stores its leak in float32, hence its larger rounding error. Its own subtractive reset
-# takes the threshold away after the leak instead of before it, which is another neuron, so it is compared with its reset to zero.
+# Distances of {glue:text}`compared-neurons` neurons over {glue:text}`compared-steps` steps, with
+# {glue:text}`version-spikingjelly`, {glue:text}`version-snntorch` and {glue:text}`version-norse`; from a record that
+# `tsbp agreement` makes ({doc}`09_reproduce`). snnTorch stores its leak in float32, hence its larger rounding error.
+# Its own subtractive reset takes the threshold away after the leak instead of before it, which is another neuron, so it
+# is compared with its reset to zero.
 #
-# Every library computes one of the three gradients to within {glue:text}`largest-same`, and is at least {glue:text}`smallest-other:.2f` away from the others: there is no doubt
-# which. The last row is what SLAYER's treatment would be in this neuron. It is none of ours: {glue:text}`ignored-leak:.2f` away from
-# `leak` and {glue:text}`ignored-full:.2f` from `full`. The paper counts both as missing its term, but to detach the reset and to ignore it are different things.
-# Nor is the term a trifle: without it the gradient is off by {glue:text}`leak-full:.2f` of its length.
+# Every library computes one of the three gradients to within {glue:text}`largest-same`, and is at least
+# {glue:text}`smallest-other:.2f` away from the others: there is no doubt which. The last row is what SLAYER's treatment
+# would be in this neuron. It is none of ours: {glue:text}`ignored-leak:.2f` away from `leak` and
+# {glue:text}`ignored-full:.2f` from `full`. The paper counts both as missing its term, but to detach the reset and to
+# ignore it are different things. Nor is the term a trifle: without it the gradient is off by {glue:text}`leak-full:.2f`
+# of its length.
 #
 # ## What others found out about it
 #
-# **Zenke and Vogels** put the question in a preprint of June 2020, before the paper {cite}`zenke2021`. Their Fig. 5 compares networks with and without a
-# differentiable reset, for two kinds of surrogate: one whose peak is always one, and one that grows towards the true derivative as it gets
-# steeper. Its caption names the scale of the surrogate derivative as what learning is sensitive to. Asked why the SpyTorch tutorials detach the reset, the first author
-# [answers](https://github.com/fzenke/spytorch/issues/2) that the gradient through it makes trouble when the derivative is steep and not normalised: it enters with a minus
-# sign, and the threshold then repels the potential instead of attracting it.
+# **Zenke and Vogels** put the question in a preprint of June 2020, before the paper {cite}`zenke2021`. Their Fig. 5
+# compares networks with and without a differentiable reset, for two kinds of surrogate: one whose peak is always one,
+# and one that grows towards the true derivative as it gets steeper. Its caption names the scale of the surrogate
+# derivative as what learning is sensitive to. Asked why the SpyTorch tutorials detach the reset, the first author
+# [answers](https://github.com/fzenke/spytorch/issues/2) that the gradient through it makes trouble when the derivative
+# is steep and not normalised: it enters with a minus sign, and the threshold then repels the potential instead of
+# attracting it.
 #
-# That fits what {doc}`03_one_neuron` measures. Its factor at threshold, $1 - \vartheta/(4\Theta)$ up to the leak, turns negative and large as the temperature $\Theta$ falls, and with a steep
-# surrogate the term hurts at every learning rate. At the paper's $\Theta$ it helps where the learning rate is large.
+# That fits what {doc}`03_one_neuron` measures. Its factor at threshold, $1 - \vartheta/(4\Theta)$ up to the leak, turns
+# negative and large as the temperature $\Theta$ falls, and with a steep surrogate the term hurts at every learning
+# rate. At the paper's $\Theta$ it helps where the learning rate is large.
 #
-# **Bauer and colleagues** report that SLAYER's gradient, blind to the reset, needs its scale tuned by hand from layer to layer, and that the complete one does not
-# {cite}`bauer2023`. **Meng and colleagues** go the other way: they find that what flows along the membrane contributes little to the gradient, cut it, and train well with less
-# memory {cite}`meng2023`. This is our `spatial`, and it agrees with {doc}`04_data_sets`.
+# **Bauer and colleagues** report that SLAYER's gradient, blind to the reset, needs its scale tuned by hand from layer
+# to layer, and that the complete one does not {cite}`bauer2023`. **Meng and colleagues** go the other way: they find
+# that what flows along the membrane contributes little to the gradient, cut it, and train well with less memory
+# {cite}`meng2023`. This is our `spatial`, and it agrees with {doc}`04_data_sets`.
 #
-# **Gygax and Zenke** ask what a surrogate gradient is the gradient *of* {cite}`gygax2025`. In networks that fire at random it has a foundation: the surrogate should be the
-# derivative of the firing probability. But in general it is not the gradient of a surrogate loss. That puts a limit to the argument of {doc}`02_gradient`: `full` is the exact
-# gradient of the smoothed neuron, and this alone does not make it the better one for the neuron that fires. In the classification experiments of
-# [their code](https://github.com/fmi-basel/surrogate-gradient-theory/blob/950927c/Classification/experiments/config_stork/config.yaml) the reset is detached.
+# **Gygax and Zenke** ask what a surrogate gradient is the gradient *of* {cite}`gygax2025`. In networks that fire at
+# random it has a foundation: the surrogate should be the derivative of the firing probability. But in general it is not
+# the gradient of a surrogate loss. That puts a limit to the argument of {doc}`02_gradient`: `full` is the exact
+# gradient of the smoothed neuron, and this alone does not make it the better one for the neuron that fires. In the
+# classification experiments of
+# [their code](https://github.com/fmi-basel/surrogate-gradient-theory/blob/950927c/Classification/experiments/config_stork/config.yaml)
+# the reset is detached.
 #
 # ```{admonition} What was not read
 # :class: note
-# Of the papers cited here only {cite}`yang2020` was read in full. The rows of the table rest on code alone. What is said of Zenke and Vogels rests on their abstract, the caption of their Fig. 5 and two
-# answers by the first author on GitHub; what is said of Gygax and Zenke, of Bauer and colleagues and of Meng and colleagues on their abstracts and their code.
+# Of the papers cited here only {cite}`yang2020` was read in full. The rows of the table rest on code alone. What is
+# said of Zenke and Vogels rests on their abstract, the caption of their Fig. 5 and two answers by the first author on
+# GitHub; what is said of Gygax and Zenke, of Bauer and colleagues and of Meng and colleagues on their abstracts and
+# their code.
 # ```
 #
 # ## Verdict
 #
-# Of {glue:text}`n-methods` neurons, as they come, {glue:text}`n-kept` differentiate the reset ({glue:text}`names-kept`), {glue:text}`n-detached` detach it ({glue:text}`names-detached`),
-# {glue:text}`n-ignored` ignore it ({glue:text}`names-ignored`), {glue:text}`n-cut` cuts the path ({glue:text}`names-cut`) and {glue:text}`n-own` has a rule of its own
-# ({glue:text}`names-own`). There is no custom that all follow.
+# Of {glue:text}`n-methods` neurons, as they come, {glue:text}`n-kept` differentiate the reset
+# ({glue:text}`names-kept`), {glue:text}`n-detached` detach it ({glue:text}`names-detached`), {glue:text}`n-ignored`
+# ignore it ({glue:text}`names-ignored`), {glue:text}`n-cut` cuts the path ({glue:text}`names-cut`) and
+# {glue:text}`n-own` has a rule of its own ({glue:text}`names-own`). There is no custom that all follow.
 #
-# **The term was not new.** Of the four methods that the paper names, three leave it out in their code, but the code published for STBP differentiates the reset, since
-# [November 2018](https://github.com/yjwu17/STBP-for-training-SpikingNN/blob/9661866/spiking_model.py). So did Norse when the paper appeared, in
-# [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py), and SpikingJelly, where detaching it had become
-# [an option](https://github.com/fangwei123456/spikingjelly/commit/73f94ab) in September. Whoever leaves the derivative to autograd has the
-# term, unless the reset is taken out by hand. What remains is the paper's question: what is the term worth, with all else equal?
+# **The term was not new.** Of the four methods that the paper names, three leave it out in their code, but the code
+# published for STBP differentiates the reset, since
+# [November 2018](https://github.com/yjwu17/STBP-for-training-SpikingNN/blob/9661866/spiking_model.py). So did Norse
+# when the paper appeared, in
+# [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py), and SpikingJelly, where
+# detaching it had become [an option](https://github.com/fangwei123456/spikingjelly/commit/73f94ab) in September.
+# Whoever leaves the derivative to autograd has the term, unless the reset is taken out by hand. What remains is the
+# paper's question: what is the term worth, with all else equal?

@@ -13,8 +13,9 @@
 # %% [markdown]
 # # Errata
 #
-# Anyone who works through a paper equation by equation comes upon slips. This page lists those of the paper {cite}`yang2020` (arXiv:2011.09964v1, the only version known here) that can
-# be shown, says how, and whether they matter. None touches its central equation in substance: the term is there, and it has the right sign.
+# Anyone who works through a paper equation by equation comes upon slips. This page lists those of the paper
+# {cite}`yang2020` (arXiv:2011.09964v1, the only version known here) that can be shown, says how, and whether they
+# matter. None touches its central equation in substance: the term is there, and it has the right sign.
 #
 # | section | where | printed | should be | does it matter? |
 # | --- | --- | --- | --- | --- |
@@ -51,9 +52,11 @@ neuron = dict(tau_m=tau_m, threshold=threshold, temperature=temperature)
 # (erratum-1)=
 # ## The factor of the reset term
 #
-# In print, eq. 8 multiplies the reset term by $U^{(l)}[t]/\partial U^{(l)}[t]$, a quotient without a meaning: a differential stands alone in it. The product rule gives the factor
-# $U^{(l)}[t]$; SymPy derives it in {eq}`reset-term`. Could $\partial U/\partial U = 1$ be meant? That can be decided by measurement. On the relaxed neuron of {doc}`02_gradient`
-# the next potential is a smooth function of this one. The current of the first step *is* its potential, so the derivative is measured by moving it:
+# In print, eq. 8 multiplies the reset term by $U^{(l)}[t]/\partial U^{(l)}[t]$, a quotient without a meaning: a
+# differential stands alone in it. The product rule gives the factor $U^{(l)}[t]$; SymPy derives it in {eq}`reset-term`.
+# Could $\partial U/\partial U = 1$ be meant? That can be decided by measurement. On the relaxed neuron of
+# {doc}`02_gradient` the next potential is a smooth function of this one. The current of the first step *is* its
+# potential, so the derivative is measured by moving it:
 
 # %%
 U = torch.linspace(-0.5, 2.0, 6, dtype=torch.float64)
@@ -89,11 +92,13 @@ figures.note("error-corrected", (corrected - measured).abs().max())
 assert torch.allclose(corrected, measured, rtol=0, atol=1e-6)
 
 # %% [markdown]
-# The corrected factor agrees to {glue:text}`error-corrected:.0e`; the other reading is off by up to {glue:text}`error-one:.2f`. (At $U = 1$ the two agree. With the
-# usual threshold of 1 the term is largest near there, so such a slip in code could go unnoticed.)
+# The corrected factor agrees to {glue:text}`error-corrected:.0e`; the other reading is off by up to
+# {glue:text}`error-one:.2f`. (At $U = 1$ the two agree. With the usual threshold of 1 the term is largest near there,
+# so such a slip in code could go unnoticed.)
 #
 # **Does it matter?** Only in print, it seems: the author's public code multiplies by $U$
-# ([Neuron.py](https://github.com/superrrpotato/Acc-Timing/blob/1aac1d2/Neuron.py), 7 November 2020). What *that* code lacks is the factor $1/\Theta$, which eq. 10 has; {doc}`03_one_neuron` shows what difference it makes.
+# ([Neuron.py](https://github.com/superrrpotato/Acc-Timing/blob/1aac1d2/Neuron.py), 7 November 2020). What *that* code
+# lacks is the factor $1/\Theta$, which eq. 10 has; {doc}`03_one_neuron` shows what difference it makes.
 #
 # (erratum-2)=
 # ## The layer that eq. 4 listens to
@@ -111,8 +116,8 @@ assert difference == W * (a_same - a_before)
 difference
 
 # %% [markdown]
-# What is left over is the index of the layer: in eq. 4, layer $l+1$ hears layer $l-1$ and skips the one between. The shapes forbid it. In the paper's network for MNIST, the
-# weights of the output layer:
+# What is left over is the index of the layer: in eq. 4, layer $l+1$ hears layer $l-1$ and skips the one between. The
+# shapes forbid it. In the paper's network for MNIST, the weights of the output layer:
 
 # %%
 network = SpikingNetwork.from_spec(
@@ -142,8 +147,8 @@ assert inputs == sizes[-2] != sizes[-3]
 # (erratum-3)=
 # ## A neuron exactly at threshold
 #
-# Eq. 3 defines $H(x)$ for $x < 0$ and $x > 0$. A potential can be exactly at threshold, though, and the two completions differ. A neuron that does not leak, with an input of a quarter of
-# the threshold:
+# Eq. 3 defines $H(x)$ for $x < 0$ and $x > 0$. A potential can be exactly at threshold, though, and the two completions
+# differ. A neuron that does not leak, with an input of a quarter of the threshold:
 
 # %%
 quarter = torch.full((6,), 0.25 * threshold, dtype=torch.float64)
@@ -158,13 +163,15 @@ ties = int((lif(currents, **neuron).potential == threshold).sum())
 print(f"{ties} of {currents.numel():,} potentials from random currents")
 
 # %% [markdown]
-# **Does it matter?** Hardly, with weights that are real numbers. But libraries differ: of those read for {doc}`07_other_methods`, SLAYER, EXODUS and SpikingJelly fire at threshold; STBP, TSSL-BP, snnTorch and Norse
-# do not, nor does `tsbp`, {eq}`spike`.
+# **Does it matter?** Hardly, with weights that are real numbers. But libraries differ: of those read for
+# {doc}`07_other_methods`, SLAYER, EXODUS and SpikingJelly fire at threshold; STBP, TSSL-BP, snnTorch and Norse do not,
+# nor does `tsbp`, {eq}`spike`.
 #
 # (erratum-4)=
 # ## Delay and depth
 #
-# By eq. 1 and 4 a layer hears at step $t+1$ what the layer before sent at step $t$. Through $n$ layers of weights nothing can arrive before step $n$, if steps are counted from 0; the last is $T-1$:
+# By eq. 1 and 4 a layer hears at step $t+1$ what the layer before sent at step $t$. Through $n$ layers of weights
+# nothing can arrive before step $n$, if steps are counted from 0; the last is $T-1$:
 
 # %%
 time_steps = {name: TABLE_2[name]["time_steps"] for name in TABLE_3}
@@ -184,23 +191,28 @@ figures.note("ratio", time_steps["mnist"] // time_steps["nmnist"])
 # %% [markdown]
 # {doc}`01_neuron` lets the networks run, and finds the same.
 #
-# **Does it matter?** Yes, to anyone who builds the network of CIFAR-10 by the letter: it cannot answer. The reported accuracy cannot have been reached so. Without the delay, as in
-# the code of TSSL-BP {cite}`zhang2020`, nothing is in the way.
+# **Does it matter?** Yes, to anyone who builds the network of CIFAR-10 by the letter: it cannot answer. The reported
+# accuracy cannot have been reached so. Without the delay, as in the code of TSSL-BP {cite}`zhang2020`, nothing is in
+# the way.
 #
 # (erratum-5)=
 # ## Time steps of N-MNIST and MNIST
 #
-# Table 3 gives N-MNIST 5 time steps and MNIST 30. The networks, down to every number, are those of TSSL-BP, which the paper does not cite. There it is the other way round:
-# its [README of that month](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) has results for N-MNIST at 30 and 100 steps, and for MNIST at 5.
-# An exchange of the two rows is likely, but cannot be proved. {doc}`04_data_sets` measures MNIST at both numbers.
+# Table 3 gives N-MNIST 5 time steps and MNIST 30. The networks, down to every number, are those of TSSL-BP, which the
+# paper does not cite. There it is the other way round: its
+# [README of that month](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) has results for N-MNIST at 30 and
+# 100 steps, and for MNIST at 5. An exchange of the two rows is likely, but cannot be proved. {doc}`04_data_sets`
+# measures MNIST at both numbers.
 #
-# **Does it matter?** To anyone who repeats the experiments: one choice takes {glue:text}`ratio` times as many steps as the other.
+# **Does it matter?** To anyone who repeats the experiments: one choice takes {glue:text}`ratio` times as many steps as
+# the other.
 #
 # (erratum-6)=
 # ## "All previous works"
 #
-# The abstract says that earlier work omits the dependency through the reset, and section 3 that the term is missing in all of it. Of what was read for
-# {doc}`07_other_methods`, the code of STBP, which the paper names, has the term since November 2018; so have SpikingJelly and Norse, both public before the paper. TSSL-BP, whose networks it uses, has a
+# The abstract says that earlier work omits the dependency through the reset, and section 3 that the term is missing in
+# all of it. Of what was read for {doc}`07_other_methods`, the code of STBP, which the paper names, has the term since
+# November 2018; so have SpikingJelly and Norse, both public before the paper. TSSL-BP, whose networks it uses, has a
 # term of its own for the reset. And Zenke and Vogels {cite}`zenke2021` had compared networks with and without it.
 
 # %% tags=["remove-cell"]
@@ -214,15 +226,20 @@ assert survey.named("own") == ["TSSL-BP"]
 #
 # What the paper does not say, and a repetition has to choose:
 #
-# - for the single neuron: the threshold, the initial weights, the number of repeats, the learning rates of Fig. 3 other than the default;
-# - for the networks: time constants, surrogate temperature, optimiser and learning rate, epochs, the pooling, the output layer (Table 3 ends
-#   before it), how images become currents, the target spike trains; whether Table 2 shows one run, the best, or a mean;
-# - in eq. 6: the kernel $\epsilon$, and whether $N_t$ is the number of steps or the last one. With the filter of eq. 2 for $\epsilon$,
-#   the loss is {eq}`loss`.
+# - for the single neuron: the threshold, the initial weights, the number of repeats, the learning rates of Fig. 3 other
+#   than the default;
+# - for the networks: time constants, surrogate temperature, optimiser and learning rate, epochs, the pooling, the
+#   output layer (Table 3 ends before it), how images become currents, the target spike trains; whether Table 2 shows
+#   one run, the best, or a mean;
+# - in eq. 6: the kernel $\epsilon$, and whether $N_t$ is the number of steps or the last one. With the filter of eq. 2
+#   for $\epsilon$, the loss is {eq}`loss`.
 #
-# One thing more is open and is no erratum: the column *without* of Table 2 equals numbers that TSSL-BP had published. {doc}`04_data_sets` says what this does and does not show.
+# One thing more is open and is no erratum: the column *without* of Table 2 equals numbers that TSSL-BP had published.
+# {doc}`04_data_sets` says what this does and does not show.
 #
 # ## What is right
 #
-# Checked and found in order: eq. 2 and 5, and eq. 1 but for the delay (they are what `tsbp.reference_lif` runs); eq. 7 and, with $U$ for $U/\partial U$, eq. 8, by finite differences through a network of two layers
-# ({doc}`02_gradient`); eq. 10 as the derivative of eq. 9, by SymPy (there too). What the paper says of its experiments is not a matter for errata; the chapters on them judge it.
+# Checked and found in order: eq. 2 and 5, and eq. 1 but for the delay (they are what `tsbp.reference_lif` runs); eq. 7
+# and, with $U$ for $U/\partial U$, eq. 8, by finite differences through a network of two layers ({doc}`02_gradient`);
+# eq. 10 as the derivative of eq. 9, by SymPy (there too). What the paper says of its experiments is not a matter for
+# errata; the chapters on them judge it.

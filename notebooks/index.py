@@ -19,8 +19,8 @@
 # surrogate-gradient methods drop this path, restores it, and asks whether that helps.
 #
 # This book is a companion to that paper which can be run. It derives every equation and has a machine check it, repeats
-# the experiments with all that a comparison needs (the same draws for every gradient, repeats, intervals), and shows the
-# outcome beside the mathematics.
+# the experiments with all that a comparison needs (the same draws for every gradient, repeats, intervals), and shows
+# the outcome beside the mathematics.
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "quick"  # quick or full; this page is the same in both
@@ -55,19 +55,20 @@ figures.note("torch", here["versions"]["torch"])
 # :name: front
 # :alt: Mean final loss over the learning rate for three gradients.
 #
-# The question in one picture. A single neuron learns a spike train with the reset term in its gradient (`full`), without it
-# (`leak`), and with no gradient through time along the membrane at all (`spatial`). Which is best depends on the learning rate.
-# Mean loss after {glue:text}`front-iterations` updates with its 95 % interval, {glue:text}`front-repeats` neurons a point;
-# {doc}`03_one_neuron` says how it was measured.
+# The question in one picture. A single neuron learns a spike train with the reset term in its gradient (`full`),
+# without it (`leak`), and with no gradient through time along the membrane at all (`spatial`). Which is best depends on
+# the learning rate. Mean loss after {glue:text}`front-iterations` updates with its 95 % interval,
+# {glue:text}`front-repeats` neurons a point; {doc}`03_one_neuron` says how it was measured.
 # ```
 #
 # ## The short answer
 #
 # - The term belongs to the gradient of the smoothed neuron, costs nothing when it is computed well, and was not new.
-# - What it is worth depends on the learning rate. Under plain gradient descent it saves learning at large rates and slows it down at small ones, in
-#   a single neuron and in networks alike. Most robust of all is to let no gradient through time along the membrane.
-# - Near the best learning rate networks on MNIST and on small digits learn as well without it, or slightly better; CIFAR-10, re-encoded, leaves it open. With
-#   AdamW what the term does at other rates is of the same kind, and smaller.
+# - What it is worth depends on the learning rate. Under plain gradient descent it saves learning at large rates and
+#   slows it down at small ones, in a single neuron and in networks alike. Most robust of all is to let no gradient
+#   through time along the membrane.
+# - Near the best learning rate networks on MNIST and on small digits learn as well without it, or slightly better;
+#   CIFAR-10, re-encoded, leaves it open. With AdamW what the term does at other rates is of the same kind, and smaller.
 #
 # ## What became of the paper's claims
 
@@ -75,8 +76,10 @@ figures.note("torch", here["versions"]["torch"])
 HTML(claims_table())
 
 # %% [markdown]
-# Verdicts and numbers are computed from the records when this page is built, by rules that stand in `tsbp/claims.py`. *Reproduced with a caveat*: in part, or
-# not in every setting that was tried. *Open*: too few runs to tell, or none on the whole and original data. Brackets and ± are 95 % intervals; accuracies are in per cent, their differences in percentage points.
+# Verdicts and numbers are computed from the records when this page is built, by rules that stand in `tsbp/claims.py`.
+# *Reproduced with a caveat*: in part, or not in every setting that was tried. *Open*: too few runs to tell, or none on
+# the whole and original data. Brackets and ± are 95 % intervals; accuracies are in per cent, their differences in
+# percentage points.
 #
 # ## The chapters
 #
@@ -110,10 +113,12 @@ HTML(claims_table())
 # ## Running it
 #
 # Every chapter is a notebook. Its code imports the package `tsbp`, which lies in the same repository; its first code
-# cell holds the parameters that can be changed. `make book` executes all chapters and sets these pages. The README says how to
-# execute one of them with other parameters, how to train a network, and how to use the neuron in a project of your own.
+# cell holds the parameters that can be changed. `make book` executes all chapters and sets these pages. The README says
+# how to execute one of them with other parameters, how to train a network, and how to use the neuron in a project of
+# your own.
 #
-# The numbers of this page were computed at commit {glue:text}`commit` on {glue:text}`date`, on {glue:text}`machine`, with Python {glue:text}`python` and PyTorch {glue:text}`torch`.
+# The numbers of this page were computed at commit {glue:text}`commit` on {glue:text}`date`, on {glue:text}`machine`,
+# with Python {glue:text}`python` and PyTorch {glue:text}`torch`.
 #
 # ## How to cite
 #
