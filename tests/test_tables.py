@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tsbp import figures
 from tsbp.settings import TrainingConfig
 from tsbp.studies import study, study_table, study_verdict
 from tsbp.tables import (
@@ -86,6 +87,26 @@ def test_verdicts_on_differences(differences, verdict):
     table = difference_table(pd.DataFrame(runs))
     assert table["difference"].tolist() == ["full - leak"] and table["seeds"].tolist() == [len(differences)]
     assert table["verdict"].tolist() == [verdict]
+
+
+def test_the_figure_of_differences_has_the_rows_of_the_table():
+    runs = [
+        run("mnist", gradient, seed, 90.0 + seed + (0.1 * seed if gradient == "full" else 0.0))
+        for seed in range(3)
+        for gradient in ("full", "leak")
+    ]
+    runs += [run("nmnist", "full", 0, 97.0, note="a part"), run("nmnist", "spatial", 0, 96.5, note="a part")]
+    left, right = figures.accuracy_differences(pd.DataFrame([*runs, run("mnist-30", "full", 0, 99.0)])).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == [
+        "N-MNIST*, T = 30, 20 epochs",
+        "MNIST, T = 5, 20 epochs",
+    ]
+    ((dot, _, (interval,)),) = left.containers
+    assert dot.get_xdata() == pytest.approx([0.1]) and dot.get_ydata() == [1]
+    (low, _), (high, _) = interval.get_segments()[0]
+    assert (high - low) / 2 == pytest.approx(0.1 * 4.303 / np.sqrt(3), rel=1e-3)  # Student's t of two degrees
+    ((dot, _, _),) = right.containers
+    assert dot.get_xdata() == [0.5] and dot.get_ydata() == [0] and dot.get_markerfacecolor() == "white"
 
 
 def test_learning_rate_table_marks_the_best_mean_of_all_gradients():

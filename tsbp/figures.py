@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
 from tsbp.neuron import LIFOutput
-from tsbp.statistics import mean_interval
+from tsbp.statistics import MARGIN, mean_interval
 from tsbp.studies import angles_to_full, by_value
 from tsbp.surrogate import heaviside, sigmoid_spike, surrogate_derivative
-from tsbp.tables import whole_neurons
+from tsbp.tables import TITLES, by_seed, groups, whole_neurons
 
 if TYPE_CHECKING:
     import pandas
@@ -384,6 +384,43 @@ def accuracy_curves(runs: "pandas.DataFrame", panel: str = "network", zoom: bool
             axis.set_ylim(min(lows) - room, max(highs) + room)
     axes[0, 0].set_ylabel("test accuracy in %")
     axes[0, -1].legend(loc="lower right")
+    return figure
+
+
+def accuracy_differences(runs: "pandas.DataFrame", margin: float = MARGIN) -> Figure:
+    """Accuracy of ``full`` minus that of each other gradient, for the rows of Table 2 that have both.
+
+    Dots are means with their 95 % intervals, paired by seed, hollow for a single seed; the band is the margin within
+    which they count as equal. An asterisk marks rows on a part of the data, or on another encoding of it.
+
+    Args:
+        runs: records of ``tsbp train``.
+        margin: in percentage points.
+    """
+    rows = {}
+    for config, preset, group in (row for dataset in TITLES for row in groups(runs, dataset)):
+        accuracy = by_seed(group)
+        if "full" in accuracy and len(accuracy.columns) > 1:
+            mark = "*" if group["data_note"].iloc[0] else ""
+            name = f"{TITLES[config.dataset].partition(',')[0]}{mark}, T = {config.time_steps}"
+            rows[f"{name}, {preset or f'{config.epochs} epochs'}"] = accuracy
+    figure, axes = plt.subplots(1, 2, figsize=(8, 1 + 0.3 * len(rows)), sharex=True, sharey=True)
+    for axis, other in zip(axes, ("leak", "spatial"), strict=True):
+        axis.axvspan(-margin, margin, color=GREY, alpha=0.3, linewidth=0)
+        axis.axvline(0, color=GREY, linewidth=0.8)
+        for place, accuracy in enumerate(rows.values()):
+            if other in accuracy:
+                mean, half_width = mean_interval((accuracy["full"] - accuracy[other]).dropna().to_numpy())
+                inside = "white" if np.isnan(half_width) else COLOURS[other]
+                axis.errorbar(
+                    mean, place, xerr=half_width, color=COLOURS[other], marker="o", markersize=4, markerfacecolor=inside
+                )
+        axis.set(title=f"full − {other}", xlabel="percentage points")
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_xticks([-1, -0.5, 0, 0.5, 1, 5], ["−1", "−0.5", "0", "0.5", "1", "5"])
+        axis.xaxis.set_minor_locator(NullLocator())
+    axes[0].set_yticks(range(len(rows)), list(rows))
+    axes[0].invert_yaxis()
     return figure
 
 
