@@ -11,7 +11,7 @@ CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
 PAGES = ["index", *CHAPTERS, "notation", "api", "api_runs", "api_results", "references"]
 MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3, "07_other_methods": 10, "08_errata": 20}
 MATHEMATICS |= {"notation": 10}
-FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 9, "04_data_sets": 2}
+FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 9, "04_data_sets": 3}
 FIGURES |= {"05_settings": 3, "06_cost": 1}
 # Words that are markup, and should have become something else.
 RAW = re.compile(
