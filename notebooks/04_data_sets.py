@@ -29,7 +29,15 @@ networks: list = []  # nmnist, mnist, cifar10; []: quick leaves out cifar10
 # %% tags=["remove-cell"]
 import pandas as pd
 
-from tsbp import data, figures, records, reproduce, tables
+from tsbp import (
+    comparison,
+    data,
+    figures,
+    records,
+    reproduce,
+    tables,
+    training_figures,
+)
 from tsbp.evaluation import build_network
 from tsbp.networks import TABLE_3
 from tsbp.settings import TABLE_2, TrainingConfig
@@ -115,7 +123,7 @@ runs = pd.DataFrame(runs)
 # %% tags=["hide-input", "remove-output"]
 figures.note("digits-test", len(digits.test_images))
 figures.note("digits-one", 100 / len(digits.test_images))
-figures.show("digits-figure", figures.accuracy_curves(runs))
+figures.show("digits-figure", training_figures.accuracy_curves(runs))
 
 # %% [markdown]
 # ```{glue:figure} digits-figure
@@ -128,7 +136,7 @@ figures.show("digits-figure", figures.accuracy_curves(runs))
 # ```
 
 # %% tags=["hide-input"]
-tables.show(tables.accuracy_table(runs), "network")
+tables.show(comparison.accuracy_table(runs), "network")
 
 # %% [markdown]
 # Test accuracy in per cent, mean over the seeds with its 95 % interval; in the last column the difference, paired by
@@ -142,7 +150,7 @@ tables.show(tables.accuracy_table(runs), "network")
 
 # %% tags=["hide-input", "full-width"]
 recorded = records.load("train")
-tables.show(tables.table_2(recorded), "data set", "training")
+tables.show(comparison.table_2(recorded), "data set", "training")
 
 # %% [markdown]
 # Test accuracy in per cent; ± is the 95 % interval of the mean over seeds, from Student's *t*; differences are paired
@@ -175,12 +183,12 @@ tables.show(reproduce.missing_table(), "data set", "training", "command")
 figures.note("margin", MARGIN)
 slow = TrainingConfig.for_dataset("cifar10-reduced", lr=0.001)
 compared = {
-    name: tables.accuracies(recorded, name)
+    name: comparison.accuracies(recorded, name)
     for name in ("mnist", "mnist-long", "mnist-30", "cifar10-reduced", "digits")
 }
-compared["cifar10-whole"] = tables.accuracies(recorded, "cifar10", "cuda")
-compared["cifar10-slow"] = tables.by_seed(
-    records.select(recorded, slow, but=tables.MAY_DIFFER)
+compared["cifar10-whole"] = comparison.accuracies(recorded, "cifar10", "cuda")
+compared["cifar10-slow"] = comparison.by_seed(
+    records.select(recorded, slow, but=comparison.MAY_DIFFER)
 )
 for name, found in compared.items():
     difference = (found["full"] - found["leak"]).dropna()
@@ -203,7 +211,7 @@ for gradient, accuracy in compared["cifar10-whole"].mean().items():
     figures.note(f"whole-{gradient}", accuracy)
 
 # %% tags=["hide-input", "remove-output"]
-figures.show("intervals-figure", figures.accuracy_differences(recorded))
+figures.show("intervals-figure", training_figures.accuracy_differences(recorded))
 
 # %% [markdown]
 # ```{glue:figure} intervals-figure
@@ -217,7 +225,9 @@ figures.show("intervals-figure", figures.accuracy_differences(recorded))
 # ```
 
 # %% tags=["hide-input", "full-width"]
-tables.show(tables.difference_table(recorded), "data set", "training", "verdict")
+tables.show(
+    comparison.difference_table(recorded), "data set", "training", "verdict"
+)
 
 # %% [markdown]
 # *Equal within*: the smallest margin for which the test succeeds at the 5 % level. *Open*: neither a difference nor
@@ -268,8 +278,8 @@ measured = pd.concat(
 )
 figures.show(
     "curves-figure",
-    figures.accuracy_curves(
-        measured.assign(title=measured["dataset"].map(tables.TITLES)),
+    training_figures.accuracy_curves(
+        measured.assign(title=measured["dataset"].map(comparison.TITLES)),
         panel="title",
         zoom=True,
     ),
@@ -292,7 +302,7 @@ figures.show(
 # and the one with the best mean *of all of them* is used for all of them.
 
 # %% tags=["hide-input"]
-tables.show(tables.learning_rate_table(recorded), "data set", "")
+tables.show(comparison.learning_rate_table(recorded), "data set", "")
 
 # %% [markdown]
 # Accuracy on held-out training examples in per cent.
@@ -304,16 +314,16 @@ tables.show(tables.learning_rate_table(recorded), "data set", "")
 augmented = records.select(
     recorded[recorded["validation"] > 0],
     TrainingConfig.for_dataset("mnist-long"),
-    but=("rotation", "validation", "evaluate_every", *tables.MAY_DIFFER),
+    but=("rotation", "validation", "evaluate_every", *comparison.MAY_DIFFER),
 )
 figures.note("augmentation-held-out", int(augmented["validation"].iloc[0]))
-tables.show(tables.held_out_table(augmented, ["rotation"]))
+tables.show(comparison.held_out_table(augmented, ["rotation"]))
 
 # %% [markdown]
 # The short trainings depart from TSSL-BP's published settings where that is faster; the presets keep them:
 
 # %% tags=["hide-input"]
-settings = tables.settings_table(
+settings = comparison.settings_table(
     {
         "MNIST here": TrainingConfig.for_dataset("mnist"),
         "paper-mnist-swapped": TrainingConfig.for_dataset("paper-mnist-swapped"),

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsbp import figures, records, studies, tables, toy
+from tsbp import figures, records, studies, tables, toy, training_figures
 from tsbp.settings import TrainingConfig
 from tsbp.training import train
 
@@ -60,7 +60,7 @@ figures.note("broken", studies.BROKEN)
 
 # %% tags=["hide-input", "remove-output"]
 labels = dict.fromkeys(rates, "log learning rate")
-figures.show("rates-figure", figures.accuracy_against(rates, labels))
+figures.show("rates-figure", training_figures.accuracy_against(rates, labels))
 for key, runs in zip(("ma", "ms", "da", "ds"), rates.values(), strict=True):
     for other in ("leak", "spatial"):
         figures.note(f"{key}-{other}", studies.study_verdict(runs, other))
@@ -124,7 +124,7 @@ labels = {
     "time steps": "log time steps $T$",
     "depth": "spiking layers",
 }
-figures.show("others-figure", figures.accuracy_against(others, labels))
+figures.show("others-figure", training_figures.accuracy_against(others, labels))
 for title, runs in others.items():
     key = title.replace(" ", "-")
     for other in ("leak", "spatial"):
@@ -196,7 +196,7 @@ single = {
 }
 
 # %% tags=["hide-input", "remove-output"]
-figures.show("angles-figure", figures.angles(angles))
+figures.show("angles-figure", training_figures.angles(angles))
 for name, cosine in single.items():
     figures.note(f"single-{name}", cosine.arccos().rad2deg().nanmedian())
     layers = studies.angles_to_full(angles["MNIST"], name)

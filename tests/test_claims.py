@@ -8,12 +8,12 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
-from test_tables import run
+from test_comparison import run
 
 from tsbp import book, claims, records
 from tsbp.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, OPEN, REPRODUCED
+from tsbp.comparison import accuracies
 from tsbp.studies import STUDIES
-from tsbp.tables import accuracies
 from tsbp.toy import ToyConfig
 
 RATES = ToyConfig().learning_rates

@@ -8,11 +8,12 @@ import torch
 
 from tsbp import agreement, lif, peers, records, studies, survey
 from tsbp.agreement import AgreementConfig
+from tsbp.comparison import MAY_DIFFER, TITLES, accuracies, by_seed, learning_rate_table, trainings
 from tsbp.networks import TABLE_3, SpikingNetwork, depth
 from tsbp.settings import TABLE_2, TrainingConfig
 from tsbp.statistics import bootstrap_interval, crossover, equivalence, mean_interval, ratio_interval
 from tsbp.surrogate import sigmoid_spike, surrogate_derivative
-from tsbp.tables import MAY_DIFFER, SAME, TITLES, accuracies, by_seed, equal, learning_rate_table, trainings
+from tsbp.tables import SAME, equal
 from tsbp.toy import ToyConfig, compare_along
 
 TABLE_1 = ToyConfig()

@@ -9,6 +9,7 @@ import numpy as np
 
 from tsbp import records, survey
 from tsbp.agreement import AgreementConfig
+from tsbp.comparison import TITLES, by_seed, groups, short
 from tsbp.settings import TABLE_2
 from tsbp.statistics import (
     MARGIN,
@@ -21,7 +22,6 @@ from tsbp.statistics import (
     with_interval,
 )
 from tsbp.studies import BROKEN, STUDIES, by_value, study
-from tsbp.tables import TITLES, by_seed, groups, short
 from tsbp.toy import ToyConfig
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from tsbp import figures, records
-from tsbp.tables import loss_table, speed_table, table_2
+from tsbp.comparison import table_2
+from tsbp.tables import loss_table, speed_table
 from tsbp.toy import ToyConfig
 
 README = records.PROJECT / "README.md"

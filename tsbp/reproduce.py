@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tsbp import records
 from tsbp.agreement import AgreementConfig
 from tsbp.bench import BenchConfig
+from tsbp.comparison import MAY_DIFFER, TITLES, training_label, trainings
 from tsbp.networks import TABLE_3
 from tsbp.settings import PRESETS, TrainingConfig
-from tsbp.tables import MAY_DIFFER, TITLES, training_label, trainings
 from tsbp.toy import ToyConfig
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _changes(record: Mapping[str, Any], default: Any) -> dict[str, Any]:
 
 
 def missing_table() -> "pandas.DataFrame":
-    """The rows of :func:`tsbp.tables.table_2` without a run on the whole and original data.
+    """The rows of :func:`tsbp.comparison.table_2` without a run on the whole and original data.
 
     Returns:
         For each the command of one run and the time that it should take on two cores, from runs on a part of the data

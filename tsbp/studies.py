@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsbp import records
+from tsbp.comparison import MAY_DIFFER, accuracy_cells, by_seed
 from tsbp.networks import depth
 from tsbp.neuron import GRADIENTS
 from tsbp.settings import TrainingConfig
 from tsbp.statistics import student_interval, verdicts
-from tsbp.tables import MAY_DIFFER, accuracy_cells, by_seed
 
 if TYPE_CHECKING:
     import pandas

@@ -1,32 +1,15 @@
-"""The tables of the book and of the README, made from records: accuracies, their differences, losses, speed."""
+"""The other tables of the book and of the README, made from records: losses, speed, agreement; and how one is shown."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsbp import data, records
-from tsbp.neuron import GRADIENTS
-from tsbp.settings import PRESETS, TABLE_2, TrainingConfig
-from tsbp.statistics import (
-    MARGIN,
-    bootstrap_interval,
-    crossover,
-    equal_within,
-    equivalence,
-    mean_interval,
-    ratio_interval,
-    with_interval,
-)
+from tsbp.statistics import bootstrap_interval, crossover, ratio_interval
 
 if TYPE_CHECKING:
     import pandas
     import pandas.io.formats.style
-
-TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
-NOT_MEASURED = "not measured"
-MAY_DIFFER = ("gradient", "seed", "device", "precision")
 
 
 NARROWEST = 18
@@ -37,7 +20,7 @@ def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Sty
     """A table as a page shows it: without its index, columns of words aligned left and free to break their lines.
 
     Args:
-        table: any of those below.
+        table: what to show.
         *words: the columns that hold words instead of numbers.
     """
     words = [name for name in words if name in table]
@@ -47,235 +30,6 @@ def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Sty
         style.set_properties([name], **{"min-width": f"{min(longest, NARROWEST)}ch"})
     left = [{"selector": "", "props": [("text-align", "left")]}]
     return style.set_table_styles({name: left for name in words})
-
-
-def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Test accuracy in per cent, a row for runs that differ in gradient and seed alone.
-
-    Args:
-        runs: records of ``tsbp train``, as :func:`tsbp.records.load` gives them.
-
-    Returns:
-        Mean over seeds of every gradient, and the difference of ``full`` and ``leak`` paired by seed, with intervals.
-    """
-    import pandas as pd
-
-    rows = []
-    settings = runs["command"].str.replace(r" --(gradient|seed) \S+", "", regex=True)
-    for _, group in runs.groupby(settings, sort=False):
-        first = group.iloc[0]
-        rows.append({"network": first["network"], "T": first["time_steps"], "epochs": first["epochs"]})
-        rows[-1] |= accuracy_cells(group)
-    return pd.DataFrame(rows).fillna("")
-
-
-def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
-    """The paper's Table 2 and what was measured here: test accuracy in per cent after the last epoch.
-
-    Args:
-        runs: records of ``tsbp train``. Those count that have the default settings of their data set, or a preset's.
-
-    Returns:
-        For every data set what the paper reports, then a row for each training, measured or not: mean over seeds of
-        every gradient, and the difference of ``full`` and ``leak`` paired by seed, with intervals.
-    """
-    import pandas as pd
-
-    rows = []
-    for dataset, title in TITLES.items():
-        if dataset in TABLE_2:
-            reported = TABLE_2[dataset]
-            rows.append(
-                {"data set": title, "T": reported["time_steps"], "training": "the paper", "seeds": "not stated"}
-            )
-            rows[-1] |= {name: f"{reported[name]:.2f}" for name in ("full", "leak")}
-            rows[-1] |= {"full - leak": f"{reported['full'] - reported['leak']:+.2f}"}
-        for config, preset, group in groups(runs, dataset):
-            cells = accuracy_cells(group) if len(group) else {"seeds": NOT_MEASURED}
-            rows.append(_what(config, preset, group) | cells)
-    order = ["data set", "T", "training", "seeds", *GRADIENTS, "full - leak"]
-    return pd.DataFrame(rows, columns=order, dtype=object).fillna("")
-
-
-def accuracies(runs: "pandas.DataFrame", dataset: str, device: str = "cpu") -> "pandas.DataFrame":
-    """Test accuracy of the runs of a training on one device: a row for each seed, a column for each gradient.
-
-    Args:
-        runs: records of ``tsbp train``.
-        dataset: a data set, for its default settings, or a preset.
-        device: ``cpu`` or ``cuda``.
-    """
-    return by_seed(records.select(runs[runs["device"] == device], TrainingConfig.for_dataset(dataset), but=MAY_DIFFER))
-
-
-def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "pandas.DataFrame":
-    """Whether two gradients are as good as each other, from the rows of :func:`table_2` that were measured.
-
-    Args:
-        runs: records of ``tsbp train``.
-        margin: of the test of equality, in percentage points.
-
-    Returns:
-        Mean difference paired by seed with its 95 % interval, the smallest margin within which the gradients are equal
-        (5 % level), and the p value of :func:`tsbp.statistics.equivalence` at the margin given, with the verdict.
-    """
-    import pandas as pd
-
-    rows = []
-    for dataset in TITLES:
-        for config, preset, group in groups(runs, dataset):
-            found = by_seed(group)
-            for other in ("leak", "spatial"):
-                if {"full", other} <= set(found):
-                    difference = (found["full"] - found[other]).dropna().to_numpy()
-                    row = _what(config, preset, group)
-                    row |= {"difference": f"full - {other}", "seeds": len(difference)}
-                    rows.append(row | _verdict(difference, margin))
-    return pd.DataFrame(rows).fillna("")
-
-
-def _verdict(difference: np.ndarray, margin: float) -> dict[str, str]:
-    if len(difference) < 2:
-        return {"mean": with_interval(difference, "+.2f"), "verdict": "one seed"}
-    mean, half_width = mean_interval(difference)
-    p = equivalence(difference, margin)
-    verdict = f"equal to ±{margin:g}" if p < 0.05 else "open"
-    if abs(mean) > half_width:
-        verdict = f"{'higher' if mean > 0 else 'lower'}, {verdict}" if p < 0.05 else "higher" if mean > 0 else "lower"
-    return {
-        "mean": with_interval(difference, "+.2f"),
-        "equal within": f"±{equal_within(difference):.2f}",
-        f"p (±{margin:g})": f"{p:.3f}",
-        "verdict": verdict,
-    }
-
-
-def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Accuracy in per cent on held-out training examples, by which the learning rates of the defaults were chosen.
-
-    Args:
-        runs: records of ``tsbp train``. Those with ``--validation`` count, if nothing else is unusual.
-
-    Returns:
-        :func:`held_out_table` of each training of :func:`trainings` with several learning rates; what its rows have in
-        common stands in the first.
-    """
-    import pandas as pd
-
-    runs = runs[runs["validation"] > 0] if len(runs) else runs
-    parts = []
-    for dataset, title in TITLES.items():
-        for config, preset in trainings(dataset):
-            found = records.select(runs, config, but=("lr", "validation", "epochs", *MAY_DIFFER))
-            if not len(found) or found["lr"].nunique() == 1:
-                continue
-            table = held_out_table(found, ["lr"]).rename(columns={"lr": "learning rate"})
-            first = found.iloc[0]
-            name = ", ".join(filter(None, [title, preset, short(first["data_note"])]))
-            common = {"data set": name, "held out": str(first["validation"]), "epochs": str(first["epochs"])}
-            for place, (column, value) in enumerate(common.items()):
-                table.insert(place, column, [value] + [""] * (len(table) - 1))
-            parts.append(table)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def held_out_table(runs: "pandas.DataFrame", settings: Sequence[str]) -> "pandas.DataFrame":
-    """Accuracy in per cent on held-out training examples, a row for each choice of some settings.
-
-    Args:
-        runs: records of ``tsbp train --validation`` that differ in these settings, gradient and seed alone.
-        settings: what was to be chosen.
-
-    Returns:
-        Mean over seeds of each gradient and over all gradients, the choice with the highest mean marked.
-    """
-    import pandas as pd
-
-    means = runs.pivot_table(index=list(settings), columns="gradient", values="validation_accuracy")
-    best = means.mean(axis=1).idxmax()
-    rows = []
-    for choice, row in means.iterrows():
-        values = choice if isinstance(choice, tuple) else (choice,)
-        cells = {name: f"{value:g}" for name, value in zip(settings, values, strict=True)}
-        cells |= {name: f"{row[name]:.2f}" for name in GRADIENTS if name in row}
-        rows.append(cells | {"mean": f"{row.mean():.2f}", "": "chosen" if choice == best else ""})
-    return pd.DataFrame(rows)
-
-
-def settings_table(configs: Mapping[str, TrainingConfig]) -> "pandas.DataFrame":
-    """The settings in which configurations differ, a column for each configuration.
-
-    Args:
-        configs: title → configuration.
-    """
-    import pandas as pd
-
-    rows = []
-    for setting in fields(TrainingConfig):
-        values = {title: getattr(config, setting.name) for title, config in configs.items()}
-        if len(set(map(str, values.values()))) > 1:
-            rows.append({"setting": setting.name} | {title: str(value) for title, value in values.items()})
-            rows[-1]["meaning"] = setting.metadata["meaning"]
-    return pd.DataFrame(rows)
-
-
-def trainings(dataset: str) -> Iterator[tuple[TrainingConfig, str]]:
-    """The trainings of a data set that Table 2 shows: its defaults, called "", then the presets by name."""
-    yield TrainingConfig.for_dataset(dataset), ""
-    for preset, settings in PRESETS.items():
-        if settings["dataset"] == dataset:
-            yield TrainingConfig.for_dataset(preset), preset
-
-
-def training_label(config: TrainingConfig, preset: str) -> str:
-    """``20 epochs``, and the preset, if it is one."""
-    return ", ".join(filter(None, [f"{config.epochs} epochs", preset]))
-
-
-def groups(runs: "pandas.DataFrame", dataset: str) -> Iterator[tuple[TrainingConfig, str, "pandas.DataFrame"]]:
-    """Configuration, preset and runs for each row that a data set has in Table 2.
-
-    The runs of one training that differ in device, precision or data are rows of their own; without any there is one
-    row, with an empty frame.
-    """
-    for config, preset in trainings(dataset):
-        found = records.select(runs, config, but=MAY_DIFFER)
-        if not len(found):
-            yield config, preset, found
-            continue
-        for _, group in found.groupby(["device", "precision", "data_note"], sort=False):
-            yield config, preset, group
-
-
-def _what(config: TrainingConfig, preset: str, group: "pandas.DataFrame") -> dict[str, object]:
-    """What the tables say that the row of such a group is."""
-    title, training = TITLES[config.dataset], training_label(config, preset)
-    if len(group):
-        first = group.iloc[0]
-        title += f" ({short(first['data_note'])})" if first["data_note"] else ""
-        training += f", {first['precision']}" + (" on CUDA" if first["device"] == "cuda" else "")
-    return {"data set": title, "T": config.time_steps, "training": training}
-
-
-def short(note: str) -> str:
-    """What a record says of its data, for a data set of TITLES: the originals are not JPEG."""
-    return note.replace(data.JPEG_NOTE, "re-encoded as JPEG")
-
-
-def by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Accuracy with a row for each seed and a column for each gradient; without runs it has neither."""
-    return group.pivot(index="seed", columns="gradient", values="test_accuracy") if len(group) else group
-
-
-def accuracy_cells(group: "pandas.DataFrame") -> dict[str, str]:
-    """Numbers of seeds, means with intervals, and the paired difference."""
-    found = by_seed(group)
-    counts = [str(found[name].count()) for name in GRADIENTS if name in found]
-    cells = {"seeds": counts[0] if len(set(counts)) == 1 else " / ".join(counts)}
-    cells |= {name: with_interval(found[name].dropna()) for name in GRADIENTS if name in found}
-    if {"full", "leak"} <= set(found):
-        cells["full - leak"] = with_interval((found["full"] - found["leak"]).dropna(), "+.2f")
-    return cells
 
 
 def loss_table(learning_rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> "pandas.DataFrame":
