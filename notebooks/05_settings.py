@@ -224,8 +224,8 @@ for name, cosine in single.items():
 # - *Robust to the learning rate* carries over to networks, on MNIST and on the digits: against `leak`, under plain
 #   descent, at rates beyond those that one would choose. `spatial` is more robust still.
 # - *Of no use on real data* holds where one would train: near the best learning rate, at any temperature, number of
-#   steps or depth that was tried here, no gradient is ahead by much. CIFAR-10, re-encoded, leaves it open
-#   ({doc}`04_data_sets`).
+#   steps or depth that was tried here, no gradient is ahead by much. A reduced CIFAR-10 is the exception, and the whole
+#   one leaves it open ({doc}`04_data_sets`).
 # - At small learning rates `leak` learns faster than `full` in networks too: the term costs where steps are too short,
 #   and helps where they are too long. Under AdamW, which divides the length of the gradient out, little of either is
 #   left.

@@ -67,8 +67,9 @@ figures.note("torch", here["versions"]["torch"])
 # - What it is worth depends on the learning rate. Under plain gradient descent it saves learning at large rates and
 #   slows it down at small ones, in a single neuron and in networks alike. Most robust of all is to let no gradient
 #   through time along the membrane.
-# - Near the best learning rate networks on MNIST and on small digits learn as well without it, or slightly better;
-#   CIFAR-10, re-encoded, leaves it open. With AdamW what the term does at other rates is of the same kind, and smaller.
+# - Near the best learning rate networks on MNIST and on small digits learn as well without it, or slightly better. A
+#   reduced network on part of CIFAR-10 learns better with it; the whole one leaves it open, and both had the images
+#   re-encoded. With AdamW what the term does at other rates is of the same kind, and smaller.
 #
 # ## What became of the paper's claims
 
