@@ -191,7 +191,7 @@ compared["cifar10-slow"] = comparison.by_seed(
     records.select(recorded, slow, but=comparison.MAY_DIFFER)
 )
 for name, found in compared.items():
-    difference = (found["full"] - found["leak"]).dropna()
+    difference = comparison.paired_difference(found, "leak")
     mean, half_width = mean_interval(difference)
     figures.note(f"{name}-mean", mean)
     figures.note(f"{name}-half", half_width)
@@ -200,11 +200,7 @@ for name, found in compared.items():
 reduced = TrainingConfig.for_dataset("cifar10-reduced")
 figures.note("cifar10-rate", reduced.lr)
 figures.note("slow-rate", slow.lr)
-held_out = records.select(
-    recorded[recorded["validation"] > 0],
-    reduced,
-    but=("lr", "validation", *comparison.MAY_DIFFER),
-)
+held_out = comparison.held_out(recorded, reduced, "lr")
 best = held_out.loc[held_out.groupby("gradient")["validation_accuracy"].idxmax()]
 for _, run in best.iterrows():
     figures.note(f"best-rate-{run['gradient']}", run["lr"])
@@ -212,7 +208,7 @@ for _, run in best.iterrows():
 figures.note("cifar10-accuracy", compared["cifar10-reduced"].to_numpy().mean())
 figures.note("slow-accuracy", compared["cifar10-slow"].to_numpy().mean())
 added = compared["cifar10-reduced"].loc[3:]  # after the first three seeds
-mean, half_width = mean_interval(added["full"] - added["leak"])
+mean, half_width = mean_interval(comparison.paired_difference(added, "leak"))
 figures.note("added-mean", mean)
 figures.note("added-half", half_width)
 figures.note("added-recorded", len(added))
@@ -334,11 +330,8 @@ tables.show(comparison.learning_rate_table(recorded), "data set", "")
 # helps. So this was tried first, with {glue:text}`augmentation-held-out` examples held out:
 
 # %% tags=["hide-input"]
-augmented = records.select(
-    recorded[recorded["validation"] > 0],
-    TrainingConfig.for_dataset("mnist-long"),
-    but=("rotation", "validation", "evaluate_every", *comparison.MAY_DIFFER),
-)
+longer = TrainingConfig.for_dataset("mnist-long")
+augmented = comparison.held_out(recorded, longer, "rotation", "evaluate_every")
 figures.note("augmentation-held-out", int(augmented["validation"].iloc[0]))
 tables.show(comparison.held_out_table(augmented, ["rotation"]))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tsbp import records, survey
 from tsbp.agreement import AgreementConfig
-from tsbp.comparison import TITLES, by_seed, groups, short
+from tsbp.comparison import TITLES, by_seed, groups, paired_difference, short
 from tsbp.settings import TABLE_2
 from tsbp.statistics import (
     MARGIN,
@@ -145,10 +145,9 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
     """
     whole, evidence, names = [], [], []
     for config, preset, group in groups(runs, dataset):
-        accuracy = by_seed(group)
-        if not {"full", "leak"} <= set(accuracy):
+        difference = paired_difference(by_seed(group), "leak")
+        if not len(difference):
             continue
-        difference = (accuracy["full"] - accuracy["leak"]).dropna().to_numpy()
         note = group["data_note"].iloc[0]
         names += [Path(path).stem for path in group["path"]]
         size = f"{with_interval(difference, '+.2f')} points, {len(difference)} seeds, T = {config.time_steps}"

@@ -95,10 +95,10 @@ def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "panda
     rows = []
     for dataset in TITLES:
         for config, preset, group in groups(runs, dataset):
-            found = by_seed(group)
+            accuracy = by_seed(group)
             for other in ("leak", "spatial"):
-                if {"full", other} <= set(found):
-                    difference = (found["full"] - found[other]).dropna().to_numpy()
+                difference = paired_difference(accuracy, other)
+                if len(difference):
                     row = _what(config, preset, group)
                     row |= {"difference": f"full - {other}", "seeds": len(difference)}
                     rows.append(row | _verdict(difference, margin))
@@ -133,11 +133,10 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     """
     import pandas as pd
 
-    runs = runs[runs["validation"] > 0] if len(runs) else runs
     parts = []
     for dataset, title in TITLES.items():
         for config, preset in trainings(dataset):
-            found = records.select(runs, config, but=("lr", "validation", "epochs", *MAY_DIFFER))
+            found = held_out(runs, config, "lr", "epochs")
             if not len(found) or found["lr"].nunique() == 1:
                 continue
             table = held_out_table(found, ["lr"]).rename(columns={"lr": "learning rate"})
@@ -148,6 +147,18 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
                 table.insert(place, column, [value] + [""] * (len(table) - 1))
             parts.append(table)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def held_out(runs: "pandas.DataFrame", config: TrainingConfig, *settings: str) -> "pandas.DataFrame":
+    """The runs of a configuration that were measured on held-out examples, some settings left open.
+
+    Args:
+        runs: records of ``tsbp train``.
+        config: all other settings.
+        *settings: those that may differ, beside gradient, seed and number of held-out examples.
+    """
+    runs = runs[runs["validation"] > 0] if len(runs) else runs
+    return records.select(runs, config, but=(*settings, "validation", *MAY_DIFFER))
 
 
 def held_out_table(runs: "pandas.DataFrame", settings: Sequence[str]) -> "pandas.DataFrame":
@@ -238,12 +249,25 @@ def by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
     return group.pivot(index="seed", columns="gradient", values="test_accuracy") if len(group) else group
 
 
+def paired_difference(accuracy: "pandas.DataFrame", other: str) -> np.ndarray:
+    """Accuracy of ``full`` minus that of another gradient, for each seed that has both; empty where none has.
+
+    Args:
+        accuracy: as :func:`by_seed` gives it.
+        other: the gradient.
+    """
+    if not {"full", other} <= set(accuracy):
+        return np.array([])
+    return (accuracy["full"] - accuracy[other]).dropna().to_numpy()
+
+
 def accuracy_cells(group: "pandas.DataFrame") -> dict[str, str]:
     """Numbers of seeds, means with intervals, and the paired difference."""
     found = by_seed(group)
     counts = [str(found[name].count()) for name in GRADIENTS if name in found]
     cells = {"seeds": counts[0] if len(set(counts)) == 1 else " / ".join(counts)}
     cells |= {name: with_interval(found[name].dropna()) for name in GRADIENTS if name in found}
-    if {"full", "leak"} <= set(found):
-        cells["full - leak"] = with_interval((found["full"] - found["leak"]).dropna(), "+.2f")
+    difference = paired_difference(found, "leak")
+    if len(difference):
+        cells["full - leak"] = with_interval(difference, "+.2f")
     return cells

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from tsbp.comparison import TITLES, by_seed, groups
+from tsbp.comparison import TITLES, by_seed, groups, paired_difference
 from tsbp.figures import COLOURS, GREY, legend_above
 from tsbp.statistics import MARGIN, mean_interval
 from tsbp.studies import angles_to_full, by_value
@@ -70,8 +70,9 @@ def accuracy_differences(runs: "pandas.DataFrame", margin: float = MARGIN) -> Fi
         axis.axvspan(-margin, margin, color=GREY, alpha=0.3, linewidth=0)
         axis.axvline(0, color=GREY, linewidth=0.8)
         for place, accuracy in enumerate(rows.values()):
-            if other in accuracy:
-                mean, half_width = mean_interval((accuracy["full"] - accuracy[other]).dropna().to_numpy())
+            difference = paired_difference(accuracy, other)
+            if len(difference):
+                mean, half_width = mean_interval(difference)
                 inside = "white" if np.isnan(half_width) else COLOURS[other]
                 axis.errorbar(
                     mean, place, xerr=half_width, color=COLOURS[other], marker="o", markersize=4, markerfacecolor=inside
