@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
 import torch
 
 from tsbp import processes, records, sweep, toy, training
-from tsbp.neuron import GRADIENTS
+from tsbp.gradients import STUDIED
 from tsbp.settings import TrainingConfig
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ Threshold = Annotated[float | None, typer.Option(help="Potential above which a n
 Temperature = Annotated[float | None, typer.Option(help="Sigmoid temperature of the surrogate gradient.")]
 TimeSteps = Annotated[int | None, typer.Option(help="Number of time steps T.")]
 Delay = Annotated[int | None, typer.Option(help="Time steps from one layer to the next.")]
+Plugin = Annotated[str | None, typer.Option(help="Module to import first, which adds gradients.")]
 
 
 @app.command("toy")
@@ -76,6 +77,7 @@ def toy_command(
     soft_reset: Annotated[bool | None, typer.Option(help="A spike takes the threshold from the potential.")] = None,
     normalised: Annotated[bool | None, typer.Option(help="Rescale every gradient to length 1.")] = None,
     dtype: Annotated[DType | None, typer.Option()] = None,
+    plugin: Plugin = None,
     device: DeviceOption = Device.auto,
     out: Out = Path("runs"),
 ) -> None:
@@ -179,7 +181,7 @@ def sweep_command(
     A YAML file holds a mapping, or a list of them, of settings; a list of values stands for each of them:
     {dataset: mnist, seed: [0, 1, 2], gradient: [full, leak], epochs: 20}.
     """
-    settings |= {"seed": range(seed, seed + seeds), "gradient": gradient or list(GRADIENTS)}
+    settings |= {"seed": range(seed, seed + seeds), "gradient": gradient or list(STUDIED)}
     configs = []
     for name in dataset:
         configs += sweep.read_file(name) if name.endswith((".yaml", ".yml")) else sweep.grid([name], **settings)
@@ -243,7 +245,7 @@ def agreement_command(
     config = agreement.AgreementConfig(**_given(agreement.AgreementConfig, locals()))
     records.check_folder(out)
     record = agreement.run(config)
-    print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in GRADIENTS))
+    print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in STUDIED))
     for name, distances in record["distances"].items():
         print(f"{name:<40}" + "".join(f"{distance:10.1e}" for distance in distances.values()))
     print(records.write(record, out))
@@ -261,6 +263,7 @@ def _given(config: type, options: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error."""
+    processes.keep_freed_memory()
     try:
         try:
             code = app(standalone_mode=False) or 0

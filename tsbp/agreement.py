@@ -32,7 +32,7 @@ class AgreementConfig:
 def run(config: AgreementConfig) -> dict[str, Any]:
     """Compare :data:`tsbp.peers.PEERS` and :data:`tsbp.peers.MORE`, those that are installed, and return the record.
 
-    It holds, for each, the distance of its gradient from each of :data:`tsbp.GRADIENTS`, as a share of the latter's
+    It holds, for each, the distance of its gradient from each of the study's gradients, as a share of the latter's
     length: zero says that they are the same.
 
     Raises:

@@ -20,9 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tsbp import evaluation, peers, records, training
+from tsbp import evaluation, peers, processes, records, training
 from tsbp.data import DataSet
-from tsbp.neuron import GRADIENTS, lif
+from tsbp.gradients import STUDIED
+from tsbp.neuron import lif
 from tsbp.settings import TrainingConfig
 from tsbp.statistics import ratio_interval
 
@@ -102,7 +103,7 @@ def run(
     """
     device = training.resolve_device(config.checked().device)
     config = replace(config, device=device.type)
-    training.keep_freed_memory()
+    processes.keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
@@ -171,7 +172,7 @@ def first_call(time_steps: int, device: torch.device) -> float:
 def _layers(config: BenchConfig, device: torch.device, others: dict[str, peers.Peer]) -> dict[str, Callable]:
     """Forward and backward of one layer; peers without eq. 5 and with it."""
     constants = dict(tau_m=6.0, temperature=peers.TEMPERATURE)
-    candidates = {f"tsbp {name}": _neuron(constants | GRADIENTS[name], compiled=True) for name in GRADIENTS}
+    candidates = {f"tsbp {name}": _neuron(constants | {"gradient": name}, compiled=True) for name in STUDIED}
     candidates["tsbp full, uncompiled"] = _neuron(constants, compiled=False)
     for name, peer in others.items():
         simulate = peer.build(6.0, 1.0, peers.TEMPERATURE)
@@ -223,7 +224,7 @@ def _steps(config: BenchConfig, device: torch.device, others: dict[str, peers.Pe
         return lambda: run.step(batch)
 
     defaults = TrainingConfig.for_dataset(config.benchmark)
-    candidates = {f"tsbp {name}": step(name, compiled=True) for name in GRADIENTS}
+    candidates = {f"tsbp {name}": step(name, compiled=True) for name in STUDIED}
     candidates["tsbp full, uncompiled"] = step("full", compiled=False)
     for name, peer in others.items():
         simulate = peer.build(defaults.tau_m, defaults.threshold, peers.TEMPERATURE)

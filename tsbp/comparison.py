@@ -1,5 +1,6 @@
 """The gradients compared by the accuracy of networks, from records: Table 2, and whether two are equally good."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsbp import data, records
-from tsbp.neuron import GRADIENTS
+from tsbp.gradients import STUDIED, ordered
 from tsbp.settings import PRESETS, TABLE_2, TrainingConfig
 from tsbp.statistics import MARGIN, equal_within, equivalence, mean_interval, with_interval
 
@@ -64,7 +65,8 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
         for config, preset, group in groups(runs, dataset):
             cells = accuracy_cells(group) if len(group) else {"seeds": NOT_MEASURED}
             rows.append(_what(config, preset, group) | cells)
-    order = ["data set", "T", "training", "seeds", *GRADIENTS, "full - leak"]
+    recorded = runs["gradient"].unique() if len(runs) else ()
+    order = ["data set", "T", "training", "seeds", *ordered([*STUDIED, *recorded]), "full - leak"]
     return pd.DataFrame(rows, columns=order, dtype=object).fillna("")
 
 
@@ -179,7 +181,7 @@ def held_out_table(runs: "pandas.DataFrame", settings: Sequence[str]) -> "pandas
     for choice, row in means.iterrows():
         values = choice if isinstance(choice, tuple) else (choice,)
         cells = {name: f"{value:g}" for name, value in zip(settings, values, strict=True)}
-        cells |= {name: f"{row[name]:.2f}" for name in GRADIENTS if name in row}
+        cells |= {name: f"{row[name]:.2f}" for name in ordered(means)}
         rows.append(cells | {"mean": f"{row.mean():.2f}", "": "chosen" if choice == best else ""})
     return pd.DataFrame(rows)
 
@@ -240,8 +242,8 @@ def _what(config: TrainingConfig, preset: str, group: "pandas.DataFrame") -> dic
 
 
 def short(note: str) -> str:
-    """What a record says of its data, for a data set of TITLES: the originals are not JPEG."""
-    return note.replace(data.JPEG_NOTE, "re-encoded as JPEG")
+    """What a record says of its data, for a data set of TITLES: the originals are not JPEG; no details in brackets."""
+    return re.sub(r" \([^)]*\)[^;]*", "", note.replace(data.JPEG_NOTE, "re-encoded as JPEG"))
 
 
 def by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -264,9 +266,9 @@ def paired_difference(accuracy: "pandas.DataFrame", other: str) -> np.ndarray:
 def accuracy_cells(group: "pandas.DataFrame") -> dict[str, str]:
     """Numbers of seeds, means with intervals, and the paired difference."""
     found = by_seed(group)
-    counts = [str(found[name].count()) for name in GRADIENTS if name in found]
+    counts = [str(found[name].count()) for name in ordered(found)]
     cells = {"seeds": counts[0] if len(set(counts)) == 1 else " / ".join(counts)}
-    cells |= {name: with_interval(found[name].dropna()) for name in GRADIENTS if name in found}
+    cells |= {name: with_interval(found[name].dropna()) for name in ordered(found)}
     difference = paired_difference(found, "leak")
     if len(difference):
         cells["full - leak"] = with_interval(difference, "+.2f")

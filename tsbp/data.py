@@ -268,8 +268,11 @@ def _class_folders(folder: Path, name: str) -> DataSet:
     parts = [part for split in ("train", "test") for part in _images(folder / split, classes)]
     if parts[0].shape[1:] != parts[2].shape[1:]:
         raise ValueError(f"{name}: training and test images of {folder} differ in size")
-    lossy = any(folder.glob("train/*/*.jp*g"))
-    note = JPEG_NOTE if lossy else ""
+    said = folder / "NOTE.txt"
+    if said.is_file():
+        note = " ".join(said.read_text(encoding="utf-8").split())
+    else:
+        note = JPEG_NOTE if any(folder.glob("train/*/*.jp*g")) else ""
     return DataSet(name, *parts, n_classes=len(classes), note=note)
 
 

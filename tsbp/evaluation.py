@@ -11,9 +11,9 @@ from torch.nn import functional
 from tsbp import processes
 from tsbp.data import DataSet
 from tsbp.encoding import encode, target_spikes
+from tsbp.gradients import STUDIED
 from tsbp.loss import van_rossum_distance
 from tsbp.networks import SpikingNetwork
-from tsbp.neuron import GRADIENTS
 from tsbp.settings import TrainingConfig
 
 COMPARED = 200
@@ -38,9 +38,12 @@ def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = Fal
             tau_m=config.tau_m,
             tau_s=config.tau_s,
             threshold=config.threshold,
+            surrogate=config.surrogate,
             temperature=config.temperature,
+            surrogate_scale=config.surrogate_scale,
+            reset=config.reset,
+            gradient=config.gradient,
             compiled=compiled,
-            **GRADIENTS[config.gradient],
         )
 
 
@@ -89,7 +92,7 @@ def compare_gradients(
     images = dataset.train_images[:COMPARED]
     target = target_of(dataset.train_labels[:COMPARED], dataset, config)
     gradients: dict[str, list[Tensor]] = {}
-    for name in GRADIENTS:
+    for name in STUDIED:
         twin = build_network(replace(config, gradient=name), dataset, compiled).to(images.device).eval()
         twin.load_state_dict(network.state_dict())
         with _own_random(images.device):

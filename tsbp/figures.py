@@ -1,5 +1,6 @@
 """The figures of the book, one function a figure, in one style. Each returns a matplotlib figure."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -12,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
+from tsbp.gradients import GRADIENTS, STUDIED
 from tsbp.neuron import LIFOutput
 from tsbp.statistics import mean_interval
-from tsbp.surrogate import heaviside, sigmoid_spike, surrogate_derivative
+from tsbp.surrogate import SCALES, SURROGATES, heaviside, relaxed_spike, surrogate_derivative
 from tsbp.tables import whole_neurons
 
 if TYPE_CHECKING:
@@ -133,18 +135,35 @@ def surrogate(threshold: float, temperature: float, tau_m: float) -> Figure:
     spikes = heaviside(u - threshold)
     figure, (left, right) = plt.subplots(1, 2)
     left.plot(u, spikes, color="black", label="$H$ (eq. 3)")
-    left.plot(u, sigmoid_spike(u - threshold, temperature), color=GREY, label="$\\sigma$ (eq. 9)")
+    left.plot(u, relaxed_spike(u - threshold, temperature), color=GREY, label="$\\sigma$ (eq. 9)")
     left.plot(u, h, color=RESET_COLOUR, label="$h$ (eq. 10)")
     left.set(title="the spike and its surrogate", xlabel="potential $U$")
     left.legend(loc="upper left")
     leak = 1 - 1 / tau_m
-    factors = {"full": leak * (1 - spikes - u * h), "leak": leak * (1 - spikes), "spatial": torch.zeros_like(u)}
+    factors = {name: leak * GRADIENTS[name](u, spikes, h) for name in STUDIED}
     for name, factor in factors.items():
         right.plot(u, factor, color=COLOURS[name], label=name)
     right.set(title="factor from $U[t]$ to $U[t+1]$ (eq. 8)", xlabel="potential $U$")
     right.legend(loc="upper right")
     for axis in (left, right):
         axis.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
+    return figure
+
+
+def surrogates(threshold: float, temperature: float) -> Figure:
+    """Every surrogate derivative at one temperature over the potential, a panel for each scale."""
+    u = torch.linspace(threshold - 4 * temperature, threshold + 4 * temperature, 801, dtype=torch.float64)
+    figure, axes = plt.subplots(1, len(SCALES))
+    colours = (RESET_COLOUR, "#E69F00", "#56B4E9", "black", "#785EF0", GREY)
+    lines = ("-", (0, (6, 2)), (0, (4, 1, 1, 1)), "-", (0, (2, 1)), (0, (1, 1)))
+    for axis, scale in zip(axes, SCALES, strict=True):
+        for name, colour, line in zip(SURROGATES, itertools.cycle(colours), itertools.cycle(lines), strict=False):
+            h = surrogate_derivative(u - threshold, temperature, name, scale)
+            axis.plot(u, h, color=colour, linestyle=line, label=name)
+        axis.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")
+        axis.set(title=f"scale {scale}", xlabel="potential $U$", ylim=(0, None))
+    axes[0].set_ylabel("$h$")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     return figure
 
 

@@ -1,18 +1,19 @@
 """Networks in the notation of the paper's Table 3, built from layers of leaky integrate-and-fire neurons.
 
 ``15C5-P2-40C5-P2-300`` reads: 15 channels of 5x5 convolution, pooling by 2, 40 channels of 5x5 convolution, pooling by
-2, 300 neurons; the output layer is added. Every convolution and linear layer is followed by :func:`tsbp.lif`, the
-output layer included. A layer handles all time steps at once, so that a convolution sees ``T · B`` images.
+2, 300 neurons; the output layer is added. ``128R`` is a linear layer of 128 neurons with weights between them. Every
+convolution and linear layer is followed by :func:`tsbp.lif`, the output layer included. A layer handles all time steps
+at once, so that a convolution sees ``T · B`` images.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tsbp.neuron import HALF, LIF
+from tsbp.layers import LIF, POOLING, Dropout, LayerState, Pooling, SpikingLayer
 
 TABLE_3 = {
     "nmnist": "12C5-P2-64C5-P2",
@@ -21,9 +22,6 @@ TABLE_3 = {
 }
 """The networks of the paper's Table 3 by data set, without their output layer."""
 
-POOLING = ("average", "max", "sum")
-SUM_GAIN = 1.1
-"""Factor on the sum over a pooling window, as in the published code of TSSL-BP."""
 INITIALISATIONS = ("pytorch", "tssl-bp")
 
 
@@ -32,112 +30,8 @@ def depth(spec: str) -> int:
     return 1 + sum(not part.startswith("P") for part in spec.split("-"))
 
 
-class SpikingLayer(nn.Module):
-    """Weights, an optional synaptic delay, and LIF neurons: ``I = W a``, then eq. 3-5.
-
-    Args:
-        weights: a convolution, or a linear layer (whose input is flattened), without bias.
-        neuron: the neurons' settings.
-        time_steps: number of time steps; an input of a single step is a constant one, whose current is computed once.
-        synaptic_delay: steps that a postsynaptic current takes to the next membrane.
-        readout: whether this is the output layer, which keeps float32 under autocast so that the loss does too.
-    """
-
-    def __init__(
-        self, weights: nn.Module, neuron: LIF, time_steps: int, synaptic_delay: int = 0, readout: bool = False
-    ) -> None:
-        super().__init__()
-        self.weights = weights
-        self.neuron = neuron
-        self.time_steps = time_steps
-        self.synaptic_delay = synaptic_delay
-        self.readout = readout
-
-    def forward(self, psc: Tensor) -> Tensor:
-        """``[T or 1, B, ...]`` → the layer's own postsynaptic current, ``[T, B, ...]``."""
-        if isinstance(self.weights, nn.Linear):
-            current = self.weights(psc.flatten(2))
-        else:
-            # The neurons work in the order in which a channels-last convolution lays out its result.
-            current = over_time(self.weights, psc).movedim(2, -1)
-        if self.synaptic_delay:
-            current = delay(current.expand(self.time_steps, *current.shape[1:]), self.synaptic_delay)
-        if self.readout and current.dtype in HALF:
-            current = current.float()
-        psc = self.neuron(current, self.time_steps)
-        return psc if isinstance(self.weights, nn.Linear) else psc.movedim(-1, 2)
-
-
-class Pooling(nn.Module):
-    """Spatial pooling of postsynaptic currents, step by step; it has no neurons."""
-
-    def __init__(self, kind: str, size: int) -> None:
-        super().__init__()
-        self.kind, self.size = kind, size
-        self.pool = nn.MaxPool2d(size) if kind == "max" else AveragePool(size)
-        self.gain = SUM_GAIN * size**2 if kind == "sum" else 1.0
-
-    def forward(self, psc: Tensor) -> Tensor:
-        pooled = over_time(self.pool, psc)
-        return pooled if self.gain == 1 else self.gain * pooled
-
-
-class AveragePool(nn.Module):
-    """``nn.AvgPool2d`` of channels-last images in half its time or less.
-
-    On the CPU it averages by a convolution and spreads gradients by upsampling; on CUDA both work on rows of channels.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, images: Tensor) -> Tensor:
-        """``[N, C, H, W]`` → ``[N, C, H // size, W // size]``."""
-        return _AveragePoolFunction.apply(images, self.size)
-
-
-class _AveragePoolFunction(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, images: Tensor, size: int) -> Tensor:
-        ctx.shape, ctx.size = images.shape, size
-        channels_last = images.is_contiguous(memory_format=torch.channels_last)
-        ctx.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        if images.is_cuda:
-            height, width = (side // size for side in images.shape[2:])
-            covered = images.movedim(1, -1)[:, : height * size, : width * size]
-            return covered.unflatten(2, (width, size)).unflatten(1, (height, size)).mean((2, 4)).movedim(-1, 1)
-        kernel = images.new_full((images.shape[1], 1, size, size), 1 / size**2)
-        with torch.autocast(images.device.type, enabled=False):
-            return functional.conv2d(images, kernel, stride=size, groups=images.shape[1])
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        share = (grad / ctx.size**2).contiguous(memory_format=ctx.memory_format)  # small here, large when spread
-        if grad.is_cuda:
-            rows = share.movedim(1, -1)[:, :, None, :, None].expand(-1, -1, ctx.size, -1, ctx.size, -1)
-            spread = rows.flatten(1, 2).flatten(2, 3).movedim(-1, 1)
-        else:
-            spread = functional.interpolate(share, scale_factor=ctx.size, mode="nearest")
-        (height, width), covered = ctx.shape[2:], spread.shape[2:]
-        rest = (0, width - covered[1], 0, height - covered[0])
-        return (functional.pad(spread, rest) if any(rest) else spread), None
-
-
-class Dropout(nn.Module):
-    """Leave out some neurons of every example while training: the same ones at all time steps."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, psc: Tensor) -> Tensor:
-        return psc * functional.dropout(torch.ones_like(psc[0]), self.share, self.training)
-
-
 class SpikingNetwork(nn.Module):
-    """A feed-forward spiking network; :meth:`from_spec` builds one from the notation of Table 3.
+    """A spiking network of layers in a row; :meth:`from_spec` builds one from the notation of Table 3.
 
     Args:
         layers: modules that map ``[T, B, ...]`` to ``[T, B, ...]``.
@@ -171,7 +65,8 @@ class SpikingNetwork(nn.Module):
 
         Args:
             spec: tokens joined by ``-``: ``15C5`` a convolution with 15 channels and a 5x5 kernel, ``P2`` pooling by 2,
-                ``300`` a linear layer of 300 neurons. The output layer of ``n_classes`` neurons is added. No layer has
+                ``300`` a linear layer of 300 neurons, ``128R`` one of 128 whose own psc of the step before reaches
+                them too, through weights of their own. The output layer of ``n_classes`` neurons is added. No layer has
                 a bias, as in the published code of TSSL-BP (Zhang & Li 2020), whose networks these are.
             in_shape: ``(C, H, W)`` of one image or frame.
             n_classes: number of output neurons.
@@ -189,10 +84,11 @@ class SpikingNetwork(nn.Module):
             ValueError: a token that is not in the notation, a feature map that shrinks to nothing, or a setting out of
                 range.
         """
-        if time_steps < 1:
-            raise ValueError(f"time_steps must be at least 1, got {time_steps}")
-        if synaptic_delay < 0:
-            raise ValueError(f"synaptic_delay must be 0 or more time steps, got {synaptic_delay}")
+        for name, value, least in (("time_steps", time_steps, 1), ("synaptic_delay", synaptic_delay, 0)):
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number, at least {least}, got {value}")
+        if not 0 < weight_gain < math.inf:
+            raise ValueError(f"weight_gain must be finite and greater than 0, got {weight_gain}")
         if pooling not in POOLING:
             raise ValueError(f"pooling must be one of {', '.join(POOLING)}, got {pooling!r}")
         if not 0 <= dropout < 1:
@@ -217,7 +113,8 @@ class SpikingNetwork(nn.Module):
                     else nn.Linear(shape.numel(), channels, bias=False)
                 )
                 readout = i == len(tokens) - 1
-                layers.append(SpikingLayer(weights, LIF(**neuron), time_steps, synaptic_delay, readout))
+                recurrent = nn.Linear(channels, channels, bias=False) if kind == "R" else None
+                layers.append(SpikingLayer(weights, LIF(**neuron), time_steps, synaptic_delay, readout, recurrent))
             shape = _shape_after(layers[-1], shape, token, spec)
             if dropout and i < len(tokens) - 1 and not tokens[i + 1].startswith("P"):
                 layers.append(Dropout(dropout))
@@ -255,18 +152,37 @@ class SpikingNetwork(nn.Module):
             psc = layer(psc)
         return psc
 
+    def simulate(
+        self, frames: Tensor, state: Sequence[LayerState] | None = None
+    ) -> tuple[Tensor, tuple[LayerState, ...]]:
+        """Run the network over a part of a longer sequence; the next part goes on from the state that this one left.
 
-def over_time(module: nn.Module, x: Tensor) -> Tensor:
-    """Apply a module for batches ``[N, ...]`` to every step of ``x [T, B, ...]`` at once."""
-    return module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        Args:
+            frames: ``[T, B, C, H, W]``, of any length T ≥ 1. Dropout chooses neurons anew in every part.
+            state: of every layer with neurons, in order; None: at rest. ``[s.detach() for s in state]`` truncates the
+                gradient.
 
+        Returns:
+            Postsynaptic current of the output neurons, ``[T, B, n_classes]``, and the state after the last step.
 
-def delay(x: Tensor, steps: int) -> Tensor:
-    """Shift ``x [T, ...]`` by a number of time steps; zeros come in at the start."""
-    if steps == 0:
-        return x
-    silence = torch.zeros_like(x[:steps])
-    return torch.cat([silence, x[:-steps]])
+        Raises:
+            ValueError: ``frames`` has another shape, or ``state`` another number of layers.
+        """
+        if frames.dim() != 5 or frames.shape[2:] != self.in_shape or not len(frames):
+            image = ", ".join(map(str, self.in_shape))
+            raise ValueError(f"expected frames [T, B, {image}], got {list(frames.shape)}")
+        n_states = sum(isinstance(layer, SpikingLayer) for layer in self.layers)
+        if state is not None and len(state) != n_states:
+            raise ValueError(f"state must have {n_states} layers, got {len(state)}")
+        before = iter(state or [None] * n_states)
+        psc, after = frames, []
+        for layer in self.layers:
+            if isinstance(layer, SpikingLayer):
+                psc, layer_state = layer.simulate(psc, next(before))
+                after.append(layer_state)
+            else:
+                psc = layer(psc)
+        return psc, tuple(after)
 
 
 def finite_differences(loss: Callable[[], Tensor], parameters: Iterable[Tensor], step: float = 1e-5) -> Tensor:
@@ -295,14 +211,15 @@ def finite_differences(loss: Callable[[], Tensor], parameters: Iterable[Tensor],
 
 
 def _parse(token: str, spec: str) -> tuple[int, str, int]:
-    """``15C5`` → (15, "C", 5), ``P2`` → (0, "P", 2), ``300`` → (300, "", 0)."""
-    match = re.fullmatch(r"(?:([1-9]\d*)(?:(C)([1-9]\d*))?)|(?:(P)([1-9]\d*))", token)
+    """``15C5`` → (15, "C", 5), ``P2`` → (0, "P", 2), ``300`` → (300, "", 0), ``128R`` → (128, "R", 0)."""
+    match = re.fullmatch(r"(?:([1-9]\d*)(?:(C)([1-9]\d*)|(R))?)|(?:(P)([1-9]\d*))", token)
     if match is None:
         raise ValueError(
-            f"network token {token!r} in {spec!r} is none of 15C5 (convolution), P2 (pooling), 300 (linear layer)"
+            f"network token {token!r} in {spec!r} is none of 15C5 (convolution), P2 (pooling), 300 (linear layer), "
+            "128R (recurrent layer)"
         )
-    channels, convolution, kernel, pool, window = match.groups()
-    return int(channels or 0), convolution or pool or "", int(kernel or window or 0)
+    channels, convolution, kernel, recurrent, pool, window = match.groups()
+    return int(channels or 0), convolution or recurrent or pool or "", int(kernel or window or 0)
 
 
 def _paddings(padding: int | str, spec: str) -> list[int | str]:

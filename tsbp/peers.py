@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tsbp.networks import Pooling, SpikingLayer, SpikingNetwork, over_time
-from tsbp.neuron import GRADIENTS, filter_spikes, lif, reference_lif
-from tsbp.surrogate import SurrogateSpike
+from tsbp.gradients import STUDIED
+from tsbp.layers import Pooling, SpikingLayer, over_time
+from tsbp.networks import SpikingNetwork
+from tsbp.neuron import filter_spikes, lif, reference_lif
+from tsbp.surrogate import surrogate_spike
 
 TEMPERATURE = 0.25
 """The only sigmoid temperature at which Norse's ``tanh`` surrogate is eq. 10, and not a multiple of it."""
@@ -31,7 +33,7 @@ class Peer:
     package: str
     """What must be installed."""
     gradient: str | None
-    """Which of :data:`tsbp.GRADIENTS` it computes, if any."""
+    """Which of the study's gradients it computes, if any."""
     build: Callable[[float, float, float], Callable[[Tensor], Tensor]]
     """From tau_m, threshold and temperature."""
     tolerance: float = 1e-10
@@ -59,7 +61,7 @@ def ignoring(tau_m: float, threshold: float, temperature: float) -> Callable[[Te
         spikes = []
         for current_now in current:
             u = (1 - 1 / tau_m) * (u - (u * s).detach()) + current_now
-            s = SurrogateSpike.apply(u - threshold, temperature)
+            s = surrogate_spike(u - threshold, temperature)
             spikes.append(s)
         return torch.stack(spikes)
 
@@ -191,7 +193,7 @@ def gradients(
     """What a random gradient at the spikes becomes at a random input current, in float64.
 
     Returns:
-        The peer's, and those of :func:`tsbp.lif` for each of :data:`tsbp.GRADIENTS`.
+        The peer's, and those of :func:`tsbp.lif` for each of the study's gradients.
 
     Raises:
         ValueError: it is another neuron: its spikes are not those of :func:`tsbp.lif`.
@@ -201,8 +203,9 @@ def gradients(
     current = (0.7 * current + 0.4).requires_grad_()
     spikes = peer.build(6.0, 1.0, TEMPERATURE)(current)
     ours = {}
-    for name, gradient in GRADIENTS.items():
-        mine = lif(current, tau_m=6.0, temperature=TEMPERATURE, soft_reset=peer.soft_reset, **gradient).spikes
+    reset = "subtract" if peer.soft_reset else "zero"
+    for name in STUDIED:
+        mine = lif(current, gradient=name, tau_m=6.0, temperature=TEMPERATURE, reset=reset).spikes
         if not torch.equal(spikes, mine):
             raise ValueError(f"the neuron of {peer.package} is not the one compared with: it fires at other times")
         ours[name] = torch.autograd.grad(mine, current, grad)[0]
@@ -241,7 +244,7 @@ class ConventionalNetwork(nn.Module):
         self.neuron = neuron
         self.layers = nn.ModuleList()
         for layer in network.layers:
-            if isinstance(layer, SpikingLayer):
+            if isinstance(layer, SpikingLayer) and not layer.recurrent:
                 self.layers.append(copy.deepcopy(layer.weights).to(memory_format=torch.contiguous_format))
             elif isinstance(layer, Pooling) and layer.kind == "average":
                 self.layers.append(nn.AvgPool2d(layer.size))

@@ -1,5 +1,7 @@
 """Several processes that share each batch of one training, as torchrun starts them; a single one needs none of this."""
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Iterable
 
@@ -54,3 +56,17 @@ def first_says(answer: bool, device: torch.device) -> bool:
     shared = torch.tensor([answer], device=device, dtype=torch.uint8)
     distributed.broadcast(shared, 0)
     return bool(shared.item())
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep the memory that a batch frees for the next one, in this whole process and for good.
+
+    glibc gives large blocks back to the system, which fills them with zeros, page by page, before the next batch gets
+    them: a third of the time of a training step. The command line calls this; a program that imports the package may.
+    Other C libraries are left as they are.
+    """
+    trim_threshold, mmap_max = -1, -4  # of malloc.h
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)

@@ -26,7 +26,7 @@ import torch
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # What each version added to a training, with the value that stands for what was done before.
 _ADDED: dict[int, dict[str, Any]] = {
     2: {
@@ -39,7 +39,10 @@ _ADDED: dict[int, dict[str, Any]] = {
         "processes": 1,
     },
     3: {"rotation": 0.0, "examples": 0, "compare_gradients": False},
+    4: {"surrogate": "sigmoid", "surrogate_scale": "area", "reset": "zero", "plugin": ""},
 }
+_LEFT_OUT = _ADDED[3] | _ADDED[4]
+"""Settings that a command does not mention where they change nothing: a run keeps the name that it had before them."""
 PROJECT = Path(__file__).resolve().parents[1]
 _OPTIONS = {"gradients": "gradient", "learning_rates": "lr"}  # given several times on the command line
 
@@ -150,6 +153,8 @@ def read(path: str | Path) -> dict[str, Any]:
     if record["kind"] == "train":
         for added_by, settings in _ADDED.items():
             record = settings | record if version < added_by else record
+    elif record["kind"] == "toy":
+        record = {"plugin": ""} | record
     return record
 
 
@@ -198,13 +203,10 @@ def loss_studies(studies: Mapping[Any, Any]) -> dict[Any, tuple[list[float], dic
 
 
 def command(kind: str, settings: dict[str, Any]) -> str:
-    """``tsbp train mnist --gradient full ...``: every field of the configuration as an option.
-
-    What version 3 added is left out where it changes nothing: a run keeps the name that it had in version 2.
-    """
+    """``tsbp train mnist --gradient full ...``: every field of the configuration as an option."""
     words = ["tsbp", kind]
     for name, value in settings.items():
-        if kind == "train" and name in _ADDED[3] and value == _ADDED[3][name]:
+        if kind in ("train", "toy") and name in _LEFT_OUT and value == _LEFT_OUT[name]:
             continue
         option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
         if name in ("dataset", "benchmark"):

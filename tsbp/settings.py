@@ -8,9 +8,13 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
+from tsbp.checks import RESETS
 from tsbp.encoding import ENCODINGS
-from tsbp.networks import INITIALISATIONS, POOLING, TABLE_3
-from tsbp.neuron import GRADIENTS
+from tsbp.gradients import resolve
+from tsbp.layers import POOLING
+from tsbp.networks import INITIALISATIONS, TABLE_3
+from tsbp.plugins import load_plugin
+from tsbp.surrogate import SCALES, SURROGATES
 
 
 def _setting(default: Any, meaning: str) -> Any:
@@ -23,15 +27,18 @@ class TrainingConfig:
 
     dataset: str = _setting("digits", "digits, mnist, nmnist, cifar10, or a folder with train/ and test/.")
     network: str = _setting(TABLE_3["mnist"], "In the notation of Table 3, without the output layer.")
-    gradient: Literal[tuple(GRADIENTS)] = _setting(
-        "full", "full has the reset term, leak has not; spatial has none in time."
+    gradient: str = _setting(
+        "full", "full keeps the reset term, leak drops it, spatial has none in time; or a number that scales the term."
     )
     seed: int = _setting(0, "Decides everything random: weights, order of the examples, augmentation, dropout.")
     time_steps: int = _setting(5, "Number of time steps T.")
     tau_m: float = _setting(5.0, "Membrane time constant in steps.")
     tau_s: float = _setting(3.0, "Synaptic time constant in steps.")
     threshold: float = _setting(1.0, "Potential above which a neuron fires.")
-    temperature: float = _setting(0.3, "Sigmoid temperature of the surrogate gradient.")
+    surrogate: str = _setting("sigmoid", f"Shape of the surrogate gradient: {', '.join(SURROGATES)}.")
+    temperature: float = _setting(0.3, "Width of the surrogate gradient, the sigmoid temperature.")
+    surrogate_scale: Literal[SCALES] = _setting("area", "Area 1 under the surrogate gradient, or height 1.")
+    reset: Literal[RESETS] = _setting("zero", "A spike resets the potential to zero, or takes the threshold from it.")
     synaptic_delay: int = _setting(0, "Time steps from one layer to the next.")
     padding: int | str = _setting(0, "Of every convolution: pixels, or same; or one number each, such as 1,0.")
     pooling: Literal[POOLING] = _setting("average", "sum is 1.1 times the sum, as in TSSL-BP.")
@@ -61,6 +68,7 @@ class TrainingConfig:
         "auto", "Of convolutions and linear layers; auto is bfloat16 on CUDA, float32 on a CPU."
     )
     device: Literal["auto", "cpu", "cuda"] = _setting("auto", "auto takes a GPU when there is one.")
+    plugin: str = _setting("", "Module to import first, which adds gradients or surrogates.")
 
     @classmethod
     def for_dataset(cls, name: str, **settings) -> "TrainingConfig":
@@ -90,6 +98,8 @@ class TrainingConfig:
         Raises:
             ValueError: one is not.
         """
+        load_plugin(self.plugin)
+        resolve(self.gradient)
         for setting in fields(self):
             value = getattr(self, setting.name)
             if get_origin(setting.type) is Literal and value not in get_args(setting.type):

@@ -9,8 +9,8 @@ import numpy as np
 
 from tsbp import records
 from tsbp.comparison import MAY_DIFFER, accuracy_cells, by_seed
+from tsbp.gradients import ordered
 from tsbp.networks import depth
-from tsbp.neuron import GRADIENTS
 from tsbp.settings import TrainingConfig
 from tsbp.statistics import student_interval, verdicts
 
@@ -91,7 +91,7 @@ def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame"
     for title, runs in studies.items():
         for value, group in runs.groupby("value"):
             broken = (by_seed(group) < BROKEN).sum()
-            counts = " / ".join(str(broken[name]) for name in GRADIENTS if name in broken)
+            counts = " / ".join(str(broken[name]) for name in ordered(broken.index))
             rows.append({"study": title, "value": f"{value:g}"} | accuracy_cells(group))
             rows[-1]["broke down"] = counts if broken.any() else ""
     return pd.DataFrame(rows)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from tsbp import data, records, training
+from tsbp import data, processes, records, training
 from tsbp.settings import TrainingConfig
 
 ATTEMPTS = 4
@@ -223,6 +223,7 @@ def _be_a_worker(threads: int) -> None:
     """Settle in a process of the pool: its share of the cores, and no life after the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(threads)
+    processes.keep_freed_memory()
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 

@@ -7,7 +7,7 @@ repeats leave the earlier ones as they were.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tsbp.gradients import STUDIED, Factor, resolve
+from tsbp.layers import delay
 from tsbp.loss import van_rossum_distance
-from tsbp.networks import delay
-from tsbp.neuron import GRADIENTS, LIFOutput, filter_spikes, lif
+from tsbp.neuron import LIFOutput, filter_spikes, lif
+from tsbp.plugins import load_plugin
 from tsbp.surrogate import surrogate_derivative
 
 OPTIMIZERS: dict[str, Callable[[Iterable], torch.optim.Optimizer]] = {
@@ -38,7 +40,7 @@ its code (github.com/superrrpotato/Acc-Timing), ``uniform`` PyTorch's for a line
 class ToyConfig:
     """The experiment; the defaults are those of Table 1 and, where it is silent, as said."""
 
-    gradients: tuple[str, ...] = tuple(GRADIENTS)
+    gradients: tuple[str, ...] = STUDIED
     """Names, or numbers that scale the reset term: ``0`` is ``leak``, ``1`` is ``full``."""
     learning_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
     """The paper's default is 0.005; which others its Fig. 3 shows is not stated."""
@@ -66,14 +68,17 @@ class ToyConfig:
     normalised: bool = False
     """Every gradient is rescaled to length 1, so that each update has the length of the learning rate under ``sgd``."""
     dtype: str = "float32"
+    plugin: str = ""
+    """Module that adds gradients."""
 
     def __post_init__(self) -> None:
+        load_plugin(self.plugin)
         allowed = {"optimizer": OPTIMIZERS, "initialisation": INITIALISATIONS, "dtype": ("float32", "float64")}
         for name, choices in allowed.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
         for gradient in self.gradients:
-            _gradient_settings(gradient)
+            resolve(gradient)
         for name in ("repeats", "iterations", "n_inputs", "time_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -200,21 +205,7 @@ def run(
     """
     draws = draw(config, device)
     shape = (len(config.gradients), len(config.learning_rates), config.repeats)
-    settings = [_gradient_settings(gradient) for gradient in config.gradients]
-
-    def per_gradient(name: str) -> Tensor:
-        values = [float(setting[name]) for setting in settings]
-        return torch.tensor(values, dtype=draws.weights.dtype, device=device)[:, None, None]
-
-    neuron = {
-        "tau_m": config.tau_m,
-        "tau_s": config.tau_s,
-        "threshold": config.threshold,
-        "temperature": config.temperature,
-        "reset_gradient": per_gradient("reset_gradient"),
-        "temporal_gradient": per_gradient("temporal_gradient"),
-        "soft_reset": config.soft_reset,
-    }
+    neuron = _neuron(config) | {"gradient": _side_by_side(config.gradients)}
     inputs = _inputs(draws, config)
     target_spikes = draws.target_spikes[:, None, None, :].expand(-1, *shape)
     target_psc = filter_spikes(draws.target_spikes, config.tau_s)[:, None, None, :]
@@ -291,14 +282,13 @@ def compare_along(config: ToyConfig) -> dict[str, Tensor]:
     """
     config = replace(config, gradients=config.gradients[:1], learning_rates=config.learning_rates[:1])
     inputs = _inputs(draw(config), config)
-    constants = {name: getattr(config, name) for name in ("tau_m", "tau_s", "threshold", "temperature", "soft_reset")}
-    kept: dict[str, list[Tensor]] = {name: [] for name in GRADIENTS}
+    kept: dict[str, list[Tensor]] = {name: [] for name in STUDIED}
 
     def keep(iteration: Iteration) -> None:
-        for name, gradient in GRADIENTS.items():
+        for name in STUDIED:
             with torch.enable_grad():
                 current = iteration.current.requires_grad_()
-                psc = lif(current, **constants, **gradient).psc
+                psc = lif(current, **_neuron(config), gradient=name).psc
                 delta = torch.autograd.grad(psc, current, iteration.A)[0][:, 0, 0]  # [T, R]
             kept[name].append(torch.einsum("rtn,tr->rn", inputs, delta))
 
@@ -312,14 +302,19 @@ def _inputs(draws: Draws, config: ToyConfig) -> Tensor:
     return delay(psc, config.synaptic_delay).movedim(0, 1)
 
 
-def _gradient_settings(gradient: str) -> dict[str, float]:
-    """``leak`` → the arguments of :func:`tsbp.lif`; ``0.5`` → half of the reset term."""
-    if gradient in GRADIENTS:
-        return GRADIENTS[gradient]
-    try:
-        scale = float(gradient)
-    except ValueError:
-        scale = math.nan
-    if not math.isfinite(scale):
-        raise ValueError(f"gradients must be {', '.join(GRADIENTS)} or finite numbers, got {gradient!r}")
-    return {"reset_gradient": scale, "temporal_gradient": True}
+def _neuron(config: ToyConfig) -> dict[str, Any]:
+    """The neuron's settings but for its gradient, as :func:`tsbp.lif` takes them."""
+    settings = {name: getattr(config, name) for name in ("tau_m", "tau_s", "threshold", "temperature")}
+    return settings | {"reset": "subtract" if config.soft_reset else "zero"}
+
+
+def _side_by_side(gradients: Sequence[str]) -> Factor:
+    """Several gradients as one factor, each for its part of the first axis of a time step."""
+    factors = [resolve(gradient) for gradient in gradients]
+
+    def factor(U: Tensor | float, S: Tensor | float, h: Tensor) -> Tensor:
+        U, S = (x if isinstance(x, Tensor) else h.new_tensor(x).expand_as(h) for x in (U, S))
+        parts = zip(factors, U, S, h, strict=True)
+        return torch.stack([one(u, s, h_now) + torch.zeros_like(h_now) for one, u, s, h_now in parts])
+
+    return factor

@@ -4,8 +4,6 @@ A training can stop at any batch and go on from its checkpoint: on a CPU the end
 processes started by torchrun share each batch.
 """
 
-import contextlib
-import ctypes
 import dataclasses
 import math
 import time
@@ -78,7 +76,6 @@ def train(
         raise FileExistsError(f"{checkpoint} is a checkpoint of this run: continue it with --resume, or delete it")
     if checkpoint and not processes.rank():
         records.remove_leftovers(checkpoint)
-    keep_freed_memory()
     config = resolve(config)
     dataset = dataset or data.load(config.dataset, data_root, config.time_steps)
     if config.validation:
@@ -333,19 +330,6 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise ValueError("device cuda was asked for, but PyTorch finds no CUDA device here")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep the memory that a batch frees for the next one.
-
-    glibc gives large blocks back to the system, which fills them with zeros, page by page, before the next batch gets
-    them: a third of the time of a training step. Other C libraries are left as they are.
-    """
-    trim_threshold, mmap_max = -1, -4  # of malloc.h
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, 2**31 - 1)
 
 
 def _pays_to_compile(config: TrainingConfig, n_train: int) -> bool:

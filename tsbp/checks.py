@@ -1,0 +1,108 @@
+"""Checks of the neuron's arguments: a ValueError names the argument, what is allowed, and its value."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tsbp.kernels.tensors import ordinary, state_dtype
+from tsbp.surrogate import SCALES, SURROGATES
+
+if TYPE_CHECKING:
+    from tsbp.equations import Neuron
+    from tsbp.neuron import LIFState
+
+RESETS = ("zero", "subtract")
+
+
+def neuron(neuron: "Neuron") -> None:
+    """Check the settings of a neuron."""
+    _number("tau_m", neuron.tau_m, "at least 1 time step", lambda x: x >= 1)
+    tau_s(neuron.tau_s)
+    _number("threshold", neuron.threshold, "a finite number", math.isfinite)
+    _number("temperature", neuron.temperature, "finite and greater than 0", lambda x: 0 < x < math.inf)
+    _name("surrogate", neuron.surrogate, SURROGATES)
+    _name("surrogate_scale", neuron.scale, SCALES)
+    _name("reset", neuron.reset, RESETS)
+    if neuron.relaxed and neuron.scale == "peak":
+        raise ValueError("relaxed needs surrogate_scale area: the integral of a surrogate of scale peak is no spike")
+
+
+def tau_s(value: float | Tensor) -> None:
+    _number("tau_s", value, "finite and at least 1 time step", lambda x: 1 <= x < math.inf)
+
+
+def sequence(
+    current: Tensor, time_steps: int | None, state: "LIFState | None", recurrent: Tensor | None
+) -> "tuple[int, LIFState | None]":
+    """T, and the state in the type in which the neurons are simulated."""
+    floating("current", current)
+    steps = current.shape[0]
+    if time_steps is not None and time_steps != steps:
+        if not isinstance(time_steps, int) or time_steps < 1 or steps != 1:
+            raise ValueError(f"time_steps must be the length of current, {steps}, or repeat one step, got {time_steps}")
+        steps = time_steps
+    if state is not None:
+        if len(state) != 3 or any(not isinstance(x, Tensor) or x.shape != current.shape[1:] for x in state):
+            shapes = [list(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in state]
+            raise ValueError(
+                f"state must be potential, spikes and psc of one step, {list(current.shape[1:])} each, got {shapes}"
+            )
+        state = tuple(x.to(state_dtype(current)) for x in state)
+    if recurrent is not None:
+        n = current.shape[-1] if current.dim() > 1 else 0
+        if recurrent.shape != (n, n):
+            raise ValueError(f"recurrent must have the shape [{n}, {n}], got {list(recurrent.shape)}")
+    return steps, state
+
+
+def learns(neuron: "Neuron") -> bool:
+    """Whether a setting is learned, or is a tensor that one of PyTorch's transforms must see."""
+    settings = (neuron.tau_m, neuron.tau_s, neuron.threshold, neuron.temperature)
+    tensors = [x for x in settings if isinstance(x, Tensor)]
+    return bool(tensors) and (not ordinary(*tensors) or any(x.requires_grad for x in tensors))
+
+
+def numbers(neuron: "Neuron") -> None:
+    """The kernels take numbers alone."""
+    weight = getattr(neuron.factor, "c", None)
+    settings = {name: getattr(neuron, name) for name in ("tau_m", "tau_s", "threshold", "temperature")}
+    for name, value in (settings | {"gradient": weight}).items():
+        if isinstance(value, Tensor):
+            raise ValueError(f"compiled=True takes a number, not a tensor, for {name}")
+
+
+def floating(name: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"{name} must be a floating-point tensor, got {kind}")
+    if x.layout != torch.strided:
+        raise ValueError(f"{name} must be a dense tensor, got {x.layout}")
+    if x.dim() == 0 or x.shape[0] == 0:
+        raise ValueError(f"{name} must have the shape [T, ...] with T at least 1, got {list(x.shape)}")
+
+
+def _number(name: str, value: float | Tensor, allowed: str, holds) -> None:
+    if isinstance(value, Tensor):
+        if not ordinary(value):
+            return  # its numbers cannot be looked at
+        ends = value.detach().aminmax() if value.numel() else ()
+        values = [x.item() for x in ends]
+    else:
+        values = [value]
+    for x in values:
+        if isinstance(x, bool | str) or not _holds(holds, x):
+            raise ValueError(f"{name} must be {allowed}, got {x!r}")
+
+
+def _holds(condition, x: object) -> bool:
+    try:
+        return bool(condition(x))
+    except TypeError:
+        return False
+
+
+def _name(argument: str, value: str, allowed) -> None:
+    if value not in allowed:
+        raise ValueError(f"{argument} must be one of {', '.join(allowed)}, got {value!r}")

@@ -1,0 +1,360 @@
+// The neuron's two loops over time for the CPU, for N neurons in one row, [T, N]. library.py compiles this file once for
+// every type of numbers, surrogate and reset that is asked for; they come as the macros below.
+//
+// A block of neurons goes through all time steps before the next block starts: its state then stays in the innermost
+// cache, and memory sees every number once. The names are those of cuda.py.
+
+#include <cstdint>
+
+namespace {
+
+// bfloat16 is the upper half of a float.
+struct bfloat16 { uint16_t bits; };
+
+enum Surrogate { SIGMOID, FAST_SIGMOID, ARCTAN, TRIANGLE, RECTANGLE, GAUSSIAN };
+
+typedef REAL Real;                            // float or double: the potential, and all arithmetic
+typedef STORED Stored;                        // the currents and their gradients
+constexpr Surrogate surrogate = SURROGATE;
+constexpr bool subtract = SUBTRACT;           // a spike takes the threshold from the potential, not all of it
+
+constexpr int64_t BLOCK = 512;                // neurons
+constexpr int64_t CACHE = 4 << 20;            // bytes: what is larger than this is written past the caches
+constexpr int64_t STREAMS = 16;               // time steps whose rows a processor fetches ahead of need without being told
+constexpr double LN2 = 0.69314718055994531, PI = 3.14159265358979324, SQRT2PI = 2.50662827463100050;
+
+// One register of neurons.
+#if defined(__AVX512F__)
+constexpr int WIDTH = 64;  // bytes
+#elif defined(__AVX__)
+constexpr int WIDTH = 32;
+#else
+constexpr int WIDTH = 16;
+#endif
+template <typename Number> struct Lanes;
+template <> struct Lanes<float> {
+  typedef float Vector __attribute__((vector_size(WIDTH)));
+  typedef int32_t Integers __attribute__((vector_size(WIDTH)));
+  static constexpr int mantissa = 23, lowest_exponent = -125, degree = 6;
+  static constexpr int32_t all_but_sign = INT32_MAX;
+};
+template <> struct Lanes<double> {
+  typedef double Vector __attribute__((vector_size(WIDTH)));
+  typedef int64_t Integers __attribute__((vector_size(WIDTH)));
+  static constexpr int mantissa = 52, lowest_exponent = -1021, degree = 13;
+  static constexpr int64_t all_but_sign = INT64_MAX;
+};
+typedef Lanes<Real> L;
+typedef L::Vector Vector;
+typedef L::Integers Integers;
+typedef uint16_t Halves __attribute__((vector_size(WIDTH / 2)));
+typedef uint32_t Words __attribute__((vector_size(WIDTH)));
+constexpr int count = WIDTH / sizeof(Real);   // neurons in a register
+constexpr int64_t MOST = BLOCK / count + 1;   // registers in a block
+
+// --- a line in memory -------------------------------------------------------------------------------------------------
+
+// Written through the caches or past them; or a line of fewer neurons than it has room for, `width`.
+enum Lines { KEPT, PAST, PART };
+
+// What lies at an address, aligned or not.
+template <typename To> inline To at(const void *from) {
+  To x;
+  __builtin_memcpy(&x, from, sizeof x);
+  return x;
+}
+
+inline Vector whole(const Real *from) { return at<Vector>(from); }
+
+inline Vector whole(const bfloat16 *from) {
+  return (Vector)(__builtin_convertvector(at<Halves>(from), Words) << 16);
+}
+
+template <Lines LINES, typename Number> inline Vector load(const Number *from, int64_t width) {
+  if (LINES != PART) return whole(from);
+  Number padded[count] = {};
+  __builtin_memcpy(padded, from, width * sizeof(Number));
+  return whole(padded);
+}
+
+// Written past the caches, a line is not read from memory first, and leaves the caches to numbers still needed. The
+// header that has these instructions under their usual names takes longer to compile than this file.
+template <typename Bits> inline void stream(void *to, Bits x) {
+#ifdef __clang__
+  __builtin_nontemporal_store(x, (Bits *)to);
+#else
+#ifdef __AVX512F__
+  typedef long long Eight __attribute__((vector_size(64)));
+  if (sizeof x == 64) return __builtin_ia32_movntdq512((Eight *)to, at<Eight>(&x));
+#endif
+#ifdef __AVX__
+  typedef long long Four __attribute__((vector_size(32)));
+  if (sizeof x == 32) return __builtin_ia32_movntdq256((Four *)to, at<Four>(&x));
+#endif
+#ifdef __SSE2__
+  typedef long long Two __attribute__((vector_size(16)));
+  if (sizeof x == 16) return __builtin_ia32_movntdq((Two *)to, at<Two>(&x));
+#endif
+  __builtin_memcpy(to, &x, sizeof x);
+#endif
+}
+
+// Other threads must find what was written past the caches.
+template <Lines LINES> inline void finish() {
+#if defined(__x86_64__) || defined(__i386__)
+  if (LINES == PAST) __builtin_ia32_sfence();
+#else
+  if (LINES == PAST) __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+template <Lines LINES, typename Bits> inline void store_bits(void *to, Bits x, int64_t bytes) {
+  if (LINES == PAST) stream(to, x);
+  else if (LINES == PART) __builtin_memcpy(to, &x, bytes);
+  else __builtin_memcpy(to, &x, sizeof x);
+}
+
+template <Lines LINES, typename V> inline void store(Real *to, V x, int64_t width) {
+  store_bits<LINES>(to, x, width * sizeof(Real));
+}
+
+template <Lines LINES, typename V> inline void store(bfloat16 *to, V x, int64_t width) {
+  Words bits = (Words)x, rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;  // to the nearest, ties to even
+  rounded = x == x ? rounded : (bits >> 16) | 64;                                // NaN stays NaN
+  store_bits<LINES>(to, __builtin_convertvector(rounded, Halves), width * sizeof(bfloat16));
+}
+
+// --- the surrogate ----------------------------------------------------------------------------------------------------
+
+// 2 to the power of -|x|: a polynomial for the fraction, the exponent's own bits for the rest.
+inline Vector half_to_the(Vector x) {
+  constexpr Real round = Real(3) * (int64_t(1) << (L::mantissa - 1));  // adding it leaves no room for a fraction
+  x = x > 0 ? -x : x;
+  x = x < L::lowest_exponent ? Vector{} + L::lowest_exponent : x;
+  Vector rounded = x + round, fraction = x - (rounded - round);
+  Real coefficients[L::degree + 1] = {1};  // of the exponential series
+  for (int i = 1; i <= L::degree; i++) coefficients[i] = coefficients[i - 1] * Real(LN2) / i;
+  Vector power = Vector{} + coefficients[L::degree];
+  for (int i = L::degree - 1; i >= 0; i--) power = power * fraction + coefficients[i];
+  return (Vector)((Integers)power + ((Integers)rounded << L::mantissa));
+}
+
+inline Vector magnitude(Vector x) {
+  return (Vector)((Integers)x & L::all_but_sign);
+}
+
+struct Settings { double leak_m, leak_s, gain_s, threshold, inverse, height, weight; int64_t temporal; };
+
+// What stands before the variable in the kernel k, as a factor of U - threshold and as a factor of k.
+inline double scale(const Settings &s) {
+  return surrogate == SIGMOID ? s.inverse / LN2 : surrogate == GAUSSIAN ? s.inverse * 0.84932180028801905 : s.inverse;
+}
+
+inline double height(const Settings &s) {
+  switch (surrogate) {
+    case FAST_SIGMOID: case RECTANGLE: return s.height / 2;
+    case ARCTAN: return s.height / PI;
+    case GAUSSIAN: return s.height / SQRT2PI;
+    default: return s.height;
+  }
+}
+
+// h: the kernel k at x = scale * (U - threshold).
+inline Vector derivative(Vector x, Real height) {
+  const Vector nothing = {};
+  if (surrogate == SIGMOID) {
+    const Vector e = half_to_the(x);
+    return height * e / ((1 + e) * (1 + e));  // eq. 10
+  }
+  if (surrogate == GAUSSIAN) return height * half_to_the(x * x);
+  if (surrogate == ARCTAN) return height / (1 + x * x);
+  const Vector distance = magnitude(x);
+  if (surrogate == FAST_SIGMOID) return height / ((1 + distance) * (1 + distance));
+  if (surrogate == TRIANGLE) return distance > 1 ? nothing : height * (1 - distance);  // NaN stays NaN
+  return distance < 1 ? nothing + height : nothing;
+}
+
+// --- the loops --------------------------------------------------------------------------------------------------------
+
+// Which neurons a block has: the last one takes a rest that fills no line, so that no two blocks share a neuron.
+struct Block {
+  int64_t start, size, lines;
+  Block(int64_t number, int64_t N) : start(number * BLOCK) {
+    size = number + 1 < number_for(N) ? BLOCK : N - start;
+    lines = (size + count - 1) / count;
+  }
+  static int64_t number_for(int64_t N) { return N < BLOCK + count ? 1 : (N - count) / BLOCK + 1; }
+  // The last line may overlap the one before it: what it computes twice comes out the same.
+  int64_t position(int64_t line) const {
+    const int64_t first = line * count;
+    return size < count || first < size - count ? first : size - count;
+  }
+};
+
+// A block's part of a row of state. A row that is not there holds zeros, and keeps nothing.
+inline void read(Vector *lines, const Real *row, const Block &block) {
+  if (row) row += block.start;
+  for (int64_t i = 0; i < block.lines; i++) {
+    if (!row) lines[i] = Vector{};
+    else if (block.size < count) lines[i] = load<PART>(row, block.size);
+    else lines[i] = load<KEPT>(row + block.position(i), count);
+  }
+}
+
+template <typename Number> inline void write(Number *row, const Vector *lines, const Block &block) {
+  if (!row) return;
+  row += block.start;
+  for (int64_t i = 0; i < block.lines; i++) {
+    if (block.size < count) store<PART>(row, lines[i], block.size);
+    else store<KEPT>(row + block.position(i), lines[i], count);
+  }
+}
+
+inline bool aligned(const void *address) { return (uintptr_t)address % 64 == 0; }
+
+inline Lines lines_for(int64_t T, int64_t N, const void *output, const void *other) {
+  const int64_t row = N * int64_t(sizeof(Stored));
+  return N < count ? PART : T * row > CACHE && row % 64 == 0 && aligned(output) && aligned(other) ? PAST : KEPT;
+}
+
+inline int team(int64_t threads, int64_t N) {
+  const int64_t blocks = Block::number_for(N);
+  return threads < blocks ? threads : blocks;
+}
+
+// One call, as cpu.py packs it. `..._step` is from one row to the next: N, or 0 where one row serves at every time. The
+// rows of state, before the first step and after the last, may be null, and may be the same.
+struct Forward {
+  const Stored *current;
+  Stored *psc;
+  Real *potential;
+  const Real *remaining, *decayed;
+  Real *remaining_after, *decayed_after;
+  const Settings *settings;
+  int64_t current_step, T, N, threads;
+};
+
+// Equations 3-5 for one block. `remaining` and `decayed` are what U and a leave to the next step.
+template <Lines LINES>
+void forward(const Forward &call, const Block &block, Vector *remaining, Vector *decayed) {
+  const Settings &s = *call.settings;
+  const Real leak_m = s.leak_m, leak_s = s.leak_s, threshold = s.threshold;
+  const int64_t T = call.T, N = call.N, step = call.current_step, ahead = T > STREAMS ? step : 0;
+  const Vector silent = {}, spike = silent + Real(s.gain_s), taken = silent + threshold;
+  const Stored *current = call.current + block.start;
+  Stored *psc = call.psc + block.start;
+  Real *potential = call.potential + block.start;
+  for (int64_t t = 0; t < T; t++, current += step, psc += N, potential += N) {
+    for (int64_t i = 0; i < block.lines; i++) {
+      const int64_t n = block.position(i);
+      if (LINES != PART) __builtin_prefetch(current + ahead + n);
+      const Vector u = remaining[i] + load<LINES>(current + n, block.size);
+      const Vector a = decayed[i] + (u > threshold ? spike : silent);
+      remaining[i] = leak_m * (subtract ? u - (u > threshold ? taken : silent) : u > threshold ? silent : u);
+      decayed[i] = leak_s * a;
+      store<LINES>(potential + n, u, block.size);
+      store<LINES>(psc + n, a, block.size);
+    }
+  }
+  finish<LINES>();
+}
+
+// What the gradient has of eq. 8: nothing, the leak, or the leak and the reset term. Each does no more work than it needs.
+enum Temporal { SPATIAL, LEAK, RESET };
+
+// One call. Gradients that do not arrive are null. With a current_step of 0 the gradient is summed over time.
+struct Backward {
+  const Real *potential;
+  const Stored *grad_psc, *grad_spikes;
+  const Real *grad_last;
+  Stored *grad_current;
+  const Real *carried, *alphas;
+  Real *carried_after, *alphas_after;
+  const Settings *settings;
+  int64_t psc_step, spikes_step, current_step, T, N, threads;
+};
+
+const Stored ZEROS[BLOCK + count] = {};
+
+// Equations 7 and 8 for one block, from t = end - 1 down to begin. `carried` and `alphas` are what delta and alpha leave to
+// the step before. A gradient that arrives at the last potential, as only PART knows it, adds to delta there.
+template <Temporal TEMPORAL, Lines LINES>
+void backward(const Backward &call, const Block &block, int64_t begin, int64_t end, Vector *carried, Vector *alphas,
+              Vector *sums) {
+  const Settings &s = *call.settings;
+  const Real leak_m = s.leak_m, leak_s = s.leak_s, gain_s = s.gain_s, threshold = s.threshold;
+  const Real inside = scale(s), outside = height(s), weight = subtract ? s.weight * s.threshold : s.weight;
+  const int64_t N = call.N, psc_step = call.grad_psc ? call.psc_step : 0, step = call.current_step;
+  const int64_t far = call.T > STREAMS, width = block.size < count ? block.size : count;
+  const Vector nothing = {};
+  const Stored *all_psc = call.grad_psc ? call.grad_psc + block.start : ZEROS;
+  for (int64_t t = end - 1; t >= begin; t--) {
+    const Real *potential = call.potential + block.start + t * N;
+    const Stored *grad_psc = all_psc + t * psc_step, *grad_spikes = call.grad_spikes;
+    if (grad_spikes) grad_spikes += block.start + t * call.spikes_step;
+    const Real *grad_last = LINES == PART && t == call.T - 1 ? call.grad_last : nullptr;
+    Stored *grad_current = call.grad_current + block.start + t * step;
+    for (int64_t i = 0; i < block.lines; i++) {
+      const int64_t n = block.position(i);
+      if (LINES != PART) __builtin_prefetch(potential + n - far * N);
+      if (LINES != PART) __builtin_prefetch(grad_psc + n - far * psc_step);
+      const Vector u = load<LINES>(potential + n, width), overdrive = u - threshold;
+      const Vector h = derivative(overdrive * inside, outside);
+      const Vector alpha = load<LINES>(grad_psc + n, width) + alphas[i];
+      Vector grad_s = gain_s * alpha;
+      if (grad_spikes) grad_s += load<LINES>(grad_spikes + n, width);
+      if (TEMPORAL == RESET) grad_s -= subtract ? weight * carried[i] : weight * u * carried[i];
+      Vector delta = grad_s * h;
+      if (TEMPORAL != SPATIAL) delta += !subtract && overdrive > 0 ? nothing : carried[i];
+      if (grad_last) delta += load<LINES>(grad_last + block.start + n, width);
+      if (TEMPORAL != SPATIAL) carried[i] = leak_m * delta;
+      alphas[i] = leak_s * alpha;
+      if (step) store<LINES>(grad_current + n, delta, width);
+      else sums[i] += delta;
+    }
+  }
+  finish<LINES>();
+}
+
+template <Lines LINES> auto backward_for(const Settings &s) {
+  if (!s.temporal) return backward<SPATIAL, LINES>;
+  return s.weight == 0 ? backward<LEAK, LINES> : backward<RESET, LINES>;
+}
+
+}  // namespace
+
+extern "C" void tsbp_forward(const Forward *arguments) {
+  const Forward &call = *arguments;
+  const Lines lines = lines_for(call.T, call.N, call.psc, call.potential);
+  auto *loop = lines == PART ? forward<PART> : lines == PAST ? forward<PAST> : forward<KEPT>;
+#pragma omp parallel for num_threads(team(call.threads, call.N))
+  for (int64_t number = 0; number < Block::number_for(call.N); number++) {
+    const Block block(number, call.N);
+    Vector remaining[MOST], decayed[MOST];
+    read(remaining, call.remaining, block);
+    read(decayed, call.decayed, block);
+    loop(call, block, remaining, decayed);
+    write(call.remaining_after, remaining, block);
+    write(call.decayed_after, decayed, block);
+  }
+}
+
+extern "C" void tsbp_backward(const Backward *arguments) {
+  const Backward &call = *arguments;
+  const Settings &s = *call.settings;
+  const Lines lines = lines_for(call.T, call.N, call.grad_current, call.grad_current);
+  auto *loop = lines == PART ? backward_for<PART>(s) : lines == PAST ? backward_for<PAST>(s) : backward_for<KEPT>(s);
+  const int64_t apart = call.grad_last != nullptr;  // steps for which PART must do
+#pragma omp parallel for num_threads(team(call.threads, call.N))
+  for (int64_t number = 0; number < Block::number_for(call.N); number++) {
+    const Block block(number, call.N);
+    Vector carried[MOST], alphas[MOST], sums[MOST] = {};
+    read(carried, call.carried, block);
+    read(alphas, call.alphas, block);
+    if (apart) backward_for<PART>(s)(call, block, call.T - 1, call.T, carried, alphas, sums);
+    loop(call, block, 0, call.T - apart, carried, alphas, sums);
+    if (!call.current_step) write(call.grad_current, sums, block);
+    if (s.temporal) write(call.carried_after, carried, block);
+    write(call.alphas_after, alphas, block);
+  }
+}

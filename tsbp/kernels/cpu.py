@@ -1,0 +1,172 @@
+"""The neuron's loops on the CPU: calls what :mod:`tsbp.kernels.library` has compiled from ``cpu.cpp``.
+
+The functions are those of :mod:`tsbp.kernels.cuda`. They take tensors whose rows are contiguous, and where rows may lie
+apart or be one row for all time steps, the number of elements from one row to the next. None stands for zeros, and for
+a result that nobody asked for.
+"""
+
+import ctypes
+import functools
+import os
+import struct
+
+import torch
+from torch import Tensor
+
+from tsbp.kernels.constants import Constants, real
+from tsbp.kernels.library import library
+from tsbp.kernels.rows import readable, writable
+
+_FORWARD = struct.Struct("@8P4q")
+_BACKWARD = struct.Struct("@10P6q")
+"""``Forward`` and ``Backward`` of cpu.cpp. A call that takes one packed argument costs a third of one with many."""
+
+
+class _Settings(ctypes.Structure):
+    """``Settings`` of cpu.cpp: the numbers among the constants."""
+
+    _fields_ = [*((name, ctypes.c_double) for name in Constants._fields[:7]), ("temporal", ctypes.c_int64)]
+
+
+class Kernel:
+    """The functions of cpu.cpp for one type of numbers, and the constants that they are called with."""
+
+    def __init__(self, dtype: torch.dtype, constants: Constants) -> None:
+        compiled = library(dtype, constants.surrogate, constants.subtract)
+        self.forward, self.backward = compiled.tsbp_forward, compiled.tsbp_backward
+        self.forward.restype = self.backward.restype = None
+        self._settings = _Settings(*constants[:8])  # lives as long as its address is used
+        self.settings = ctypes.addressof(self._settings)
+
+
+kernel = functools.lru_cache(maxsize=256)(Kernel)
+
+
+def usable(dtype: torch.dtype, surrogate: str, subtract: bool) -> bool:
+    """Whether there is a compiled kernel; compiles it."""
+    return library(dtype, surrogate, subtract) is not None
+
+
+def forward(
+    current: Tensor,
+    current_step: int,
+    psc: Tensor,
+    potential: Tensor,
+    time_steps: int,
+    n: int,
+    remaining: Tensor | None,
+    decayed: Tensor | None,
+    constants: Constants,
+) -> None:
+    """Fill psc and potential, ``[T, ...]``, from the current and from what earlier steps left, ``[...]`` each."""
+    called = kernel(current.dtype, constants)
+    called.forward(
+        _FORWARD.pack(
+            current.data_ptr(), psc.data_ptr(), potential.data_ptr(), _address(remaining), _address(decayed), 0, 0,
+            called.settings, current_step, time_steps, n, _number_of_threads(),
+        )
+    )  # fmt: skip
+
+
+def backward(
+    potential: Tensor,
+    grad_psc: Tensor | None,
+    psc_step: int,
+    grad_spikes: Tensor | None,
+    spikes_step: int,
+    grad_last: Tensor | None,
+    grad_alpha: Tensor | None,
+    grad_current: Tensor,
+    current_step: int,
+    time_steps: int,
+    n: int,
+    carried: Tensor | None,
+    alphas: Tensor | None,
+    constants: Constants,
+) -> None:
+    """Fill grad_current, ``[T, ...]`` or the sum over time ``[1, ...]``, and what is left for the step before t = 0."""
+    called = kernel(grad_current.dtype, constants)
+    called.backward(
+        _BACKWARD.pack(
+            potential.data_ptr(), _address(grad_psc), _address(grad_spikes), _address(grad_last),
+            grad_current.data_ptr(), 0, _address(grad_alpha), _address(carried), _address(alphas), called.settings,
+            psc_step, spikes_step, current_step, time_steps, n, _number_of_threads(),
+        )
+    )  # fmt: skip
+
+
+class Stepper:
+    """One time step at a time, for layers that do something else between the steps.
+
+    All rows have the shape ``[...]`` of one time step. Those that are written must be contiguous and of the right type:
+    psc and the gradient of the current of ``dtype``, potential and state in float32 at least.
+    """
+
+    def __init__(self, dtype: torch.dtype, constants: Constants) -> None:
+        self._kernel = kernel(dtype, constants)
+        self._stored, self._real, self._temporal = dtype, real(dtype), constants.temporal
+
+    def forward(self, current: Tensor, psc: Tensor, potential: Tensor, remaining: Tensor, decayed: Tensor) -> None:
+        """Fill psc and potential; bring remaining and decayed up to date in place."""
+        stored, state, called, n = self._stored, self._real, self._kernel, potential.numel()
+        if not n:
+            return
+        current = readable(current, n, stored)
+        remaining_at, decayed_at = writable(remaining, n, state).data_ptr(), writable(decayed, n, state).data_ptr()
+        called.forward(
+            _FORWARD.pack(
+                current.data_ptr(), writable(psc, n, stored).data_ptr(), writable(potential, n, state).data_ptr(),
+                remaining_at, decayed_at, remaining_at, decayed_at, called.settings, n, 1, n, _number_of_threads(),
+            )
+        )  # fmt: skip
+
+    def backward(
+        self,
+        potential: Tensor,
+        grad_psc: Tensor | None,
+        grad_spikes: Tensor | None,
+        grad_last: Tensor | None,
+        grad_current: Tensor,
+        carried: Tensor | None,
+        alphas: Tensor,
+    ) -> None:
+        """Fill grad_current; bring carried and alphas up to date in place.
+
+        ``grad_last`` arrives at this potential itself. Without a temporal gradient carried is left alone, and may be
+        None.
+        """
+        stored, state, called, n = self._stored, self._real, self._kernel, potential.numel()
+        if not n:
+            return
+        potential, grad_last = readable(potential, n, state), readable(grad_last, n, state)
+        grad_psc, grad_spikes = readable(grad_psc, n, stored), readable(grad_spikes, n, stored)
+        carried_at = writable(carried, n, state).data_ptr() if self._temporal else 0
+        alphas_at = writable(alphas, n, state).data_ptr()
+        called.backward(
+            _BACKWARD.pack(
+                potential.data_ptr(), _address(grad_psc), _address(grad_spikes), _address(grad_last),
+                writable(grad_current, n, stored).data_ptr(), carried_at, alphas_at, carried_at, alphas_at,
+                called.settings, n, n, n, 1, n, _number_of_threads(),
+            )
+        )  # fmt: skip
+
+
+def _address(x: Tensor | None) -> int:
+    return 0 if x is None else x.data_ptr()
+
+
+def _number_of_threads() -> int:
+    return 1 if _forked else torch.get_num_threads()
+
+
+_forked = False
+
+
+def _after_fork_in_child() -> None:
+    # GNU's OpenMP waits forever for the threads that the parent had and a forked child has not.
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,186 @@
+"""The neuron's two loops as one pass through memory each, with their derivatives.
+
+The forward pass is the kernel's, and so is the backward pass. Second derivatives are those of the plain loop, which
+defines what the kernels compute: ``Neuron.backward`` of :mod:`tsbp.neuron`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tsbp.kernels import dispatch, ops
+from tsbp.kernels.tensors import ordinary
+
+if TYPE_CHECKING:
+    from tsbp.neuron import Neuron
+
+Rows = Callable[[], tuple[Tensor, Tensor, Tensor]]
+"""Makes potential, spikes and psc of the last step."""
+
+
+def usable(current: Tensor, neuron: "Neuron") -> bool:
+    """Whether there is a kernel for this neuron and tensors of this type on this device."""
+    if neuron.relaxed or neuron.form is None:
+        return False
+    kernel = neuron.surrogate, neuron.reset == "subtract"
+    if torch.compiler.is_compiling():
+        return _known_kernel(current.dtype, current.device.type, *kernel)
+    return dispatch.usable(current, *kernel)
+
+
+def _known_kernel(dtype: torch.dtype, device: str, surrogate: str, subtract: bool) -> bool:
+    return dispatch.usable(torch.empty(0, dtype=dtype, device=device), surrogate, subtract)
+
+
+# The compiler need not look into how a kernel is made. This is what torch.compiler.assume_constant_result does, which
+# would import the compiler with every import of this package.
+_known_kernel._dynamo_marked_constant = True
+
+
+def lif(
+    current: Tensor, state: tuple[Tensor, ...] | None, steps: int, spikes: bool, neuron: "Neuron"
+) -> tuple[Tensor, Tensor | None, Tensor, Rows, bool]:
+    """psc, spikes and potential, ``[T, ...]``, how to make the state after the last step, and whether later will do."""
+    inputs = (current, *(state or (None,) * 3), neuron, steps)
+    direct = ordinary(current, *(state or ()))
+    if direct:
+        psc, fired, potential, last_u, last_a = _Direct.apply(*inputs, spikes)
+    else:
+        psc, fired, potential, last_u, last_a = _Transformed.apply(*inputs)
+
+    def rows() -> tuple[Tensor, Tensor, Tensor]:
+        u = _value_and_gradient(potential.detach()[-1], last_u)
+        a = _value_and_gradient(_last_psc(psc.detach(), potential.detach(), state, neuron), last_a)
+        s = (potential.detach()[-1] > neuron.threshold) if fired is None else fired[-1]
+        return u, s.to(u.dtype), a
+
+    return psc, fired, potential.detach(), rows, direct
+
+
+def _value_and_gradient(value: Tensor, gradient: Tensor) -> Tensor:
+    """A tensor with the value of one and the derivatives of another."""
+    return value + (gradient - gradient.detach())
+
+
+def _last_psc(psc: Tensor, potential: Tensor, state: tuple[Tensor, ...] | None, neuron: "Neuron") -> Tensor:
+    """a of the last step, in the type of the potential; psc in half precision has lost digits of it."""
+    if psc.dtype == potential.dtype:
+        return psc[-1]
+    a = torch.zeros_like(potential[0]) if state is None else state[2].detach()
+    for u in potential:
+        a = neuron.leak_s * a + neuron.gain_s * (u > neuron.threshold).to(u.dtype)
+    return a
+
+
+@functools.lru_cache(maxsize=16)
+def _zero(dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.zeros((), dtype=dtype, device=device)
+
+
+def _run(forward: Callable, current, u, s, a, neuron: "Neuron", steps: int, spikes: bool) -> tuple:
+    remaining = decayed = None
+    if u is not None:
+        remaining, decayed = neuron.leak_m * neuron.after_reset(u, s), neuron.leak_s * a
+    psc, potential = forward(current, steps, remaining, decayed, neuron.constants)
+    fired = (potential > neuron.threshold).to(current.dtype) if spikes else None
+    return psc, fired, potential
+
+
+def _remember(ctx, inputs: tuple, outputs: tuple) -> None:
+    current, *state, ctx.neuron, steps = inputs[:6]
+    ctx.dtype, ctx.constant = current.dtype, len(current) < steps
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(outputs[2], *state)
+
+
+def first_order(*grads: Tensor | None) -> bool:
+    """Whether nothing but a first derivative is wanted, and from ordinary tensors: what the kernels can do."""
+    return not torch.is_grad_enabled() and grads[2] is None and ordinary(*(x for x in grads if x is not None))
+
+
+def _differentiably(ctx, grad_psc, grad_spikes, grad_potential, grad_u, grad_a) -> tuple[Tensor | None, ...]:
+    """Gradients of the current and of the initial potential, spikes and psc, which can be differentiated in turn."""
+    potential, *state = ctx.saved_tensors
+    neuron, arriving = ctx.neuron, (grad_psc, grad_spikes, grad_u, grad_a)
+    if grad_potential is None:
+        deltas, later = _Adjoint.apply(potential, *arriving, neuron)
+    else:  # of a second derivative
+        deltas, later = neuron.backward(potential, *arriving, grad_potential)
+    grad_current = (deltas.sum(0, keepdim=True) if ctx.constant else deltas).to(ctx.dtype)
+    return grad_current, *neuron.into_state(state, neuron.leak_m * deltas[0], later)
+
+
+class _Direct(torch.autograd.Function):
+    """Calls the kernels. Its last two outputs have no values, but take the gradients of the last potential and psc.
+
+    Most calls have no use for the last step, and to copy it would cost a short sequence a tenth of its time.
+    """
+
+    @staticmethod
+    def forward(ctx, *inputs) -> tuple[Tensor | None, ...]:
+        outputs = _run(dispatch.forward, *inputs)
+        _remember(ctx, inputs, outputs)
+        potential = outputs[2]
+        carrier = _zero(potential.dtype, potential.device).expand(potential.shape[1:])
+        return *outputs, carrier, carrier.detach()
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        grad_psc, grad_spikes, _, grad_u, grad_a = grads
+        if not first_order(*grads):
+            return *_differentiably(ctx, *grads), None, None, None
+        potential, *state = ctx.saved_tensors
+        stateful = state[0] is not None
+        grad_current, carried, later = dispatch.backward(
+            potential, grad_psc, grad_spikes, grad_u, grad_a, ctx.constant, ctx.dtype, ctx.neuron.constants, stateful
+        )
+        return grad_current, *ctx.neuron.into_state(state, carried, later), None, None, None
+
+
+class _Transformed(torch.autograd.Function):
+    """The same through PyTorch's operators, where transforms, compilers and tracers look on."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*inputs) -> tuple[Tensor, ...]:
+        outputs = _run(ops.forward, *inputs, True)
+        return *outputs, *(outputs[2].new_zeros(outputs[2].shape[1:]) for _ in range(2))
+
+    setup_context = staticmethod(_remember)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return *_differentiably(ctx, *grads), None, None
+
+
+class _Adjoint(torch.autograd.Function):
+    """Equations 7 and 8 by the kernel; differentiated, they are the plain loop."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(potential, grad_psc, grad_spikes, grad_u, grad_a, neuron: "Neuron") -> tuple[Tensor, Tensor]:
+        return ops.backward(potential, grad_psc, grad_spikes, grad_u, grad_a, neuron.constants)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, outputs: tuple) -> None:
+        *tensors, ctx.neuron = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        tensors = ctx.saved_tensors
+        given = [x for x in tensors if x is not None]
+
+        def plain(*given: Tensor) -> tuple[Tensor, Tensor]:
+            rest = iter(given)
+            return ctx.neuron.backward(*(None if x is None else next(rest) for x in tensors))
+
+        with torch.enable_grad():
+            found = iter(torch.func.vjp(plain, *given)[1](grads))
+        return *(None if x is None else next(found) for x in tensors), None

@@ -1,0 +1,53 @@
+"""What the kernels ask of a tensor: time first, and every row, the neurons of one time step, in one piece."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tsbp.kernels import memory
+
+
+def rows(x: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> tuple[Tensor | None, int]:
+    """x in a form that the kernels read, and the number of elements from one row to the next; for None, None and 0.
+
+    Rows that lie apart are read where they are. A tensor that was expanded over time, as the gradient of a sum or of a
+    mean is, comes back as its one row, with 0.
+
+    Args:
+        x: ``[T, ...]``, not empty.
+        shape: the shape that x must have.
+        dtype: the type to read.
+    """
+    if x is None:
+        return None, 0
+    if x.shape != shape:
+        raise ValueError(f"expected a tensor of the shape {list(shape)}, got {list(x.shape)}")
+    step = math.prod(shape[1:])
+    if x.dtype is dtype and x.is_contiguous():
+        return x, step
+    if x.stride(0) == 0:
+        return memory.copy(x[0], dtype), 0
+    if x.dtype is dtype and x[0].is_contiguous():
+        return x, x.stride(0)
+    return memory.copy(x, dtype), step
+
+
+def readable(row: Tensor | None, n: int, dtype: torch.dtype) -> Tensor | None:
+    """One row of n neurons, ``[...]``, in a form that the kernels read."""
+    if row is None:
+        return None
+    if row.numel() != n:
+        raise ValueError(f"expected a row of {n} neurons, got the shape {list(row.shape)}")
+    return row if row.dtype is dtype and row.is_contiguous() else memory.copy(row, dtype)
+
+
+def writable(row: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+    """The row itself, if a kernel can write to it."""
+    if row.numel() != n or row.dtype is not dtype or not row.is_contiguous():
+        raise ValueError(
+            f"expected a contiguous row of {n} neurons and type {dtype}, got the shape {list(row.shape)}, type "
+            f"{row.dtype} and strides {list(row.stride())}"
+        )
+    return row
