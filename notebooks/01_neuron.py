@@ -13,19 +13,16 @@
 # %% [markdown]
 # # The neuron
 #
-# A spiking neuron adds up its input, forgets a little at every step, and fires when the sum passes a threshold; firing
-# empties it. That last sentence, the *reset*, is what this book is about. This chapter writes the neuron down as the
-# paper {cite}`yang2020` does in its equations 1 to 5, runs it, and settles a question the paper leaves open.
+# A leaky integrate-and-fire neuron adds up its input current, loses part of the sum at every time step, and fires when
+# the sum exceeds a threshold. After a spike its potential starts again from zero: this is the **reset**, and this book
+# is about the gradient through it. The chapter writes the neuron down as the paper {cite}`yang2020` does in its
+# equations 1 to 5, runs it, and settles a question that the paper leaves open.
+#
+# You need the chain rule and some Python with PyTorch tensors; no neuroscience. After this chapter you can compute a
+# few steps of the neuron by hand, name the two ways in which one step's potential depends on the last, and say what the
+# synaptic delay does to a deep network.
 
-# %% tags=["parameters"]
-profile: str = "quick"  # quick or full; this chapter is the same in both
-seed: int = 0  # decides the random input
-tau_m: float = 6.0  # membrane time constant in time steps
-tau_s: float = 2.0  # synaptic time constant in time steps
-threshold: float = 1.0  # potential above which the neuron fires
-time_steps: int = 60  # length of the simulated example
-
-# %% tags=["remove-cell"]
+# %%
 import pandas as pd
 import torch
 
@@ -33,12 +30,13 @@ import tsbp
 from tsbp import figures
 from tsbp.networks import TABLE_3
 
+# %% tags=["remove-cell"]
 figures.use_style()
 
 # %% [markdown]
 # ## Three equations
 #
-# Time runs in steps $t = 0, 1, \dots, T-1$. A neuron, its input and its constants are written so:
+# Time runs in steps $t = 0, 1, \dots, T-1$. These are the variables and constants of one neuron:
 #
 # | symbol | name | in the code |
 # | --- | --- | --- |
@@ -49,27 +47,27 @@ figures.use_style()
 # | $\tau_m$, $\tau_s$ | time constants of membrane and synapse, in steps | `tau_m`, `tau_s` |
 # | $\vartheta$ | threshold | `threshold` |
 #
-# The membrane keeps the share $1 - 1/\tau_m$ of its potential from one step to the next, unless it has just fired: then
-# it starts from zero (paper, eq. 1).
+# From one step to the next, the membrane keeps the share $1 - 1/\tau_m$ of its potential. If the neuron has just fired,
+# it keeps nothing (paper, eq. 1).
 #
 # $$
 # U[t] = \left(1 - \frac{1}{\tau_m}\right) U[t-1]\,\bigl(1 - S[t-1]\bigr) + I[t]
 # $$ (membrane)
 #
-# It fires when its potential is above the threshold (paper, eq. 3). The paper leaves $H(0)$ open; here a neuron exactly
-# at threshold stays silent.
+# The neuron fires when its potential is above the threshold (paper, eq. 3). The paper does not define $H(0)$; here a
+# neuron exactly at threshold does not fire.
 #
 # $$
 # S[t] = H\bigl(U[t] - \vartheta\bigr), \qquad H(x) = \begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}
 # $$ (spike)
 #
-# Every spike adds $1/\tau_s$ to a current that decays at the receiving side (paper, eq. 2).
+# Every spike adds $1/\tau_s$ to a postsynaptic current, which then decays (paper, eq. 2).
 #
 # $$
 # a[t] = \left(1 - \frac{1}{\tau_s}\right) a[t-1] + \frac{1}{\tau_s}\,S[t]
 # $$ (synapse)
 #
-# Before the first step everything is zero. Four steps are enough to check by hand, for $\tau_m = 6$, $\tau_s = 2$,
+# Before the first step everything is zero. Four steps can be checked by hand, for $\tau_m = 6$, $\tau_s = 2$,
 # $\vartheta = 1$:
 
 # %%
@@ -80,12 +78,12 @@ hand = pd.DataFrame(hand).rename_axis("t").reset_index()
 hand.style.hide().format("{:.4g}")
 
 # %% [markdown]
-# At $t = 1$ the potential is $\tfrac56 \cdot 0.9 + 0.9 = 1.65$ and the neuron fires. At $t = 2$ nothing is left of it:
-# the potential is the input alone.
+# At $t = 1$ the potential is $\tfrac56 \cdot 0.9 + 0.9 = 1.65$ and the neuron fires. At $t = 2$ the potential is the
+# input alone, because the reset has removed the rest.
 #
-# ## The spike is not a quantity of its own
+# ## Substituting the spike
 #
-# $S$ is a function of $U$, so it can be put into the other two equations (paper, eq. 4 and 5):
+# $S$ is a function of $U$, so it can be substituted into the other two equations (paper, eq. 4 and 5):
 #
 # $$
 # \begin{aligned}
@@ -94,10 +92,9 @@ hand.style.hide().format("{:.4g}")
 # \end{aligned}
 # $$ (substituted)
 #
-# Nothing has changed in the forward direction. What changes is what one sees. {numref}`compute-graphs` draws what
-# depends on what. With $S$ as a node, two arrows lead from one step's membrane to the next, and the one through $S$ is
-# easily taken for a switch that needs no gradient. With $S$ substituted, both start at $U[t]$, and the chain rule has
-# to follow both.
+# The forward pass is the same. The dependencies become easier to see; {numref}`compute-graphs` draws them. With $S$ as
+# a node, two arrows lead from one step's membrane to the next, and the one through $S$ is easily taken for a switch
+# that needs no gradient. With $S$ substituted, both arrows start at $U[t]$, and the chain rule has to follow both.
 
 # %% tags=["hide-input", "remove-output"]
 figures.show("compute-graphs-figure", figures.compute_graphs())
@@ -107,12 +104,22 @@ figures.show("compute-graphs-figure", figures.compute_graphs())
 # :name: compute-graphs
 # :alt: Two compute graphs over steps t and t+1; a red arrow marks the reset.
 #
-# The compute graphs of the paper's Fig. 1. Left: the spike is a node, and the reset (red) runs through it. Right: after
-# the substitution, the leak and the reset are two ways in which $U[t+1]$ depends on $U[t]$. Dropping the red arrow in
-# the backward pass is what the paper objects to.
+# The leak and the reset are two ways in which $U[t+1]$ depends on $U[t]$. Left: the spike is a node, and the reset
+# (red) passes through it. Right: the spike is substituted, and both start at $U[t]$. The paper objects to dropping the
+# red arrow in the backward pass. After the paper's Fig. 1.
 # ```
 #
-# ## A neuron at work
+# ## A simulation
+#
+# The constants are the defaults of `tsbp.lif`:
+
+# %% tags=["parameters"]
+profile: str = "quick"  # quick or full; this chapter is the same in both
+seed: int = 0  # decides the random input
+tau_m: float = 6.0  # membrane time constant in time steps
+tau_s: float = 2.0  # synaptic time constant in time steps
+threshold: float = 1.0  # potential above which the neuron fires
+time_steps: int = 60  # length of the simulated example
 
 # %%
 random = torch.Generator().manual_seed(seed)
@@ -129,20 +136,20 @@ figures.note("n-steps", time_steps)
 # :name: neuron
 # :alt: Input current, membrane potential with threshold, and postsynaptic current of one neuron over time.
 #
-# A neuron under random input fires {glue:text}`n-spikes` times in {glue:text}`n-steps` steps. Red dots are spikes: the
-# step after each of them starts from an empty membrane. The postsynaptic current (bottom) rises at once and decays with
-# $\tau_s$.
+# Every spike empties the membrane, so that the next step starts from the input alone. The neuron fires
+# {glue:text}`n-spikes` times (red dots) in {glue:text}`n-steps` steps of random input. Its postsynaptic current
+# (bottom) rises within the step of the spike and decays with $\tau_s$.
 # ```
 #
-# ## How long does a spike travel?
+# ## The synaptic delay
 #
 # Between layers the current is a weighted sum of the postsynaptic currents of the layer before, $I = W a$. The paper's
-# eq. 1 puts $W a[t]$ into $U[t+1]$: a spike needs one time step to reach the next layer. Eq. 4, in which the index of
-# the layer has changed as well, does the same.
+# eq. 1 writes $W a[t]$ into $U[t+1]$: a spike needs one time step to reach the next layer. So does eq. 4, in which the
+# index of the layer differs as well.
 #
-# Taken by the letter, this collides with the paper's own Table 3. An output layer that sits behind $n$ layers of
-# weights hears of its input at step $n$ at the earliest. The next cell asks the networks themselves: all weights are
-# positive and so large that every neuron fires as soon as it receives anything.
+# Taken literally, this contradicts the paper's own Table 3. Behind $n$ layers of weights, an output layer receives its
+# first input at step $n$. The next cell measures it in the networks themselves: all weights are positive and so large
+# that every neuron fires as soon as it receives anything.
 
 # %%
 table_3_steps = {"nmnist": 5, "mnist": 30, "cifar10": 5}  # as printed in the paper
@@ -171,9 +178,9 @@ pd.DataFrame(
 ).style.hide()
 
 # %% [markdown]
-# The network for CIFAR-10 has eight layers of weights and five time steps. With a delay of one step, its output cannot
-# answer at all; the reported accuracies cannot have been obtained that way. The published code of TSSL-BP
+# The network for CIFAR-10 has eight layers of weights and five time steps. With a delay of one step its output never
+# receives a signal, so the reported accuracies cannot have been obtained with the delay. The published code of TSSL-BP
 # {cite}`zhang2020`, whose networks these are, has no delay either.
 #
-# The delay is therefore a setting here, `synaptic_delay`. It is 0 in networks and 1, the paper's letter, in the
-# single-neuron experiment of {doc}`03_one_neuron`, where it only shifts the input.
+# The delay is therefore a setting here, `synaptic_delay`. Its default is 0 in networks and 1, as the paper writes it,
+# in the single-neuron experiment of {doc}`03_one_neuron`, where it only shifts the input.

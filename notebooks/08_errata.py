@@ -13,16 +13,16 @@
 # %% [markdown]
 # # Errata
 #
-# Anyone who works through a paper equation by equation comes upon slips. This page lists those of the paper
-# {cite}`yang2020` (arXiv:2011.09964v1, the only version known here) that can be shown, says how, and whether they
-# matter. None touches its central equation in substance: the term is there, and it has the right sign.
+# This page lists errors in the paper {cite}`yang2020` (arXiv:2011.09964v1, the only version known here). Each entry
+# shows the error and says whether it matters. None of them affects the central result: the reset term exists and has
+# the right sign.
 #
 # | section | where | printed | should be | does it matter? |
 # | --- | --- | --- | --- | --- |
-# | {ref}`1 <erratum-1>` | eq. 8 | reset term multiplied by $\frac{U}{\partial U}$ | multiplied by $U$ | in print only, it seems |
+# | {ref}`1 <erratum-1>` | eq. 8 | reset term multiplied by $\frac{U}{\partial U}$ | multiplied by $U$ | apparently in print only |
 # | {ref}`2 <erratum-2>` | eq. 4 | $W^{(l)} a^{(l-1)}[t]$ | $W^{(l)} a^{(l)}[t]$, as in eq. 1 | no |
 # | {ref}`3 <erratum-3>` | eq. 3 | $H(0)$ has no value | $H(0) = 0$ or $1$, said which | hardly |
-# | {ref}`4 <erratum-4>` | eq. 1, 4 with Table 3 | one step of delay per layer, and $T = 5$ | no delay, or more steps | yes: the output stays silent |
+# | {ref}`4 <erratum-4>` | eq. 1, 4 with Table 3 | one step of delay per layer, and $T = 5$ | no delay, or more steps | yes: the output never receives a signal |
 # | {ref}`5 <erratum-5>` | Table 3 | N-MNIST 5 steps, MNIST 30 | probably exchanged | when it is repeated |
 # | {ref}`6 <erratum-6>` | abstract, section 3 | the term is missing in all previous work | in much of it | to the claim of novelty, not to the results |
 
@@ -34,17 +34,17 @@ temperature: float = 0.3  # width of the surrogate derivative
 step: float = 1e-5  # by how much finite differences move the potential
 seed: int = 0  # of the random currents
 
-# %% tags=["remove-cell"]
+# %%
 import math
 
 import pandas as pd
 import sympy
 import torch
 
-from tsbp import SpikingNetwork, figures, lif, survey, tables
+from tsbp import GRADIENTS, SpikingNetwork, figures, lif, survey, tables
 from tsbp.networks import TABLE_3, depth
 from tsbp.settings import TABLE_2
-from tsbp.surrogate import sigmoid_spike, surrogate_derivative
+from tsbp.surrogate import relaxed_spike, surrogate_derivative
 
 neuron = dict(tau_m=tau_m, threshold=threshold, temperature=temperature)
 
@@ -52,11 +52,11 @@ neuron = dict(tau_m=tau_m, threshold=threshold, temperature=temperature)
 # (erratum-1)=
 # ## The factor of the reset term
 #
-# In print, eq. 8 multiplies the reset term by $U^{(l)}[t]/\partial U^{(l)}[t]$, a quotient without a meaning: a
+# Eq. 8 as printed multiplies the reset term by $U^{(l)}[t]/\partial U^{(l)}[t]$, which has no meaning because a
 # differential stands alone in it. The product rule gives the factor $U^{(l)}[t]$; SymPy derives it in {eq}`reset-term`.
-# Could $\partial U/\partial U = 1$ be meant? That can be decided by measurement. On the relaxed neuron of
-# {doc}`02_gradient` the next potential is a smooth function of this one. The current of the first step *is* its
-# potential, so the derivative is measured by moving it:
+# Could $\partial U/\partial U = 1$ be meant? A measurement decides. For the relaxed neuron of {doc}`02_gradient` the
+# next potential is a smooth function of the present one. The current of the first step equals its potential, so
+# changing that current measures the derivative:
 
 # %%
 U = torch.linspace(-0.5, 2.0, 6, dtype=torch.float64)
@@ -69,14 +69,15 @@ ends = [
 measured = (ends[0] - ends[1]) / (2 * step)
 
 # %% [markdown]
-# Beside it the two readings of eq. 8, each with the surrogate of eq. 9 and 10:
+# The table compares it with the two readings of eq. 8, each with the surrogate of eq. 9 and 10. `GRADIENTS["full"]` is
+# the package's factor; the first reading calls it with 1 in the place of $U$:
 
 # %%
 leak = 1 - 1 / tau_m
-spike = sigmoid_spike(U - threshold, temperature)
+spike = relaxed_spike(U - threshold, temperature)
 h = surrogate_derivative(U - threshold, temperature)
-read_as_one = leak * ((1 - spike) - h)
-corrected = leak * ((1 - spike) - U * h)
+read_as_one = leak * GRADIENTS["full"](1, spike, h)
+corrected = leak * GRADIENTS["full"](U, spike, h)
 pd.DataFrame(
     {
         "U[t]": U,
@@ -93,17 +94,18 @@ assert torch.allclose(corrected, measured, rtol=0, atol=1e-6)
 
 # %% [markdown]
 # The corrected factor agrees to {glue:text}`error-corrected:.0e`; the other reading is off by up to
-# {glue:text}`error-one:.2f`. (At $U = 1$ the two agree. With the usual threshold of 1 the term is largest near there,
-# so such a slip in code could go unnoticed.)
+# {glue:text}`error-one:.2f`. (At $U = 1$ the two agree. With the usual threshold of 1 the term is large there, so such
+# an error in code could go unnoticed.)
 #
-# **Does it matter?** Only in print, it seems: the author's public code multiplies by $U$
+# **Does it matter?** Apparently in print only: the author's public code multiplies by $U$
 # ([Neuron.py](https://github.com/superrrpotato/Acc-Timing/blob/1aac1d2/Neuron.py), 7 November 2020). What *that* code
-# lacks is the factor $1/\Theta$, which eq. 10 has; {doc}`03_one_neuron` shows what difference it makes.
+# lacks is the factor $1/\Theta$ of eq. 10, so that it computes `scaled(Θ)` instead of `full`; {doc}`03_one_neuron`
+# shows the difference.
 #
 # (erratum-2)=
-# ## The layer that eq. 4 listens to
+# ## The layer index in eq. 4
 #
-# Eq. 4 is said to be eq. 1 with eq. 3 put in. SymPy does that:
+# The paper obtains eq. 4 by substituting eq. 3 into eq. 1. SymPy repeats the substitution:
 
 # %%
 u, theta, tau = sympy.symbols("U vartheta tau_m", real=True)
@@ -116,8 +118,8 @@ assert difference == W * (a_same - a_before)
 difference
 
 # %% [markdown]
-# What is left over is the index of the layer: in eq. 4, layer $l+1$ hears layer $l-1$ and skips the one between. The
-# shapes forbid it. In the paper's network for MNIST, the weights of the output layer:
+# The two differ in the index of the layer: in eq. 4, layer $l+1$ receives the output of layer $l-1$ and skips the layer
+# between. The shapes do not allow it. In the paper's network for MNIST, the output layer has these weights:
 
 # %%
 network = SpikingNetwork.from_spec(
@@ -142,13 +144,13 @@ pd.DataFrame(
 assert inputs == sizes[-2] != sizes[-3]
 
 # %% [markdown]
-# **Does it matter?** No: nobody can implement it as printed.
+# **Does it matter?** No: it cannot be implemented as printed.
 #
 # (erratum-3)=
 # ## A neuron exactly at threshold
 #
-# Eq. 3 defines $H(x)$ for $x < 0$ and $x > 0$. A potential can be exactly at threshold, though, and the two completions
-# differ. A neuron that does not leak, with an input of a quarter of the threshold:
+# Eq. 3 defines $H(x)$ for $x < 0$ and $x > 0$. A potential can be exactly at threshold, and then the value of $H(0)$
+# matters. An example is a neuron that does not leak, with an input of a quarter of the threshold:
 
 # %%
 quarter = torch.full((6,), 0.25 * threshold, dtype=torch.float64)
@@ -163,15 +165,15 @@ ties = int((lif(currents, **neuron).potential == threshold).sum())
 print(f"{ties} of {currents.numel():,} potentials from random currents")
 
 # %% [markdown]
-# **Does it matter?** Hardly, with weights that are real numbers. But libraries differ: of those read for
-# {doc}`07_other_methods`, SLAYER, EXODUS and SpikingJelly fire at threshold; STBP, TSSL-BP, snnTorch and Norse do not,
-# nor does `tsbp`, {eq}`spike`.
+# **Does it matter?** Hardly, with real-valued weights. Libraries differ: of those read for {doc}`07_other_methods`,
+# SLAYER, EXODUS and SpikingJelly fire at threshold; STBP, TSSL-BP, snnTorch and Norse do not, and neither does `tsbp`
+# ({eq}`spike`).
 #
 # (erratum-4)=
 # ## Delay and depth
 #
-# By eq. 1 and 4 a layer hears at step $t+1$ what the layer before sent at step $t$. Through $n$ layers of weights
-# nothing can arrive before step $n$, if steps are counted from 0; the last is $T-1$:
+# By eq. 1 and 4 a layer receives at step $t+1$ what the layer before sent at step $t$. Through $n$ layers of weights
+# nothing arrives before step $n$, counted from 0. The last step is $T-1$:
 
 # %%
 time_steps = {name: TABLE_2[name]["time_steps"] for name in TABLE_3}
@@ -189,22 +191,22 @@ tables.show(with_delay, "network (Table 3)")
 figures.note("ratio", time_steps["mnist"] // time_steps["nmnist"])
 
 # %% [markdown]
-# {doc}`01_neuron` lets the networks run, and finds the same.
+# {doc}`01_neuron` runs the networks and finds the same.
 #
-# **Does it matter?** Yes, to anyone who builds the network of CIFAR-10 by the letter: it cannot answer. The reported
-# accuracy cannot have been reached so. Without the delay, as in the code of TSSL-BP {cite}`zhang2020`, nothing is in
-# the way.
+# **Does it matter?** Yes, to anyone who builds the CIFAR-10 network as printed: its output never receives a signal. The
+# reported accuracy must have been obtained without the delay, which the code of TSSL-BP {cite}`zhang2020` does not
+# have.
 #
 # (erratum-5)=
 # ## Time steps of N-MNIST and MNIST
 #
 # Table 3 gives N-MNIST 5 time steps and MNIST 30. The networks, down to every number, are those of TSSL-BP, which the
-# paper does not cite. There it is the other way round: its
-# [README of that month](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) has results for N-MNIST at 30 and
-# 100 steps, and for MNIST at 5. An exchange of the two rows is likely, but cannot be proved. {doc}`04_data_sets`
-# measures MNIST at both numbers.
+# paper does not cite. There the numbers are exchanged: its [README of that
+# month](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) has results for N-MNIST at 30 and 100 steps, and
+# for MNIST at 5. The paper has probably exchanged the two rows; this cannot be proved. {doc}`04_data_sets` measures
+# MNIST at both numbers.
 #
-# **Does it matter?** To anyone who repeats the experiments: one choice takes {glue:text}`ratio` times as many steps as
+# **Does it matter?** To anyone who repeats the experiments: one reading has {glue:text}`ratio` times as many steps as
 # the other.
 #
 # (erratum-6)=
@@ -220,11 +222,11 @@ assert {"STBP", "SpikingJelly", "Norse (feed-forward)"} <= set(survey.named("kep
 assert survey.named("own") == ["TSSL-BP"]
 
 # %% [markdown]
-# **Does it matter?** To the claim that the term is new. The question what it is worth stands.
+# **Does it matter?** To the claim that the term is new. Whether it helps is another question.
 #
-# ## Open, rather than wrong
+# ## Not stated
 #
-# What the paper does not say, and a repetition has to choose:
+# The paper does not state the following, and a repetition has to choose:
 #
 # - for the single neuron: the threshold, the initial weights, the number of repeats, the learning rates of Fig. 3 other
 #   than the default;
@@ -234,12 +236,12 @@ assert survey.named("own") == ["TSSL-BP"]
 # - in eq. 6: the kernel $\epsilon$, and whether $N_t$ is the number of steps or the last one. With the filter of eq. 2
 #   for $\epsilon$, the loss is {eq}`loss`.
 #
-# One thing more is open and is no erratum: the column *without* of Table 2 equals numbers that TSSL-BP had published.
-# {doc}`04_data_sets` says what this does and does not show.
+# The column *without* of Table 2 equals numbers that TSSL-BP had published. This is not an error in itself;
+# {doc}`04_data_sets` says what it does and does not show.
 #
 # ## What is right
 #
-# Checked and found in order: eq. 2 and 5, and eq. 1 but for the delay (they are what `tsbp.reference_lif` runs); eq. 7
-# and, with $U$ for $U/\partial U$, eq. 8, by finite differences through a network of two layers ({doc}`02_gradient`);
-# eq. 10 as the derivative of eq. 9, by SymPy (there too). What the paper says of its experiments is not a matter for
-# errata; the chapters on them judge it.
+# Checked and correct: eq. 2 and 5, and eq. 1 except for the delay (`tsbp.reference_lif` computes them); eq. 7 and, with
+# $U$ for $U/\partial U$, eq. 8, by finite differences through a network of two layers ({doc}`02_gradient`); eq. 10 as
+# the derivative of eq. 9, by SymPy (there too). The paper's statements about its experiments are judged in the chapters
+# on them.
