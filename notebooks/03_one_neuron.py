@@ -38,8 +38,8 @@ import torch
 from IPython.display import HTML
 
 from tsbp import figures, records, toy
-from tsbp.statistics import crossover, verdicts
-from tsbp.tables import crossover_table, loss_table
+from tsbp.statistics import verdicts
+from tsbp.tables import crossing, crossover_table, loss_table
 
 figures.use_style()
 repeats = repeats or {"quick": 200, "full": 1000}[profile]
@@ -163,8 +163,8 @@ figures.show("loss-curves-figure", figures.loss_curves(curves))
 figures.show("learning-rates-figure", figures.loss_by_learning_rate(rates, losses))
 
 difference = losses["full"] - losses["leak"]
-crossing, low, high = crossover(rates, difference)
-figures.note("crossing", f"{crossing:.4f} (95 % interval {low:.4f} to {high:.4f})")
+estimate, low, high = crossing(rates, difference)
+figures.note("crossing", f"{estimate} (95 % interval {low} to {high})")
 silent = result.silent.double().mean(-1)
 for row, name in enumerate(config.gradients):
     figures.note(f"silent-{name}", 100 * silent[row, -1].item())
@@ -427,8 +427,8 @@ crossover_table(studies | baselines | scale_free).style.hide()
 
 # %% [markdown]
 # The learning rate at which the mean loss of `full` falls below that of `leak`, with its bootstrap 95 % interval, and
-# the lowest mean loss that each gradient reaches at any of the rates. A dash means that no crossing was found; for the
-# end of an interval, that it lies outside the rates tried.
+# the lowest mean loss that each gradient reaches at any of the rates. *Below* and *above* mean that the crossing, or
+# that end of its interval, lies below the smallest rate tried, or above the largest.
 #
 # ## Why?
 #

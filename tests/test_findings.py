@@ -62,6 +62,13 @@ def test_the_curves_cross_near_the_papers_rate():
     assert low < 0.005 < high
 
 
+@pytest.mark.parametrize("config", [VARIANTS["momentum"], NORMALISED, ToyConfig(optimizer="adam")])
+def test_where_the_curves_cross_at_the_smallest_rates_the_interval_is_open_below(config):
+    found = losses(config)
+    estimate, low, high = crossover(config.learning_rates, found["full"] - found["leak"])
+    assert low == 0 < config.learning_rates[0] < estimate <= high < config.learning_rates[-1]
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_leak_breaks_down_first_under_every_variant(name):
     assert difference(VARIANTS[name], 0.05)[1] < 0 and difference(VARIANTS[name], 0.1)[1] < 0

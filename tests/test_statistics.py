@@ -39,7 +39,42 @@ def test_crossover_by_hand():
     """Differences 1, 1, -1 at 1, 10, 100: zero halfway between 10 and 100 on the logarithmic axis."""
     differences = np.array([[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]])
     assert crossover([1, 10, 100], differences) == pytest.approx((10**1.5,) * 3)
-    assert np.isnan(crossover([1, 10, 100], -differences)).all()
+
+
+@pytest.mark.parametrize(("sign", "outside"), [(1.0, np.inf), (-1.0, 0.0)])
+def test_a_crossing_outside_the_rates_is_on_the_side_where_it_must_be(sign, outside):
+    """Above zero at every rate, it turns above the largest; below zero at every rate, it has turned already."""
+    differences = sign * np.array([[1.0, 1.1], [2.0, 2.1], [1.0, 1.1]])
+    assert crossover([1, 10, 100], differences) == (outside,) * 3
+
+
+def test_a_difference_that_only_rises_has_turned_below_the_rates():
+    assert crossover([1, 10, 100], np.array([[-1.0, -1.0], [-1.0, -1.0], [1.0, 1.0]])) == (0.0,) * 3
+
+
+REPEATS = np.array([1.0, -1.0] * 8)
+"""A spread with mean zero; resampled, its mean is as often above zero as below."""
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "open_below", "open_above"),
+    [
+        (0.1 + REPEATS, -1 + 0 * REPEATS, True, False),
+        (1 + 0 * REPEATS, -0.1 + REPEATS, False, True),
+        (0.1 + REPEATS, -0.1 + REPEATS, True, True),
+        (1 + 0 * REPEATS, -1 + 0.1 * REPEATS, False, False),
+    ],
+    ids=["open below", "open above", "open on both sides", "closed"],
+)
+def test_the_interval_of_a_crossing_is_open_on_the_side_where_samples_leave_the_rates(
+    first, last, open_below, open_above
+):
+    """The mean turns between 1 and 10; whether a sample does depends on its first or last difference."""
+    estimate, low, high = crossover([1, 10], np.array([first, last]))
+    assert 1 < estimate < 10
+    assert (low == 0) == open_below and (high == np.inf) == open_above
+    assert open_below or 1 <= low <= estimate
+    assert open_above or estimate <= high <= 10
 
 
 def test_crossover_interval_holds_the_truth():

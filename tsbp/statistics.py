@@ -57,7 +57,8 @@ def crossover(rates: Sequence[float], differences: np.ndarray, resamples: int = 
     """Learning rate at which the mean difference first turns from above zero to below, with its 95 % interval.
 
     The mean is interpolated linearly over the logarithm of the rate; the interval comes from resampling whole repeats,
-    so that the draws of a repeat stay together over all rates.
+    so that the draws of a repeat stay together over all rates. A mean that does not turn within the rates turns outside
+    them: below the smallest if it is at or below zero there, else above the largest.
 
     Args:
         rates: learning rates, increasing.
@@ -65,25 +66,25 @@ def crossover(rates: Sequence[float], differences: np.ndarray, resamples: int = 
         resamples: number of bootstrap samples.
 
     Returns:
-        Estimate, lower and upper end; NaN where the mean never turns (for an end: where that many samples never do).
+        Estimate, lower and upper end. 0 stands for a turn below the smallest rate, infinity for one above the largest:
+        an interval whose lower end is 0 is open below, one whose upper end is infinite is open above.
     """
     differences = np.asarray(differences, dtype=np.float64)
     random = np.random.default_rng(0)
     repeats = differences.shape[1]
-    samples = [differences.mean(1)]
-    samples += [differences[:, random.integers(0, repeats, repeats)].mean(1) for _ in range(resamples)]
-    found = np.array([_first_fall(np.log(rates), sample) for sample in samples])
-    found[np.isnan(found)] = np.inf  # beyond the largest rate
-    low, high = np.quantile(found[1:], (0.025, 0.975), method="nearest")
-    return tuple(float(np.exp(x)) if np.isfinite(x) else np.nan for x in (found[0], low, high))
+    samples = [differences[:, random.integers(0, repeats, repeats)].mean(1) for _ in range(resamples)]
+    falls = np.sort([_first_fall(np.log(rates), sample) for sample in samples])
+    low, high = (falls[round(q * (resamples - 1))] for q in (0.025, 0.975))
+    found = np.exp([_first_fall(np.log(rates), differences.mean(1)), low, high])
+    return float(found[0]), float(found[1]), float(found[2])
 
 
 def _first_fall(x: np.ndarray, y: np.ndarray) -> float:
-    """Where the broken line through the points first crosses zero downwards."""
+    """Where the broken line through the points first crosses zero downwards; infinite where it does so outside them."""
     for i in range(len(x) - 1):
         if y[i] > 0 >= y[i + 1]:
             return x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1])
-    return np.nan
+    return np.inf if y[0] > 0 else -np.inf
 
 
 def equivalence(differences: np.ndarray, margin: float = MARGIN) -> float:

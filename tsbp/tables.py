@@ -63,15 +63,24 @@ def crossover_table(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np
     """
     import pandas as pd
 
-    def shown(rate: float) -> str:
-        return "–" if np.isnan(rate) else f"{rate:.2g}"
-
     rows = []
     for title, (rates, losses) in studies.items():
-        estimate, low, high = map(shown, crossover(rates, losses["full"] - losses["leak"]))
+        estimate, low, high = crossing(rates, losses["full"] - losses["leak"])
         row = {"study": title, "full overtakes leak at": f"{estimate} [{low}, {high}]"}
         rows.append(row | {f"lowest, {name}": f"{loss.mean(-1).min():.3f}" for name, loss in losses.items()})
     return pd.DataFrame(rows)
+
+
+def crossing(rates: Sequence[float], differences: np.ndarray) -> tuple[str, str, str]:
+    """Estimate, lower and upper end of :func:`tsbp.statistics.crossover` in words, for instance ``below 0.0005``."""
+
+    def shown(rate: float) -> str:
+        if rate == 0:
+            return f"below {rates[0]:g}"
+        return f"above {rates[-1]:g}" if np.isinf(rate) else f"{rate:.2g}"
+
+    estimate, low, high = map(shown, crossover(rates, differences))
+    return estimate, low, high
 
 
 _SIZES = {"lif": "layer", "mnist": "MNIST step", "nmnist": "N-MNIST step", "cifar10": "CIFAR-10 step"}
