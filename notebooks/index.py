@@ -64,12 +64,17 @@ figures.note("torch", here["versions"]["torch"])
 # ## The short answer
 #
 # - The term belongs to the gradient of the smoothed neuron, costs nothing when it is computed well, and was not new.
-# - What it is worth depends on the learning rate. Under plain gradient descent it saves learning at large rates and
-#   slows it down at small ones, in a single neuron and in networks alike. Most robust of all is to let no gradient
-#   through time along the membrane.
+# - What it is worth depends on the learning rate. Under plain gradient descent it helps at large rates and slows
+#   learning at small ones, in a single neuron and in networks alike. Under AdamW the difference between `full` and
+#   `leak` is of the same kind, and smaller.
+# - A gradient is robust if it works over a wide range of learning rates. Under plain gradient descent, and within the
+#   rates tried, that range is widest with `full`: for the single neuron, and for networks on MNIST and on small digits.
+#   Some of the ranges reach the end of the rates tried and may be wider than measured. {doc}`05_settings` lists the
+#   widths, which have no confidence intervals yet. At the largest rates tried, `spatial` does best under plain gradient
+#   descent and not under AdamW, but the rate at which a grid ends is arbitrary and no measure of robustness.
 # - Near the best learning rate networks on MNIST and on small digits learn as well without it, or slightly better. A
 #   reduced network on part of CIFAR-10 learns better with it; the whole one leaves it open, and both had the images
-#   re-encoded. With AdamW what the term does at other rates is of the same kind, and smaller.
+#   re-encoded.
 #
 # ## What became of the paper's claims
 

@@ -54,11 +54,27 @@ def test_the_price_at_small_rates(monkeypatch, price, verdict):
 
 
 @pytest.mark.parametrize(
-    ("leak", "spatial", "verdict"), [(2.0, 2.0, REPRODUCED), (2.0, 0.5, CAVEAT), (0.5, 2.0, NOT_REPRODUCED)]
+    ("full", "leak", "spatial", "verdict"),
+    [
+        ((2, 6), (3, 5), (3, 5), REPRODUCED),
+        ((2, 8), (3, 5), (3, 5), REPRODUCED),  # a lower bound is enough
+        ((2, 6), (3, 5), (1, 6), CAVEAT),
+        ((2, 6), (3, 5), (5, 8), CAVEAT),  # spatial's is a lower bound
+        ((3, 5), (2, 6), (4, 5), NOT_REPRODUCED),
+        ((2, 6), (2, 6), (4, 5), NOT_REPRODUCED),
+        ((2, 6), (0, 2), (4, 5), OPEN),
+        ((6, 8), (2, 6), (4, 5), OPEN),
+    ],
 )
-def test_robustness(monkeypatch, leak, spatial, verdict):
-    neuron(monkeypatch, full=FLAT, leak=[leak] * len(RATES), spatial=[spatial] * len(RATES))
-    assert claims.robustness().verdict == verdict
+def test_robustness(monkeypatch, full, leak, spatial, verdict):
+    """By the rates, from one number to another, at which each gradient learns."""
+    number = np.arange(len(RATES))
+    ends = {"full": full, "leak": leak, "spatial": spatial}
+    neuron(monkeypatch, **{n: np.where((number >= low) & (number < high), 0.1, 1.0) for n, (low, high) in ends.items()})
+    claim = claims.robustness()
+    assert claim.verdict == verdict
+    assert "no intervals yet" in claim.evidence
+    assert ("at least" in claim.evidence) == any(low == 0 or high == len(RATES) for low, high in ends.values())
 
 
 SURE, UNSURE, APART = (0.01, -0.01, 0.0, 0.02), (0.5, -0.5, 0.3, -0.2), (0.5, 0.6, 0.55, 0.5)

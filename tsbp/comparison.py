@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
 NOT_MEASURED = "not measured"
+THREE = ("full", "leak", "spatial")
+"""The gradients that the book compares. Others that are recorded are shown, and change no limit and no verdict."""
 MAY_DIFFER = ("gradient", "seed", "device", "precision")
 
 

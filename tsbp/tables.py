@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsbp.statistics import bootstrap_interval, crossover, ratio_interval
+from tsbp.neuron import GRADIENTS
+from tsbp.statistics import UsableRange, bootstrap_interval, crossover, ratio_interval
 
 if TYPE_CHECKING:
     import pandas
@@ -81,6 +82,26 @@ def crossing(rates: Sequence[float], differences: np.ndarray) -> tuple[str, str,
 
     estimate, low, high = map(shown, crossover(rates, differences))
     return estimate, low, high
+
+
+def usable_table(ranges: Mapping[str, Mapping[str, UsableRange]]) -> "pandas.DataFrame":
+    """Width of the range of usable learning rates in decades, and its ends, a row for each study.
+
+    Args:
+        ranges: title → gradient → range, as :func:`tsbp.studies.usable_ranges` gives them.
+    """
+    import pandas as pd
+
+    def shown(found: UsableRange) -> str:
+        if not found.decades:
+            return "none"
+        return f"{'≥ ' if found.cut_off else ''}{found.decades:.2f} ({found.low:.2g} to {found.high:.2g})"
+
+    rows = [
+        {"study": title} | {name: shown(by_gradient[name]) for name in GRADIENTS if name in by_gradient}
+        for title, by_gradient in ranges.items()
+    ]
+    return pd.DataFrame(rows).fillna("")
 
 
 _SIZES = {"lif": "layer", "mnist": "MNIST step", "nmnist": "N-MNIST step", "cifar10": "CIFAR-10 step"}
