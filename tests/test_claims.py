@@ -13,6 +13,7 @@ from test_comparison import run
 from tsbp import book, claims, records
 from tsbp.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, OPEN, REPRODUCED
 from tsbp.comparison import accuracies
+from tsbp.settings import TrainingConfig
 from tsbp.studies import STUDIES
 from tsbp.toy import ToyConfig
 
@@ -102,6 +103,22 @@ def test_whether_networks_are_equal(differences, note, verdict):
     assert claim.verdict == verdict
     assert ("4 seeds, T = 5" in claim.evidence) == bool(differences) and note in claim.evidence
     assert len(claim.records) == len(rows)
+
+
+@pytest.mark.parametrize(("full", "said"), [(90.0, True), (86.0, False)])
+def test_a_difference_at_the_best_rate_of_full_alone_is_named_as_such(full, said):
+    """On held-out examples ``full`` does best at the rate that was tested, or at the other, as ``leak`` does."""
+    tested = TrainingConfig.for_dataset("cifar10-reduced").lr
+    rows = [
+        run("cifar10-reduced", gradient, seed, (82.0 if gradient == "full" else 80.0) + 0.1 * seed)
+        for gradient in ("full", "leak")
+        for seed in range(3)
+    ]
+    for gradient, accuracies_there in (("full", (88.0, full)), ("leak", (89.0, 87.0))):
+        for lr, accuracy in zip((tested / 2, tested), accuracies_there, strict=True):
+            rows.append(run("cifar10-reduced", gradient, 0, accuracy, lr=lr, validation=100))
+    claim = claims.networks(pd.DataFrame(rows).assign(path="run.json"), "cifar10")
+    assert ("best one for full alone; for leak it is 0.01, where there are no test runs" in claim.evidence) == said
 
 
 @pytest.mark.parametrize(
