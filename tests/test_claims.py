@@ -13,6 +13,7 @@ from test_comparison import run
 from tsbp import book, claims, records
 from tsbp.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, OPEN, REPRODUCED
 from tsbp.comparison import accuracies
+from tsbp.settings import TrainingConfig
 from tsbp.studies import STUDIES
 from tsbp.toy import ToyConfig
 
@@ -54,11 +55,27 @@ def test_the_price_at_small_rates(monkeypatch, price, verdict):
 
 
 @pytest.mark.parametrize(
-    ("leak", "spatial", "verdict"), [(2.0, 2.0, REPRODUCED), (2.0, 0.5, CAVEAT), (0.5, 2.0, NOT_REPRODUCED)]
+    ("full", "leak", "spatial", "verdict"),
+    [
+        ((2, 6), (3, 5), (3, 5), REPRODUCED),
+        ((2, 8), (3, 5), (3, 5), REPRODUCED),  # a lower bound is enough
+        ((2, 6), (3, 5), (1, 6), CAVEAT),
+        ((2, 6), (3, 5), (5, 8), CAVEAT),  # spatial's is a lower bound
+        ((3, 5), (2, 6), (4, 5), NOT_REPRODUCED),
+        ((2, 6), (2, 6), (4, 5), NOT_REPRODUCED),
+        ((2, 6), (0, 2), (4, 5), OPEN),
+        ((6, 8), (2, 6), (4, 5), OPEN),
+    ],
 )
-def test_robustness(monkeypatch, leak, spatial, verdict):
-    neuron(monkeypatch, full=FLAT, leak=[leak] * len(RATES), spatial=[spatial] * len(RATES))
-    assert claims.robustness().verdict == verdict
+def test_robustness(monkeypatch, full, leak, spatial, verdict):
+    """By the rates, from one number to another, at which each gradient learns."""
+    number = np.arange(len(RATES))
+    ends = {"full": full, "leak": leak, "spatial": spatial}
+    neuron(monkeypatch, **{n: np.where((number >= low) & (number < high), 0.1, 1.0) for n, (low, high) in ends.items()})
+    claim = claims.robustness()
+    assert claim.verdict == verdict
+    assert "no intervals yet" in claim.evidence
+    assert ("at least" in claim.evidence) == any(low == 0 or high == len(RATES) for low, high in ends.values())
 
 
 SURE, UNSURE, APART = (0.01, -0.01, 0.0, 0.02), (0.5, -0.5, 0.3, -0.2), (0.5, 0.6, 0.55, 0.5)
@@ -86,6 +103,22 @@ def test_whether_networks_are_equal(differences, note, verdict):
     assert claim.verdict == verdict
     assert ("4 seeds, T = 5" in claim.evidence) == bool(differences) and note in claim.evidence
     assert len(claim.records) == len(rows)
+
+
+@pytest.mark.parametrize(("full", "said"), [(90.0, True), (86.0, False)])
+def test_a_difference_at_the_best_rate_of_full_alone_is_named_as_such(full, said):
+    """On held-out examples ``full`` does best at the rate that was tested, or at the other, as ``leak`` does."""
+    tested = TrainingConfig.for_dataset("cifar10-reduced").lr
+    rows = [
+        run("cifar10-reduced", gradient, seed, (82.0 if gradient == "full" else 80.0) + 0.1 * seed)
+        for gradient in ("full", "leak")
+        for seed in range(3)
+    ]
+    for gradient, accuracies_there in (("full", (88.0, full)), ("leak", (89.0, 87.0))):
+        for lr, accuracy in zip((tested / 2, tested), accuracies_there, strict=True):
+            rows.append(run("cifar10-reduced", gradient, 0, accuracy, lr=lr, validation=100))
+    claim = claims.networks(pd.DataFrame(rows).assign(path="run.json"), "cifar10")
+    assert ("best one for full alone; for leak it is 0.01, where there are no test runs" in claim.evidence) == said
 
 
 @pytest.mark.parametrize(

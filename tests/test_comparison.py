@@ -9,7 +9,9 @@ import pytest
 from tsbp.comparison import (
     NOT_MEASURED,
     accuracy_table,
+    best_held_out,
     difference_table,
+    favoured,
     held_out_table,
     learning_rate_table,
     table_2,
@@ -34,6 +36,30 @@ def test_accuracy_table_pairs_by_seed_and_keeps_settings_apart():
     assert table["seeds"].tolist() == ["2", "1"]
     assert table["full - leak"].tolist() == ["+1.00 ± 0.00", ""]
     assert table["full"].iloc[1] == "50.00"
+
+
+def test_best_held_out_is_by_the_mean_over_seeds_and_counts_test_runs():
+    held_out = {("full", 0.01): (50.0, 70.0), ("full", 0.02): (61.0, 61.0), ("leak", 0.01): (60.0, 60.0)}
+    held_out |= {("leak", 0.02): (60.0, 60.0), ("spatial", 0.01): (62.0, 62.0), ("spatial", 0.02): (61.0, 61.0)}
+    runs = [
+        run("cifar10-reduced", gradient, seed, accuracy, lr=lr, validation=100)
+        for (gradient, lr), accuracies in held_out.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    runs += [run("cifar10-reduced", gradient, 0, 60.0) for gradient in ("full", "leak")]
+    config = TrainingConfig.for_dataset("cifar10-reduced")  # a rate of 0.02
+    best = best_held_out(pd.DataFrame(runs), config)
+    assert best["lr"].to_dict() == {"full": 0.02, "leak": 0.02, "spatial": 0.01}  # leak is as good at either
+    assert best["accuracy"].to_dict() == {"full": 61.0, "leak": 60.0, "spatial": 62.0}
+    assert best["test_runs"].to_dict() == {"full": 1, "leak": 1, "spatial": 0}
+    assert favoured(pd.DataFrame(runs), config) == (
+        "On held-out examples, the learning rate 0.02 is the best one for full and leak; for spatial it is 0.01, where "
+        "there are no test runs. The comparison at each gradient's own best rate is open."
+    )
+    runs.append(run("cifar10-reduced", "spatial", 0, 60.0, lr=0.01))
+    assert favoured(pd.DataFrame(runs), config).endswith("for spatial it is 0.01.")
+    nothing = pd.DataFrame(runs[-1:])
+    assert not len(best_held_out(nothing, config)) and favoured(nothing, config) == ""
 
 
 def test_table_2_without_records_says_what_is_missing():

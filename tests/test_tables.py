@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from tsbp.tables import loss_table, memory_table, price_table, speed_table
+from tsbp.statistics import UsableRange
+from tsbp.tables import crossover_table, loss_table, memory_table, price_table, speed_table, usable_table
 
 
 def test_loss_table():
@@ -11,6 +12,26 @@ def test_loss_table():
     table = loss_table([0.01, 0.1], losses)
     assert table["full"].tolist() == ["1.500", "3.500"] and table["learning rate"].tolist() == ["0.01", "0.1"]
     assert table["full - leak"].tolist() == ["-1.000 [-1.000, -1.000]", "+0.000 [+0.000, +0.000]"]
+
+
+def test_crossover_table_says_on_which_side_of_the_rates_the_curves_cross():
+    level = np.full((2, 3), 1.0)
+    step = np.array([[2.0], [0.0]])
+    studies = {
+        title: ([0.01, 1.0], {"full": level * full, "leak": level})
+        for title, full in (("between", step), ("below", step * 0), ("above", 2 + step * 0))
+    }
+    shown = crossover_table(studies)["full overtakes leak at"].tolist()
+    assert shown == ["0.1 [0.1, 0.1]", "below 0.01 [below 0.01, below 0.01]", "above 1 [above 1, above 1]"]
+
+
+def test_usable_table_marks_lower_bounds():
+    ranges = {"one": {"full": UsableRange(0.01, 1.0), "leak": UsableRange(0.01, 0.1, open_below=True)}}
+    table = usable_table(ranges | {"two": {"full": UsableRange(0.0, 0.0)}})
+    assert table.to_dict("records") == [
+        {"study": "one", "full": "2.00 (0.01 to 1)", "leak": "≥ 1.00 (0.01 to 0.1)"},
+        {"study": "two", "full": "none", "leak": ""},
+    ]
 
 
 def bench(benchmark: str, time_steps: int, **changes) -> dict:

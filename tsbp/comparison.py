@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,6 +161,57 @@ def held_out(runs: "pandas.DataFrame", config: TrainingConfig, *settings: str) -
     """
     runs = runs[runs["validation"] > 0] if len(runs) else runs
     return records.select(runs, config, but=(*settings, "validation", *MAY_DIFFER))
+
+
+def best_held_out(runs: "pandas.DataFrame", config: TrainingConfig) -> "pandas.DataFrame":
+    """The learning rate at which each gradient is most accurate on held-out examples.
+
+    Args:
+        runs: records of ``tsbp train``.
+        config: all other settings.
+
+    Returns:
+        A row for each gradient: ``lr``, the ``accuracy`` there in per cent (mean over seeds), and ``test_runs``, the
+        number of test runs of that gradient at that rate. Of rates that are equally good, the configuration's is taken.
+    """
+    import pandas as pd
+
+    found = held_out(runs, config, "lr", "epochs")
+    rows = {}
+    for gradient, tried in found.groupby("gradient") if len(found) else ():
+        means = tried.groupby("lr")["validation_accuracy"].mean()
+        chosen = config.lr if means.get(config.lr) == means.max() else means.idxmax()
+        tested = records.select(runs, replace(config, lr=chosen), but=("compare_gradients", *MAY_DIFFER))
+        rows[gradient] = {
+            "lr": chosen,
+            "accuracy": means.max(),
+            "test_runs": (tested["gradient"] == gradient).sum(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["lr", "accuracy", "test_runs"])
+
+
+def favoured(runs: "pandas.DataFrame", config: TrainingConfig) -> str:
+    """Say for which of the three gradients the learning rate of a training is the best one on held-out examples.
+
+    Args:
+        runs: records of ``tsbp train``.
+        config: the training.
+
+    Returns:
+        One or two sentences; empty if the rate is the best one for all of them, or if no others were tried.
+    """
+    best = best_held_out(runs, config)
+    best = best.loc[[name for name in STUDIED if name in best.index]]
+    others = best[best["lr"] != config.lr]
+    here = [name for name in best.index if name not in others.index]
+    if not len(others) or not here:
+        return ""
+    words = [f"{config.lr:g} is the best one for {' and '.join(here)}{' alone' if len(here) == 1 else ''}"]
+    for lr, rows in others.groupby("lr"):
+        untested = "" if rows["test_runs"].any() else ", where there are no test runs"
+        words.append(f"for {' and '.join(rows.index)} it is {lr:g}{untested}")
+    said = f"On held-out examples, the learning rate {'; '.join(words)}."
+    return said if others["test_runs"].all() else f"{said} The comparison at each gradient's own best rate is open."
 
 
 def held_out_table(runs: "pandas.DataFrame", settings: Sequence[str]) -> "pandas.DataFrame":

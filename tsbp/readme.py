@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from tsbp import figures, records
-from tsbp.comparison import table_2
+from tsbp.comparison import favoured, table_2
+from tsbp.settings import TrainingConfig
 from tsbp.tables import loss_table, speed_table
 from tsbp.toy import ToyConfig
 
@@ -20,10 +21,13 @@ def results() -> str:
         f"{toy['repeats']} neurons, the same draws for every gradient. Lower is better.",
         loss_table(toy["learning_rates"], records.final_losses(toy)).to_markdown(index=False, disable_numparse=True),
     ]
+    runs = records.load("train")
     parts += [
         "Networks (the paper's Table 2): test accuracy in per cent after the last epoch, mean over seeds.",
-        table_2(records.load("train")).to_markdown(index=False, disable_numparse=True),
+        table_2(runs).to_markdown(index=False, disable_numparse=True),
     ]
+    note = favoured(runs, TrainingConfig.for_dataset("cifar10-reduced"))
+    parts += [f"The row `cifar10-reduced` is for one learning rate. {note}"] if note else []
     bench = records.load("bench")
     layers = bench[(bench["benchmark"] == "lif") & (bench["device"] == "cpu")]
     parts += [

@@ -1,7 +1,7 @@
 """Accuracy over one setting, all else equal: the studies of ``sweeps/settings.yaml``, from records."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,16 +9,22 @@ import numpy as np
 
 from tsbp import records
 from tsbp.comparison import MAY_DIFFER, accuracy_cells, by_seed
-from tsbp.gradients import ordered
+from tsbp.gradients import STUDIED, ordered
 from tsbp.networks import depth
 from tsbp.settings import TrainingConfig
-from tsbp.statistics import student_interval, verdicts
+from tsbp.statistics import UsableRange, student_interval, usable_range, verdicts
+from tsbp.toy import ToyConfig
 
 if TYPE_CHECKING:
     import pandas
 
 BROKEN = 50.0
 """Accuracy in per cent below which a training counts as broken down."""
+
+USABLE_LOSS = 0.2
+"""Mean final loss up to which a learning rate of the single neuron counts as usable."""
+USABLE_MARGIN = 2.0
+"""Percentage points that a usable rate of a network may lie below the best mean accuracy of any of the three."""
 
 DIGITS = TrainingConfig.for_dataset("digits", compare_gradients=True)
 MNIST = TrainingConfig.for_dataset("mnist", examples=20_000, epochs=5, compare_gradients=True)
@@ -59,6 +65,45 @@ def study(runs: "pandas.DataFrame", config: TrainingConfig, setting: str) -> "pa
 def by_value(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     """Accuracy of the runs of a study: a row for each value, a column for each gradient and seed."""
     return runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
+
+
+def usable_ranges(runs: "pandas.DataFrame") -> dict[str, dict[str, UsableRange]]:
+    """The range of usable learning rates of every gradient, for the single neuron and the studies of networks.
+
+    Args:
+        runs: records of ``tsbp train``.
+
+    Returns:
+        Title → gradient → range.
+    """
+    record = records.recorded("toy", ToyConfig())
+    found = {"single neuron, gradient descent": neuron_ranges(record["learning_rates"], records.final_losses(record))}
+    for title, (config, setting) in STUDIES.items():
+        if setting == "lr":
+            accuracy = by_value(study(runs, config, setting)).T.groupby("gradient").mean().T
+            found[title] = accuracy_ranges(accuracy)
+    return found
+
+
+def neuron_ranges(rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> dict[str, UsableRange]:
+    """The range of usable learning rates of the single neuron: those whose mean loss is at most ``USABLE_LOSS``.
+
+    Args:
+        rates: learning rates.
+        losses: gradient → final loss ``[learning rates, repeats]``.
+    """
+    return {name: usable_range(rates, loss.mean(-1), USABLE_LOSS) for name, loss in losses.items()}
+
+
+def accuracy_ranges(accuracy: "pandas.DataFrame", margin: float = USABLE_MARGIN) -> dict[str, UsableRange]:
+    """The range of usable learning rates of a network: those whose mean accuracy is near the best of all.
+
+    Args:
+        accuracy: mean accuracy in per cent, a row for each learning rate, a column for each gradient.
+        margin: percentage points that a usable rate may lie below the best accuracy of any of the three gradients.
+    """
+    limit = 100 - accuracy[list(STUDIED)].max(axis=None) + margin
+    return {name: usable_range(accuracy.index, 100 - accuracy[name], limit) for name in accuracy}
 
 
 def angles_to_full(runs: "pandas.DataFrame", other: str) -> np.ndarray:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsbp.statistics import bootstrap_interval, crossover, ratio_interval
+from tsbp.neuron import GRADIENTS
+from tsbp.statistics import UsableRange, bootstrap_interval, crossover, ratio_interval
 
 if TYPE_CHECKING:
     import pandas
@@ -63,15 +64,44 @@ def crossover_table(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np
     """
     import pandas as pd
 
-    def shown(rate: float) -> str:
-        return "–" if np.isnan(rate) else f"{rate:.2g}"
-
     rows = []
     for title, (rates, losses) in studies.items():
-        estimate, low, high = map(shown, crossover(rates, losses["full"] - losses["leak"]))
+        estimate, low, high = crossing(rates, losses["full"] - losses["leak"])
         row = {"study": title, "full overtakes leak at": f"{estimate} [{low}, {high}]"}
         rows.append(row | {f"lowest, {name}": f"{loss.mean(-1).min():.3f}" for name, loss in losses.items()})
     return pd.DataFrame(rows)
+
+
+def crossing(rates: Sequence[float], differences: np.ndarray) -> tuple[str, str, str]:
+    """Estimate, lower and upper end of :func:`tsbp.statistics.crossover` in words, for instance ``below 0.0005``."""
+
+    def shown(rate: float) -> str:
+        if rate == 0:
+            return f"below {rates[0]:g}"
+        return f"above {rates[-1]:g}" if np.isinf(rate) else f"{rate:.2g}"
+
+    estimate, low, high = map(shown, crossover(rates, differences))
+    return estimate, low, high
+
+
+def usable_table(ranges: Mapping[str, Mapping[str, UsableRange]]) -> "pandas.DataFrame":
+    """Width of the range of usable learning rates in decades, and its ends, a row for each study.
+
+    Args:
+        ranges: title → gradient → range, as :func:`tsbp.studies.usable_ranges` gives them.
+    """
+    import pandas as pd
+
+    def shown(found: UsableRange) -> str:
+        if not found.decades:
+            return "none"
+        return f"{'≥ ' if found.cut_off else ''}{found.decades:.2f} ({found.low:.2g} to {found.high:.2g})"
+
+    rows = [
+        {"study": title} | {name: shown(by_gradient[name]) for name in GRADIENTS if name in by_gradient}
+        for title, by_gradient in ranges.items()
+    ]
+    return pd.DataFrame(rows).fillna("")
 
 
 _SIZES = {"lif": "layer", "mnist": "MNIST step", "nmnist": "N-MNIST step", "cifar10": "CIFAR-10 step"}
