@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsbp.neuron import GRADIENTS
+from tsbp.gradients import ordered
 from tsbp.statistics import UsableRange, bootstrap_interval, crossover, ratio_interval
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def usable_table(ranges: Mapping[str, Mapping[str, UsableRange]]) -> "pandas.Dat
         return f"{'≥ ' if found.cut_off else ''}{found.decades:.2f} ({found.low:.2g} to {found.high:.2g})"
 
     rows = [
-        {"study": title} | {name: shown(by_gradient[name]) for name in GRADIENTS if name in by_gradient}
+        {"study": title} | {name: shown(by_gradient[name]) for name in ordered(by_gradient)}
         for title, by_gradient in ranges.items()
     ]
     return pd.DataFrame(rows).fillna("")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from tsbp.kernels.dispatch import Constants
 
 from tsbp.kernels import dispatch
+from tsbp.kernels.dispatch import Constants
 from tsbp.kernels.tensors import state_dtype
 
 

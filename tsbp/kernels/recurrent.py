@@ -74,7 +74,9 @@ def _step_by_step(
     """Equations 7 and 8 with the kernel's steps: what ``Neuron.backward`` returns."""
     deltas = memory.empty(potential.shape, potential.dtype, potential.device)
     carried = torch.zeros_like(potential[0])
-    alphas = torch.zeros_like(carried) if grad_alpha is None else grad_alpha.clone(memory_format=torch.contiguous_format)
+    alphas = torch.zeros_like(carried)
+    if grad_alpha is not None:
+        alphas.copy_(grad_alpha)
     step = dispatch.stepper(potential.dtype, potential.device, neuron.constants)
     arriving = torch.empty_like(carried)
     flat = arriving.view(-1, carried.shape[-1])
