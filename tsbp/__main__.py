@@ -206,7 +206,9 @@ def sweep_command(
 
 @app.command("bench")
 def bench_command(
-    benchmark: Annotated[str, typer.Argument(help="lif, or a training step on mnist, nmnist or cifar10.")],
+    benchmark: Annotated[
+        str, typer.Argument(help="lif or recurrent: a layer; mnist, nmnist or cifar10: a training step.")
+    ],
     time_steps: TimeSteps = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples.")] = None,
     neurons: Annotated[int | None, typer.Option(help="Per example, of lif.")] = None,

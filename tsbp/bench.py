@@ -8,9 +8,6 @@ within a round.
 import os
 import random
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tsbp import evaluation, peers, processes, records, training
+from tsbp import bench_processes, evaluation, peers, processes, records, training
 from tsbp.data import DataSet
 from tsbp.gradients import STUDIED
-from tsbp.neuron import lif
+from tsbp.kernels import memory as pool
+from tsbp.neuron import lif, reference_lif
 from tsbp.settings import TrainingConfig
 from tsbp.statistics import ratio_interval
 
@@ -36,25 +34,17 @@ WARM_UP = 2
 EXAMPLES = 500
 """Random images, as many as a training step may need."""
 
-_FIRST_CALL = """
-import time, torch, tsbp
-current = torch.randn({time_steps}, 1000, device={device!r}, requires_grad=True)
-started = time.perf_counter()
-tsbp.lif(current, compiled=True).psc.sum().backward()
-print(time.perf_counter() - started)
-"""
-
 
 @dataclass(frozen=True)
 class BenchConfig:
     """One benchmark: the LIF layer alone, or a training step on a data set of random images."""
 
     benchmark: str
-    """lif, or a data set: its network of Table 3."""
+    """lif, recurrent (a recurrent layer), or a data set: its network of Table 3."""
     time_steps: int = 5
     batch_size: int = 128
     neurons: int = 12288
-    """Per example; of lif alone."""
+    """Per example; of lif and recurrent alone."""
     precision: str = "float32"
     """Of tsbp's training step; the other libraries' is float32."""
     threads: int = 1
@@ -68,14 +58,14 @@ class BenchConfig:
         Raises:
             ValueError: a value is out of its range.
         """
-        if self.benchmark not in ("lif", *SHAPES):
-            raise ValueError(f"benchmark must be one of lif, {', '.join(SHAPES)}, got {self.benchmark!r}")
+        if self.benchmark not in (*LAYERS, *SHAPES):
+            raise ValueError(f"benchmark must be one of {', '.join((*LAYERS, *SHAPES))}, got {self.benchmark!r}")
         for name in ("time_steps", "batch_size", "neurons", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.repeats < 2:
             raise ValueError(f"repeats must be at least 2, got {self.repeats}")
-        if self.benchmark != "lif" and self.batch_size > EXAMPLES:
+        if self.benchmark in SHAPES and self.batch_size > EXAMPLES:
             raise ValueError(f"batch_size must be at most {EXAMPLES}, got {self.batch_size}")
         return self
 
@@ -111,7 +101,7 @@ def run(
             name: peer for name, peer in peers.PEERS.items() if (peer.installed if others is None else name in others)
         }
         agreement = {name: peers.check(peer, device) for name, peer in found.items()}
-        candidates = (_layers if config.benchmark == "lif" else _steps)(config, device, found)
+        candidates = LAYERS.get(config.benchmark, _steps)(config, device, found)
         left_out = _leave_out(candidates)
         candidates["copy"] = _copy(device)
         memory = {name: _memory(candidate, device) for name, candidate in candidates.items() if name != "copy"}
@@ -128,9 +118,13 @@ def run(
         "agreement": agreement,
         "left_out": left_out,
         "copy_bandwidth": bandwidth,
-        "first_call_seconds": first_call(config.time_steps, device),
+        "first_call_seconds": bench_processes.first_call(config.time_steps, device),
         "peer_versions": {peer.package: metadata.version(peer.package) for peer in found.values()},
     }
+    if config.benchmark == "lif" and device.type == "cpu":
+        results["plain_process"] = bench_processes.plain_and_kept(
+            (config.time_steps, config.batch_size, config.neurons), config.threads
+        )
     if config.benchmark == "lif":
         moved = BYTES_PER_STEP * config.time_steps * config.batch_size * config.neurons
         results["floor_fraction"] = {
@@ -160,15 +154,6 @@ def measure(
     return seconds
 
 
-def first_call(time_steps: int, device: torch.device) -> float:
-    """Seconds of the first call of the compiled neuron, forward and backward, in a process with empty caches."""
-    code = _FIRST_CALL.format(time_steps=time_steps, device=device.type)
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"TRITON_CACHE_DIR": folder}
-        command = [sys.executable, "-c", code]
-        return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-
-
 def _layers(config: BenchConfig, device: torch.device, others: dict[str, peers.Peer]) -> dict[str, Callable]:
     """Forward and backward of one layer; peers without eq. 5 and with it."""
     constants = dict(tau_m=6.0, temperature=peers.TEMPERATURE)
@@ -183,6 +168,30 @@ def _layers(config: BenchConfig, device: torch.device, others: dict[str, peers.P
     current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
     grad = torch.randn(shape, generator=generator).to(device)
     return {name: _forward_and_backward(neuron, current, grad) for name, neuron in candidates.items()}
+
+
+def _recurrent(config: BenchConfig, device: torch.device, others: dict[str, peers.Peer]) -> dict[str, Callable]:
+    """Forward and backward of a recurrent layer; the same neuron in plain autograd stands for other libraries."""
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = (config.time_steps, config.batch_size, config.neurons)
+    current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
+    grad = torch.randn(shape, generator=generator).to(device)
+    weights = torch.randn(config.neurons, config.neurons, generator=generator) * config.neurons**-0.5
+    weights = weights.to(device).requires_grad_()
+
+    def candidate(neuron: Callable, **settings) -> Callable[[], tuple[Tensor, ...]]:
+        def run() -> tuple[Tensor, ...]:
+            psc = neuron(current, recurrent=weights, **settings).psc
+            return torch.autograd.grad(psc, (current, weights), grad)
+
+        return run
+
+    candidates = {f"tsbp {name}": candidate(lif, gradient=name, spikes=False, compiled=True) for name in STUDIED}
+    candidates["tsbp full, uncompiled"] = candidate(lif, spikes=False)
+    return candidates | {"plain autograd": candidate(reference_lif)}
+
+
+LAYERS = {"lif": _layers, "recurrent": _recurrent}
 
 
 def _neuron(settings: dict, compiled: bool) -> Callable[[Tensor], Tensor]:
@@ -274,14 +283,18 @@ def _memory(candidate: Callable[[], object], device: torch.device) -> tuple[int,
         candidate()
         return torch.cuda.max_memory_allocated() - before, sum(kept.values())
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports its comings and goings
+    pool.release()
+    in_use = pool.POOL.in_use
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         candidate()
+    # The kernels' own pool is not seen by the profiler: its peak is added, though the two need not coincide.
+    peak_of_pool = pool.POOL.most_in_use - in_use
     now = peak = 0
     events = profile.profiler.kineto_results.events()
     for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
         now += event.nbytes()
         peak = max(peak, now)
-    return peak, sum(kept.values())
+    return peak + peak_of_pool, sum(kept.values())
 
 
 def _wait(device: torch.device) -> None:
