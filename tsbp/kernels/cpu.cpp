@@ -240,7 +240,7 @@ void forward(const Forward &call, const Block &block, Vector *remaining, Vector 
   const Settings &s = *call.settings;
   const Real leak_m = s.leak_m, leak_s = s.leak_s, threshold = s.threshold;
   const int64_t T = call.T, N = call.N, step = call.current_step, ahead = T > STREAMS ? step : 0;
-  const Vector silent = {}, spike = silent + Real(s.gain_s), taken = silent + threshold;
+  const Vector silent = {}, all = silent + 1, spike = silent + Real(s.gain_s), taken = silent + threshold;
   const Stored *current = call.current + block.start;
   Stored *psc = call.psc + block.start;
   Real *potential = call.potential + block.start;
@@ -250,7 +250,8 @@ void forward(const Forward &call, const Block &block, Vector *remaining, Vector 
       if (LINES != PART) __builtin_prefetch(current + ahead + n);
       const Vector u = remaining[i] + load<LINES>(current + n, block.size);
       const Vector a = decayed[i] + (u > threshold ? spike : silent);
-      remaining[i] = leak_m * (subtract ? u - (u > threshold ? taken : silent) : u > threshold ? silent : u);
+      const Vector kept = subtract ? u - (u > threshold ? taken : silent) : u * (u > threshold ? silent : all);
+      remaining[i] = leak_m * kept;
       decayed[i] = leak_s * a;
       store<LINES>(potential + n, u, block.size);
       store<LINES>(psc + n, a, block.size);
@@ -286,7 +287,7 @@ void backward(const Backward &call, const Block &block, int64_t begin, int64_t e
   const Real inside = scale(s), outside = height(s), weight = subtract ? s.weight * s.threshold : s.weight;
   const int64_t N = call.N, psc_step = call.grad_psc ? call.psc_step : 0, step = call.current_step;
   const int64_t far = call.T > STREAMS, width = block.size < count ? block.size : count;
-  const Vector nothing = {};
+  const Vector nothing = {}, all = nothing + 1;
   const Stored *all_psc = call.grad_psc ? call.grad_psc + block.start : ZEROS;
   for (int64_t t = end - 1; t >= begin; t--) {
     const Real *potential = call.potential + block.start + t * N;
@@ -305,7 +306,7 @@ void backward(const Backward &call, const Block &block, int64_t begin, int64_t e
       if (grad_spikes) grad_s += load<LINES>(grad_spikes + n, width);
       if (TEMPORAL == RESET) grad_s -= subtract ? weight * carried[i] : weight * u * carried[i];
       Vector delta = grad_s * h;
-      if (TEMPORAL != SPATIAL) delta += !subtract && overdrive > 0 ? nothing : carried[i];
+      if (TEMPORAL != SPATIAL) delta += subtract ? carried[i] : carried[i] * (overdrive > 0 ? nothing : all);
       if (grad_last) delta += load<LINES>(grad_last + block.start + n, width);
       if (TEMPORAL != SPATIAL) carried[i] = leak_m * delta;
       alphas[i] = leak_s * alpha;

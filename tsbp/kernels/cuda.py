@@ -178,7 +178,7 @@ def _forward(
         u = remaining + tl.load(current + now_current, mask=inside, other=0).to(real)
         fires = u > threshold
         a = decayed + tl.where(fires, gain_s, 0.0)
-        remaining = leak_m * (u - tl.where(fires, threshold, 0.0) if SUBTRACT else tl.where(fires, 0.0, u))
+        remaining = leak_m * (u - tl.where(fires, threshold, 0.0) if SUBTRACT else u * tl.where(fires, 0.0, 1.0))
         decayed = leak_s * a
         tl.store(potential + now, u, mask=inside)
         tl.store(psc + now, a.to(psc.dtype.element_ty), mask=inside)
@@ -257,7 +257,7 @@ def _backward(
             if SUBTRACT:
                 delta += carried
             else:
-                delta += tl.where(overdrive > 0, 0.0, carried)
+                delta += carried * tl.where(overdrive > 0, 0.0, 1.0)
         if LAST:
             delta += arriving
             arriving = tl.zeros([BLOCK], real)
