@@ -32,7 +32,7 @@ import torch
 
 import tsbp
 from tsbp import equations, figures, gradients, records, tables
-from tsbp.bench import BYTES_PER_STEP, BenchConfig, run
+from tsbp.bench import BYTES_PER_STEP, SHAPES, BenchConfig, run
 
 # %% tags=["remove-cell"]
 figures.use_style()
@@ -213,7 +213,7 @@ tables.show(tables.memory_table(on_cpu), "")
 # PyTorch's pooling.
 
 # %% tags=["hide-input", "full-width"]
-tables.show(tables.speed_table(on_cpu[on_cpu["benchmark"] != "lif"]), "")
+tables.show(tables.speed_table(on_cpu[on_cpu["benchmark"].isin(SHAPES)]), "")
 
 # %% [markdown]
 # Convolutions take most of a step in all of them, which limits the ratios. In the columns *bfloat16*, `tsbp` computes
@@ -240,7 +240,7 @@ tables.show(tables.speed_table(layers_cuda), "")
 # its spikes alone, {glue:text}`jelly-whole:.1f` times with the synaptic filter. Then whole training steps:
 
 # %% tags=["hide-input"]
-tables.show(tables.speed_table(on_cuda[on_cuda["benchmark"] != "lif"]), "")
+tables.show(tables.speed_table(on_cuda[on_cuda["benchmark"].isin(SHAPES)]), "")
 
 # %% [markdown]
 # These ratios do not compare the neurons alone either. `tsbp` computes the convolutions in bfloat16 and replays the

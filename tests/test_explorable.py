@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsbp import records, toy
+from tsbp import GRADIENTS, records, toy
 
 SCRIPT = records.PROJECT / "book" / "_static" / "neuron.js"
 REPEATS = 3
@@ -119,6 +119,21 @@ def test_it_learns_as_the_package_does(model, monkeypatch, setting):
     found = in_the_browser(model, draws, config)
     assert np.ptp(found["loss"]) > 0.1
     assert deviation(found, expected)[determined].max() < TOLERANCE
+
+
+def test_its_factors_are_those_of_the_package(model):
+    """Eq. 8 stands in Python and in JavaScript: both at random potentials, spikes and surrogate derivatives."""
+    U, h = 2 * torch.randn(2, 500, dtype=torch.float64)
+    S = torch.randint(2, (500,), dtype=torch.float64)
+    found = model.evaluate(
+        """([U, S, h]) => Object.fromEntries(Object.entries(tsbpNeuron.GRADIENTS).map(([name, factor]) =>
+            [name, U.map((_, i) => factor(U[i], S[i], h[i]))]))""",
+        [U.tolist(), S.tolist(), h.tolist()],
+    )
+    assert list(found) == list(CONFIG.gradients)
+    for name, factors in found.items():
+        expected = GRADIENTS[name](U, S, h)
+        torch.testing.assert_close(torch.tensor(factors, dtype=torch.float64), expected, rtol=1e-15, atol=1e-15)
 
 
 def test_its_constants_are_those_of_table_1(model):

@@ -3,8 +3,11 @@
 import re
 
 import pytest
+import sympy
 
+from tsbp import GRADIENTS, scaled
 from tsbp.book import NOTEBOOKS, PROJECT
+from tsbp.gradients import STUDIED
 
 PAGE = (PROJECT / "book" / "notation.md").read_text()
 MEANINGS = {"t": "step", "U": "potential", "h": "surrogate", r"\tau_m": "membrane", r"a_\text{target}": "target"}
@@ -48,6 +51,19 @@ def test_a_per_cent_sign_stays_with_its_number(extension, written, kept):
     source = [written]
     extension.keep_together(None, "page", source)
     assert source == [kept]
+
+
+@pytest.mark.parametrize("page", [PROJECT / "book" / "notation.md", NOTEBOOKS / "02_gradient.py"])
+def test_factors_in_print_are_those_of_the_package(page):
+    """The tables that name the gradients beside tsbp.GRADIENTS, whose functions take SymPy's symbols too."""
+    symbols = {name: sympy.Symbol(name) for name in "UShc"}
+    rows = re.findall(r"^(?:# )?\| `?(\w+)`? \| \$([^$]+)\$", page.read_text(), re.MULTILINE)
+    printed = {name: tex for name, tex in rows if name in (*STUDIED, "scaled")}
+    assert printed.keys() >= set(STUDIED)
+    for name, tex in printed.items():
+        factor = scaled(symbols["c"]) if name == "scaled" else GRADIENTS[name]
+        expected = factor(*(symbols[letter] for letter in "USh"))
+        assert sympy.sympify(re.sub(r"\\,|(?<=U) (?=h)", "*", tex), locals=symbols) == expected
 
 
 def test_every_symbol_of_the_numbered_equations_is_on_the_page(extension):

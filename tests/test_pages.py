@@ -11,7 +11,7 @@ CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
 PAGES = ["index", *CHAPTERS, "notation", "api", "api_runs", "api_results", "references"]
 MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3, "07_other_methods": 10, "08_errata": 20}
 MATHEMATICS |= {"notation": 10}
-FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 2, "03_one_neuron": 9, "04_data_sets": 3}
+FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 3, "03_one_neuron": 9, "04_data_sets": 3}
 FIGURES |= {"05_settings": 3, "06_cost": 1}
 # Words that are markup, and should have become something else.
 RAW = re.compile(
@@ -80,10 +80,17 @@ def test_the_public_interface_has_its_place(page, address):
     visit(page, address, "api")
     for name in tsbp.__all__:
         assert page.locator(f"dt[id='tsbp.{name}']").count() == 1
-    assert "reset_gradient: bool | float | Tensor = True" in page.locator("dt[id='tsbp.lif']").inner_text()
+    gradient = "gradient: str | Callable[[Tensor, Tensor, Tensor], Tensor | float] = 'full'"
+    assert gradient in page.locator("dt[id='tsbp.lif']").inner_text()
     visit(page, address, "api_runs")
     assert page.locator("dt[id='tsbp.settings.PRESETS']").count() == 1
     assert page.locator("dd", has_text="highest one of a one-cycle schedule").count() >= 1
+
+
+def test_the_code_of_the_gradient_stands_beside_its_equations(page, address):
+    visit(page, address, "02_gradient")
+    for line in ('"full": lambda U, S, h: 1 - S - U * h,', "def backward("):
+        assert page.locator(".cell_output pre", has_text=line).count() == 1
 
 
 def test_equations_are_numbered_and_referred_to(page, address):

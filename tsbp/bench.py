@@ -121,10 +121,13 @@ def run(
         "first_call_seconds": bench_processes.first_call(config.time_steps, device),
         "peer_versions": {peer.package: metadata.version(peer.package) for peer in found.values()},
     }
-    if config.benchmark == "lif" and device.type == "cpu":
-        results["plain_process"] = bench_processes.plain_and_kept(
-            (config.time_steps, config.batch_size, config.neurons), config.threads
-        )
+    pairs = min(bench_processes.PAIRS, config.repeats // 10)  # a short benchmark does without
+    if config.benchmark == "lif" and device.type == "cpu" and pairs:
+        shape = (config.time_steps, config.batch_size, config.neurons)
+        results["plain_process"] = {
+            f"{threads} core{'s' * (threads > 1)}": bench_processes.plain_and_kept(shape, threads, pairs)
+            for threads in (1, 2)
+        }
     if config.benchmark == "lif":
         moved = BYTES_PER_STEP * config.time_steps * config.batch_size * config.neurons
         results["floor_fraction"] = {

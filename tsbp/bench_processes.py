@@ -31,8 +31,8 @@ for _ in range({repeats}):
     seconds.append(time.perf_counter() - started)
 print(statistics.median(seconds[len(seconds) // 4 :]))
 """
-PROCESSES = 5
-"""Pairs of processes, one as a user starts it and one that keeps freed memory."""
+PAIRS = 5
+"""The most pairs of processes, one as a user starts it and one that keeps freed memory."""
 
 
 def first_call(time_steps: int, device: torch.device) -> float:
@@ -42,11 +42,11 @@ def first_call(time_steps: int, device: torch.device) -> float:
         return _seconds_printed(code, os.environ | {"TRITON_CACHE_DIR": folder, "TSBP_CACHE": folder})
 
 
-def plain_and_kept(shape: tuple[int, int, int], threads: int, repeats: int = 40) -> dict[str, list[float]]:
+def plain_and_kept(shape: tuple[int, int, int], threads: int, pairs: int, repeats: int = 40) -> dict[str, list[float]]:
     """Seconds of a layer ``[T, B, N]`` in processes of its own: ``plain`` ones, and ones with freed memory ``kept``."""
     code = _IN_A_PROCESS.format(threads=threads, shape=shape, repeats=repeats)
     seconds: dict[str, list[float]] = {"plain": [], "kept": []}
-    for _ in range(PROCESSES):
+    for _ in range(pairs):
         for name, times in seconds.items():
             times.append(_seconds_printed(code, dict(os.environ), name))
     return seconds

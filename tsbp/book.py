@@ -204,10 +204,11 @@ def _fingerprint(notebook: NotebookNode, parameters: dict[str, Any]) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps([cell.source for cell in notebook.cells if cell.cell_type == "code"]).encode())
     digest.update(json.dumps(parameters, sort_keys=True).encode())
-    for path in sorted((PROJECT / "tsbp").glob("*.py")):
+    for path in sorted((PROJECT / "tsbp").rglob("*.py")):
         if path.stem not in SHOW_NOTHING:
             digest.update(_code(path))
-    for path in [*sorted(records.results_folder().rglob("*.json")), PROJECT / "requirements.txt"]:
+    other = PROJECT / "tsbp" / "kernels" / "cpu.cpp", PROJECT / "requirements.txt"
+    for path in [*sorted(records.results_folder().rglob("*.json")), *other]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -104,7 +104,13 @@ def usable_table(ranges: Mapping[str, Mapping[str, UsableRange]]) -> "pandas.Dat
     return pd.DataFrame(rows).fillna("")
 
 
-_SIZES = {"lif": "layer", "mnist": "MNIST step", "nmnist": "N-MNIST step", "cifar10": "CIFAR-10 step"}
+_SIZES = {
+    "lif": "layer",
+    "recurrent": "recurrent layer",
+    "mnist": "MNIST step",
+    "nmnist": "N-MNIST step",
+    "cifar10": "CIFAR-10 step",
+}
 _WITH_AND_WITHOUT = {
     "tsbp, one pass": ("tsbp full", "tsbp leak"),
     "SpikingJelly": ("SpikingJelly", "SpikingJelly, detached"),
@@ -161,6 +167,28 @@ def memory_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
                 found.setdefault("peak bytes", f"{row['peak_bytes'][name] / size:.1f}")
                 found[f"T = {row['time_steps']}"] = f"{row['floor_fraction'][name]:.2f}"
     return pd.DataFrame(rows).T.rename_axis("").reset_index()
+
+
+def plain_process_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """How fast a layer is in a process as a user starts it, as a share of its speed where freed memory is kept.
+
+    Args:
+        runs: records of ``tsbp bench lif``.
+
+    Returns:
+        A row for each layer, a column for each number of cores: medians with 95 % intervals over processes.
+    """
+    import pandas as pd
+
+    rows = []
+    for row in _rows(runs):
+        if isinstance(row.get("plain_process"), dict):
+            shares = {
+                cores: _ratio(ratio_interval(seconds["kept"], seconds["plain"]))
+                for cores, seconds in row["plain_process"].items()
+            }
+            rows.append({"layer": f"T = {row['time_steps']}"} | shares)
+    return pd.DataFrame(rows)
 
 
 def _rows(runs: "pandas.DataFrame") -> list[dict]:

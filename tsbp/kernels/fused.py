@@ -1,7 +1,7 @@
 """The neuron's two loops as one pass through memory each, with their derivatives.
 
 The forward pass is the kernel's, and so is the backward pass. Second derivatives are those of the plain loop, which
-defines what the kernels compute: ``Neuron.backward`` of :mod:`tsbp.neuron`.
+defines what the kernels compute: ``Neuron.backward`` of :mod:`tsbp.equations`.
 """
 
 import functools
@@ -15,7 +15,7 @@ from tsbp.kernels import dispatch, ops
 from tsbp.kernels.tensors import ordinary
 
 if TYPE_CHECKING:
-    from tsbp.neuron import Neuron
+    from tsbp.equations import Neuron
 
 Rows = Callable[[], tuple[Tensor, Tensor, Tensor]]
 """Makes potential, spikes and psc of the last step."""
