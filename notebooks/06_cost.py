@@ -206,6 +206,25 @@ tables.show(tables.speed_table(layers), "")
 tables.show(tables.memory_table(on_cpu), "")
 
 # %% [markdown]
+# A benchmark keeps freed memory for the next call, and so does a training from the command line. A program that only
+# imports `tsbp` does not. There the kernels keep the memory of their own large outputs, so that the measured speed is
+# the user's speed too. The table gives the speed of `tsbp full` in such a process, as a share of its speed where freed
+# memory is kept, over pairs of fresh processes:
+
+# %% tags=["hide-input"]
+tables.show(tables.plain_process_table(layers), "")
+
+# %% [markdown]
+# ## Benchmark: a recurrent layer
+#
+# A recurrent layer needs a matrix product between two steps, so its steps cannot become one pass through memory. `tsbp`
+# calls its kernel once a step. No other library has the same recurrent neuron, so it is compared with the same equations
+# in plain autograd, on one core:
+
+# %% tags=["hide-input"]
+tables.show(tables.speed_table(on_cpu[on_cpu["benchmark"] == "recurrent"]), "")
+
+# %% [markdown]
 # ## Benchmark: a training step
 #
 # One update of the weights of the networks of Table 3 on random images, on two cores. The other libraries run in a

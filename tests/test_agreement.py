@@ -8,8 +8,9 @@ import pytest
 import torch
 from command import assert_one_clear_line, tsbp
 
-from tsbp import GRADIENTS, agreement, lif, peers, records, survey
+from tsbp import agreement, lif, peers, records, survey
 from tsbp.agreement import AgreementConfig
+from tsbp.gradients import STUDIED
 from tsbp.tables import agreement_table, equal
 
 ALL = peers.PEERS | peers.MORE
@@ -36,22 +37,22 @@ def test_another_gradient_or_another_neuron_is_found_out():
         peers.check(peers.Peer("torch", "full", peers.autograd, soft_reset=True))
 
 
-@pytest.mark.parametrize("soft_reset", [False, True])
-def test_ignoring_the_reset_leaves_the_leak(soft_reset):
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_ignoring_the_reset_leaves_the_leak(reset):
     """Its factor is 1 - 1/tau_m at every step: that of ``leak`` where no spike falls, whatever the reset is."""
     current = torch.full((6, 1), 0.1, dtype=torch.float64, requires_grad=True)
     spikes = peers.ignoring(4.0, 1.0, 0.5)(current)
     assert not spikes.any()
     weights = torch.arange(1.0, 7.0, dtype=torch.float64)[:, None]
     found = torch.autograd.grad((weights * spikes).sum(), current)[0]
-    mine = lif(current, tau_m=4.0, temperature=0.5, soft_reset=soft_reset, **GRADIENTS["leak"]).spikes
+    mine = lif(current, tau_m=4.0, temperature=0.5, reset=reset, gradient="leak").spikes
     torch.testing.assert_close(found, torch.autograd.grad((weights * mine).sum(), current)[0], rtol=1e-12, atol=0)
 
 
 def test_the_record_holds_all_distances():
     record = agreement.run(AgreementConfig(time_steps=8, neurons=20, seed=1))
     assert record["kind"] == "agreement" and record["peer_versions"]["torch"] == torch.__version__.partition("+")[0]
-    assert all(set(distances) == set(GRADIENTS) for distances in record["distances"].values())
+    assert all(set(distances) == set(STUDIED) for distances in record["distances"].values())
     assert equal(record["distances"]["plain autograd"]) == ["full"]
     assert equal(record["distances"]["reset ignored, as in SLAYER"]) == []
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from command import assert_one_clear_line, tsbp
 
-from tsbp import GRADIENTS, bench, peers, records
+from tsbp import bench, peers, records
 from tsbp.bench import BenchConfig
+from tsbp.gradients import STUDIED
 from tsbp.networks import SpikingNetwork
 from tsbp.statistics import ratio_interval
 
@@ -100,7 +101,7 @@ def test_a_record_says_what_was_measured(benchmark):
     threads = torch.get_num_threads()
     record = bench.run(config)
     assert torch.get_num_threads() == threads
-    names = {f"tsbp {gradient}" for gradient in GRADIENTS} | {"tsbp full, uncompiled", "plain autograd", "copy"}
+    names = {f"tsbp {gradient}" for gradient in STUDIED} | {"tsbp full, uncompiled", "plain autograd", "copy"}
     assert names <= record["seconds"].keys() == record["ratios"].keys()
     assert all(len(times) == config.repeats and min(times) > 0 for times in record["seconds"].values())
     assert record["ratios"]["tsbp full"][:3] == (1, 1, 1)

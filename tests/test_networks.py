@@ -4,14 +4,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from independent import all_near, near, of_ones_own, plain_and_compiled, simulate
 from torch import nn
 
-from tsbp import GRADIENTS, SpikingNetwork, lif, van_rossum_distance
-from tsbp.networks import TABLE_3, AveragePool, Dropout, Pooling, SpikingLayer, delay, finite_differences
+from tsbp import GRADIENTS, LIFState, SpikingNetwork, lif, van_rossum_distance
+from tsbp.layers import AveragePool, Dropout, LayerState, Pooling, SpikingLayer, delay
+from tsbp.networks import TABLE_3, depth, finite_differences
 
 
 def network(spec: str = "4C3-P2-6", in_shape=(1, 8, 8), time_steps: int = 5, **settings) -> SpikingNetwork:
     return SpikingNetwork.from_spec(spec, in_shape, n_classes=3, time_steps=time_steps, **settings)
+
+
+def awake(built: SpikingNetwork) -> SpikingNetwork:
+    """With weights under which every layer fires."""
+    with torch.no_grad():
+        for weight in built.parameters():
+            weight.uniform_(-0.3, 0.7)
+    return built
 
 
 @pytest.mark.parametrize(
@@ -37,10 +47,7 @@ def test_networks_of_table_3(name, in_shape, padding, expected):
 
 def test_layers_by_hand():
     """A network is its layers, one time step after the other: convolution, neurons, pooling, neurons, neurons."""
-    built = network().double()
-    with torch.no_grad():
-        for weight in built.parameters():
-            weight.uniform_(-0.3, 0.7)
+    built = awake(network().double())
     images = torch.rand(2, 1, 8, 8, dtype=torch.float64)
     first, second, third = built.parameters()
     current = nn.functional.conv2d(images, first).expand(5, -1, -1, -1, -1)
@@ -50,6 +57,159 @@ def test_layers_by_hand():
     expected = lif(torch.stack([now @ third.T for now in hidden])).psc
     assert expected.any()
     torch.testing.assert_close(built(images), expected)
+
+
+# --- recurrent layers -------------------------------------------------------------------------------------------------
+
+
+@plain_and_compiled
+@pytest.mark.parametrize("synaptic_delay", [0, 1, 2])
+def test_a_recurrent_layer_by_hand(synaptic_delay, compiled):
+    """``6R``: what a linear layer does, and its own psc of the step before, which waits for no delay."""
+    built = network("6R", (1, 4, 4), 7, weight_gain=6.0, synaptic_delay=synaptic_delay, compiled=compiled).double()
+    first, between, last = built.parameters()
+    assert [list(x.shape) for x in (first, between, last)] == [[6, 16], [6, 6], [3, 6]]
+    frames = torch.rand(7, 2, 1, 4, 4, dtype=torch.float64)
+    arriving = torch.randn(7, 2, 3, dtype=torch.float64)
+
+    def shifted(x):
+        return torch.cat([torch.zeros(synaptic_delay, *x.shape[1:], dtype=x.dtype), x])[:7]
+
+    current = shifted(frames.flatten(2) @ first.detach().T)
+    zeros = torch.zeros_like(current)
+    hidden = simulate(current, (zeros, zeros), "full", recurrent=between.detach())
+    psc = torch.tensor(hidden.psc)
+    out = simulate(shifted(psc @ last.detach().T), (arriving, torch.zeros_like(arriving)), "full")
+    assert out.spikes.any() and hidden.spikes.any()
+    found = built(frames)
+    assert near(found, out.psc, 1e-12)
+    # Backwards: from the output's current to the hidden layer's psc, and on.
+    of_current = torch.cat([torch.tensor(out.current)[synaptic_delay:], zeros[:synaptic_delay, :, :3]])
+    hidden = simulate(current, (of_current @ last.detach(), zeros), "full", recurrent=between.detach())
+    expected_last = torch.einsum("tbo,tbi->oi", of_current, psc)
+    of_first = torch.cat([torch.tensor(hidden.current)[synaptic_delay:], zeros[:synaptic_delay]])
+    expected_first = torch.einsum("tbo,tbi->oi", of_first, frames.flatten(2))
+    grads = torch.autograd.grad(found, (first, between, last), arriving)
+    assert all_near(grads, (expected_first, hidden.recurrent, expected_last)) and grads[1].any()
+
+
+def test_weights_between_the_neurons_of_a_layer():
+    """They are parameters, scaled and initialised as the others, saved and counted."""
+    torch.manual_seed(4)
+    built = network("4C3-P2-20R-5", weight_gain=3.0)
+    assert [name for name, _ in built.named_parameters()] == [
+        "layers.0.weights.weight",
+        "layers.2.weights.weight",
+        "layers.2.recurrent.weight",
+        "layers.3.weights.weight",
+        "layers.4.weights.weight",
+    ]
+    torch.manual_seed(4)
+    three, one = built.layers[2].recurrent.weight, network("4C3-P2-20R-5", weight_gain=1.0).layers[2].recurrent.weight
+    torch.testing.assert_close(three, 3 * one)
+    kaiming = network("400R", initialisation="tssl-bp").layers[0].recurrent.weight
+    assert kaiming.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+    assert depth("4C3-P2-20R-5") == 4
+    other = network("4C3-P2-20R-5")
+    other.load_state_dict(built.state_dict())
+    images = torch.rand(2, 1, 8, 8)
+    assert torch.equal(other(images), built(images))
+
+
+@plain_and_compiled
+@pytest.mark.parametrize("gradient", [*GRADIENTS, of_ones_own], ids=str)
+def test_every_setting_of_the_neuron_reaches_every_layer(gradient, compiled):
+    """A network is its layers with these settings, and its weights' gradients theirs."""
+    settings = dict(gradient=gradient, surrogate="arctan", surrogate_scale="peak", reset="subtract", temperature=0.7)
+    built = network("5R", (1, 3, 3), 6, weight_gain=5.0, compiled=compiled, tau_m=4.0, tau_s=3.0, **settings).double()
+    frames = torch.rand(6, 2, 1, 3, 3, dtype=torch.float64)
+    first, between, last = built.parameters()
+    hidden = lif(frames.flatten(2) @ first.T, recurrent=between, tau_m=4.0, tau_s=3.0, **settings).psc
+    expected = lif(hidden @ last.T, tau_m=4.0, tau_s=3.0, **settings).psc
+    found = built(frames)
+    assert expected.any() and near(found, expected, 1e-12)
+    grads = [torch.autograd.grad(x.square().sum(), list(built.parameters())) for x in (found, expected)]
+    assert all_near(*grads)
+
+
+def test_learned_settings_of_a_network_are_its_parameters():
+    """One threshold and one width for all neurons of a layer, which an optimiser moves."""
+    threshold = nn.Parameter(torch.tensor(1.0))
+    built = network("6", (1, 3, 3), threshold=threshold, temperature=torch.tensor(0.4), weight_gain=6.0)
+    names = [name for name, _ in built.named_parameters()]
+    assert "layers.0.neuron.threshold" in names and "layers.0.neuron.temperature" in dict(built.named_buffers())
+    built(torch.rand(4, 1, 3, 3)).square().sum().backward()
+    assert threshold.grad is not None and threshold.grad != 0
+
+
+# --- parts of a sequence ----------------------------------------------------------------------------------------------
+
+
+@plain_and_compiled
+@pytest.mark.parametrize("synaptic_delay", [0, 1, 2, 5])
+@pytest.mark.parametrize("spec", ["4C3-P2-6", "6R-5"])
+def test_parts_of_a_sequence_equal_the_whole(spec, synaptic_delay, compiled):
+    """Forward and backward, with delays shorter and longer than a part: what is on its way arrives later."""
+    steps = 20
+    built = awake(network(spec, time_steps=steps, synaptic_delay=synaptic_delay, compiled=compiled).double())
+    frames = torch.rand(steps, 2, 1, 8, 8, dtype=torch.float64)
+    found = []
+    for lengths in (None, [20], [6, 14], [1] * 20, [3, 1, 2, 9, 1, 4]):
+        x = frames.clone().requires_grad_()
+        if lengths is None:
+            psc = built(x)
+        else:
+            state, parts = None, []
+            for part in x.split(lengths):
+                out, state = built.simulate(part, state)
+                parts.append(out)
+            psc = torch.cat(parts)
+        found.append((psc, *torch.autograd.grad(psc.square().sum(), [x, *built.parameters()])))
+    assert found[0][0].any()
+    for parts in found[1:]:
+        assert all_near(parts, found[0], 1e-11)
+
+
+def test_the_state_of_a_network():
+    """One of neurons and of waiting currents for every layer with neurons; detached, it truncates the gradient."""
+    built = awake(network("4C3-P2-6", time_steps=14, synaptic_delay=2, dropout=0.2)).eval()
+    frames = torch.rand(14, 2, 1, 8, 8, requires_grad=True)
+    _, state = built.simulate(frames[:5])
+    assert [type(x) for x in state] == [LayerState] * 3 and [type(x.neurons) for x in state] == [LIFState] * 3
+    assert [x.neurons.potential.numel() for x in state] == [2 * 4 * 36, 2 * 6, 2 * 3]
+    assert [x.waiting.shape[0] for x in state] == [2, 2, 2]
+    assert all(x.waiting is None for x in network("6").simulate(frames[:5])[1])
+    assert state[0].waiting.requires_grad and state[0].neurons.potential.requires_grad
+    cut = [x.detach() for x in state]
+    assert not any(x.waiting.requires_grad or x.neurons.psc.requires_grad for x in cut)
+    assert all(torch.equal(x.waiting, y.waiting) for x, y in zip(cut, state, strict=True))
+    whole, part = (built.simulate(frames[5:], s)[0] for s in (state, cut))
+    assert torch.equal(whole, part) and whole.any()
+    of_whole, of_part = (torch.autograd.grad(x.square().sum(), frames, retain_graph=True)[0] for x in (whole, part))
+    assert of_whole[:5].any() and not of_part[:5].any() and of_part[5:].any()
+    assert torch.isclose(of_whole[5:], of_part[5:]).all()
+
+
+def test_a_part_has_any_length_and_a_whole_its_own():
+    built = network(time_steps=5)
+    for steps in (1, 2, 9):
+        assert built.simulate(torch.rand(steps, 2, 1, 8, 8))[0].shape == (steps, 2, 3)
+    for bad in (torch.rand(2, 1, 8, 8), torch.rand(0, 2, 1, 8, 8), torch.rand(3, 2, 1, 8, 7)):
+        with pytest.raises(ValueError, match="expected frames"):
+            built.simulate(bad)
+    _, state = built.simulate(torch.rand(2, 2, 1, 8, 8))
+    for wrong in (state[:2], (), (*state, state[0])):
+        with pytest.raises(ValueError, match="state must have 3 layers"):
+            built.simulate(torch.rand(2, 2, 1, 8, 8), wrong)
+    with pytest.raises(ValueError, match="state"):
+        built.simulate(torch.rand(2, 4, 1, 8, 8), state)
+    delayed = network(time_steps=5, synaptic_delay=1)
+    _, state = delayed.simulate(torch.rand(2, 2, 1, 8, 8))
+    with pytest.raises(ValueError, match="state"):
+        delayed.simulate(torch.rand(2, 4, 1, 8, 8), state)
+
+
+# --- images, delays, pooling, dropout ---------------------------------------------------------------------------------
 
 
 def test_a_constant_image_is_a_sequence_of_equal_frames():
@@ -78,10 +238,11 @@ def test_delay_shifts(steps, by):
     assert torch.equal(shifted[by:], x[: max(steps - by, 0)])
 
 
-def test_gradient_of_the_relaxed_network_by_finite_differences():
-    """The decisive check: only ``full`` is the derivative of the relaxed network, through two layers and a delay."""
-    settings = dict(spec="3C3-P2-4", in_shape=(1, 4, 4), time_steps=6, relaxed=True, synaptic_delay=1, weight_gain=3.0)
-    networks = {name: network(**settings, **gradient).double() for name, gradient in GRADIENTS.items()}
+@pytest.mark.parametrize(("spec", "reset"), [("3C3-P2-4", "zero"), ("3C3-P2-4R", "zero"), ("4R-3", "subtract")])
+def test_gradient_of_the_relaxed_network_by_finite_differences(spec, reset):
+    """The decisive check: only ``full`` is the derivative of the relaxed network, through its layers and a delay."""
+    settings = dict(in_shape=(1, 4, 4), time_steps=6, relaxed=True, synaptic_delay=1, weight_gain=3.0, reset=reset)
+    networks = {name: network(spec, gradient=name, **settings).double() for name in ("full", "leak", "spatial")}
     images = torch.rand(6, 2, 1, 4, 4, dtype=torch.float64)
     target = (torch.rand(6, 2, 3) < 0.5).double()
 
@@ -188,6 +349,16 @@ def test_the_output_layer_keeps_float32_under_autocast():
         ("10-4C3", "cannot follow a linear layer"),
         ("4C9", "4C9.*does not fit its input of 1x8x8"),
         ("4C3-P9", "P9.*does not fit its input of 4x6x6"),
+        ("R", "'R'"),
+        ("0R", "0R"),
+        ("10R3", "10R3"),
+        ("10r", "10r"),
+        ("R10", "R10"),
+        ("P2R", "P2R"),
+        ("4C3R", "4C3R"),
+        ("10R-4C3", "cannot follow a linear layer"),
+        ("-5", "token ''"),
+        ("1.5", "1.5"),
     ],
 )
 def test_bad_specs_are_named(spec, message):
@@ -199,7 +370,19 @@ def test_bad_specs_are_named(spec, message):
     ("setting", "value"),
     [
         ("time_steps", 0),
+        ("time_steps", 1.5),
+        ("time_steps", float("nan")),
+        ("time_steps", "5"),
         ("synaptic_delay", -1),
+        ("synaptic_delay", 1.5),
+        ("weight_gain", float("nan")),
+        ("weight_gain", 0.0),
+        ("weight_gain", float("inf")),
+        ("gradient", "none"),
+        ("surrogate", "tanh"),
+        ("surrogate_scale", "height"),
+        ("reset", "none"),
+        ("temperature", 0.0),
         ("pooling", "median"),
         ("tau_m", 0.5),
         ("padding", "reflect"),

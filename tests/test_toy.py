@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tsbp import GRADIENTS, filter_spikes, reference_lif
-from tsbp.surrogate import SurrogateSpike
+from tsbp import filter_spikes, reference_lif
+from tsbp.gradients import STUDIED
+from tsbp.surrogate import surrogate_spike
 from tsbp.toy import ToyConfig, compare_along, draw, run, trace
 
 SMALL = ToyConfig(learning_rates=(0.01, 0.1), repeats=3, iterations=12, time_steps=40, n_inputs=20, dtype="float64")
@@ -21,7 +22,7 @@ def one_neuron(config: ToyConfig, gradient: str, learning_rate: float, repeat: i
     weights = draws.weights[repeat].clone().requires_grad_()
     losses = []
     for _ in range(config.iterations + 1):
-        out = reference_lif(psc @ weights, **GRADIENTS[gradient])
+        out = reference_lif(psc @ weights, gradient=gradient)
         loss = 0.5 * ((target - out.psc) ** 2).sum()
         losses.append(loss.item())
         with torch.no_grad():
@@ -29,7 +30,7 @@ def one_neuron(config: ToyConfig, gradient: str, learning_rate: float, repeat: i
     return losses
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("gradient", STUDIED)
 def test_the_batch_is_many_single_neurons(gradient):
     result = run(SMALL)
     for rate in SMALL.learning_rates:
@@ -79,7 +80,7 @@ def test_phases_of_figure_2():
     assert not torch.allclose(kept["D"], kept["C"])
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("gradient", STUDIED)
 def test_phases_by_autograd_alone(gradient):
     """Each phase is the gradient of the loss at a node of the graph, found by cutting the graph there."""
     config = replace(SMALL, gradients=(gradient,), learning_rates=(0.01,))
@@ -93,13 +94,13 @@ def test_phases_by_autograd_alone(gradient):
             return torch.autograd.grad(0.5 * ((psc_of(node) - target) ** 2).sum(), node)[0]
 
         def spiking(potential):
-            return filter_spikes(SurrogateSpike.apply(potential - 1.0, 0.3), config.tau_s)
+            return filter_spikes(surrogate_spike(potential - 1.0, 0.3), config.tau_s)
 
         expected = {
             "A": gradient_at(iteration.output.psc, lambda psc: psc),
             "B": gradient_at(iteration.output.spikes, lambda spikes: filter_spikes(spikes, config.tau_s)),
             "C": gradient_at(iteration.output.potential, spiking),
-            "D": gradient_at(iteration.current, lambda current: reference_lif(current, **GRADIENTS[gradient]).psc),
+            "D": gradient_at(iteration.current, lambda current: reference_lif(current, gradient=gradient).psc),
         }
         for name, phase in expected.items():
             torch.testing.assert_close(getattr(iteration, name), phase, rtol=1e-8, atol=1e-10)
@@ -146,10 +147,10 @@ def test_normalised_updates_have_the_length_of_the_learning_rate():
     draws = draw(config)
     psc = filter_spikes(draws.input_spikes[0], config.tau_s)
     psc = torch.cat([torch.zeros_like(psc[:1]), psc[:-1]])
-    for name, settings in GRADIENTS.items():
+    for name in STUDIED:
         weights = draws.weights[0].clone().requires_grad_()
         target = filter_spikes(draws.target_spikes[:, 0], config.tau_s)
-        loss = 0.5 * ((target - reference_lif(psc @ weights, **settings).psc) ** 2).sum()
+        loss = 0.5 * ((target - reference_lif(psc @ weights, gradient=name).psc) ** 2).sum()
         direction = torch.autograd.grad(loss, weights)[0]
         moved = draws.weights[0] - 0.03 * direction / direction.norm()
         after = 0.5 * ((target - reference_lif(psc @ moved).psc) ** 2).sum()
@@ -183,8 +184,8 @@ def test_gradients_along_one_path():
     target = filter_spikes(draws.target_spikes[:, 1], config.tau_s)
     for number, weights in enumerate((draws.weights[1], draws.weights[1] - 0.01 * along["leak"][0, 1])):
         weights = weights.clone().requires_grad_()
-        for name, settings in GRADIENTS.items():
-            loss = 0.5 * ((target - reference_lif(psc @ weights, **settings).psc) ** 2).sum()
+        for name in STUDIED:
+            loss = 0.5 * ((target - reference_lif(psc @ weights, gradient=name).psc) ** 2).sum()
             torch.testing.assert_close(along[name][number, 1], torch.autograd.grad(loss, weights)[0])
 
 

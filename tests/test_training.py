@@ -8,9 +8,10 @@ import torch
 from command import without_times
 from torch.nn import functional
 
-from tsbp import GRADIENTS, training
+from tsbp import training
 from tsbp.data import DataSet
 from tsbp.evaluation import build_network, compare_gradients, evaluate
+from tsbp.gradients import STUDIED
 from tsbp.networks import TABLE_3
 from tsbp.settings import PRESETS, TrainingConfig
 from tsbp.training import Run, train
@@ -18,7 +19,7 @@ from tsbp.training import Run, train
 TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1)
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("gradient", STUDIED)
 def test_every_gradient_learns_the_digits(gradient):
     record = train(TrainingConfig.for_dataset("digits", gradient=gradient, epochs=6), quiet=True)
     assert record["test_accuracy"] > 80
@@ -36,7 +37,7 @@ def test_the_same_command_gives_the_same_numbers():
 
 def test_gradients_differ_in_nothing_but_the_gradient(digits):
     """Same weights, same examples, same first loss; different weights after the first update."""
-    networks = [build_network(replace(TINY, gradient=name), digits) for name in GRADIENTS]
+    networks = [build_network(replace(TINY, gradient=name), digits) for name in STUDIED]
     for network in networks[1:]:
         for one, other in zip(networks[0].parameters(), network.parameters(), strict=True):
             assert torch.equal(one, other)
@@ -212,7 +213,7 @@ def test_presets_learn_a_batch_by_heart(preset):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("gradient", STUDIED)
 def test_one_epoch_of_mnist_passes_95_per_cent(gradient, real_data):
     config = TrainingConfig.for_dataset("mnist", gradient=gradient, epochs=1)
     record = train(config, data_root=real_data("MNIST"), quiet=True)

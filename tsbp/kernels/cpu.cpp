@@ -1,5 +1,5 @@
-// The neuron's two loops over time for the CPU, for N neurons in one row, [T, N]. library.py compiles this file once for
-// every type of numbers, surrogate and reset that is asked for; they come as the macros below.
+// The neuron's two loops over time for the CPU, for N neurons in one row, [T, N]. library.py compiles this file once
+// for every type of numbers, surrogate and reset that is asked for: they come as the macros below.
 //
 // A block of neurons goes through all time steps before the next block starts: its state then stays in the innermost
 // cache, and memory sees every number once. The names are those of cuda.py.
@@ -20,10 +20,10 @@ constexpr bool subtract = SUBTRACT;           // a spike takes the threshold fro
 
 constexpr int64_t BLOCK = 512;                // neurons
 constexpr int64_t CACHE = 4 << 20;            // bytes: what is larger than this is written past the caches
-constexpr int64_t STREAMS = 16;               // time steps whose rows a processor fetches ahead of need without being told
+constexpr int64_t STREAMS = 16;               // time steps whose rows a processor fetches ahead of need unasked
 constexpr double LN2 = 0.69314718055994531, PI = 3.14159265358979324, SQRT2PI = 2.50662827463100050;
 
-// One register of neurons.
+// One register of neurons, a line below.
 #if defined(__AVX512F__)
 constexpr int WIDTH = 64;  // bytes
 #elif defined(__AVX__)
@@ -49,12 +49,12 @@ typedef L::Vector Vector;
 typedef L::Integers Integers;
 typedef uint16_t Halves __attribute__((vector_size(WIDTH / 2)));
 typedef uint32_t Words __attribute__((vector_size(WIDTH)));
-constexpr int count = WIDTH / sizeof(Real);   // neurons in a register
-constexpr int64_t MOST = BLOCK / count + 1;   // registers in a block
+constexpr int count = WIDTH / sizeof(Real);   // neurons in a line
+constexpr int64_t MOST = BLOCK / count + 1;   // lines in a block
 
-// --- a line in memory -------------------------------------------------------------------------------------------------
+// --- lines in memory -------------------------------------------------------------------------------------------------
 
-// Written through the caches or past them; or a line of fewer neurons than it has room for, `width`.
+// Written through the caches or past them; or shorter than a line, `width` neurons.
 enum Lines { KEPT, PAST, PART };
 
 // What lies at an address, aligned or not.
@@ -124,7 +124,7 @@ template <Lines LINES, typename V> inline void store(bfloat16 *to, V x, int64_t 
   store_bits<LINES>(to, __builtin_convertvector(rounded, Halves), width * sizeof(bfloat16));
 }
 
-// --- the surrogate ----------------------------------------------------------------------------------------------------
+// --- the surrogate ---------------------------------------------------------------------------------------------------
 
 // 2 to the power of -|x|: a polynomial for the fraction, the exponent's own bits for the rest.
 inline Vector half_to_the(Vector x) {
@@ -145,9 +145,10 @@ inline Vector magnitude(Vector x) {
 
 struct Settings { double leak_m, leak_s, gain_s, threshold, inverse, height, weight; int64_t temporal; };
 
-// What stands before the variable in the kernel k, as a factor of U - threshold and as a factor of k.
+// The constants of the kernel k, as one factor of U - threshold and one of k.
 inline double scale(const Settings &s) {
-  return surrogate == SIGMOID ? s.inverse / LN2 : surrogate == GAUSSIAN ? s.inverse * 0.84932180028801905 : s.inverse;
+  constexpr double gaussian = 0.84932180028801905;  // 1 / sqrt(2 log 2)
+  return surrogate == SIGMOID ? s.inverse / LN2 : surrogate == GAUSSIAN ? s.inverse * gaussian : s.inverse;
 }
 
 inline double height(const Settings &s) {
@@ -159,7 +160,7 @@ inline double height(const Settings &s) {
   }
 }
 
-// h: the kernel k at x = scale * (U - threshold).
+// h at x = scale * (U - threshold).
 inline Vector derivative(Vector x, Real height) {
   const Vector nothing = {};
   if (surrogate == SIGMOID) {
@@ -174,7 +175,7 @@ inline Vector derivative(Vector x, Real height) {
   return distance < 1 ? nothing + height : nothing;
 }
 
-// --- the loops --------------------------------------------------------------------------------------------------------
+// --- the loops -------------------------------------------------------------------------------------------------------
 
 // Which neurons a block has: the last one takes a rest that fills no line, so that no two blocks share a neuron.
 struct Block {
@@ -260,7 +261,7 @@ void forward(const Forward &call, const Block &block, Vector *remaining, Vector 
   finish<LINES>();
 }
 
-// What the gradient has of eq. 8: nothing, the leak, or the leak and the reset term. Each does no more work than it needs.
+// What the gradient has of eq. 8: nothing, the leak, or the leak and the reset term. Each does no more than it needs.
 enum Temporal { SPATIAL, LEAK, RESET };
 
 // One call. Gradients that do not arrive are null. With a current_step of 0 the gradient is summed over time.
@@ -277,8 +278,8 @@ struct Backward {
 
 const Stored ZEROS[BLOCK + count] = {};
 
-// Equations 7 and 8 for one block, from t = end - 1 down to begin. `carried` and `alphas` are what delta and alpha leave to
-// the step before. A gradient that arrives at the last potential, as only PART knows it, adds to delta there.
+// Equations 7 and 8 for one block, from t = end - 1 down to begin. `carried` and `alphas` are what delta and alpha
+// leave to the step before. Only PART knows of a gradient that arrives at the last potential, and adds it to delta.
 template <Temporal TEMPORAL, Lines LINES>
 void backward(const Backward &call, const Block &block, int64_t begin, int64_t end, Vector *carried, Vector *alphas,
               Vector *sums) {

@@ -33,6 +33,8 @@ class Kernel:
 
     def __init__(self, dtype: torch.dtype, constants: Constants) -> None:
         compiled = library(dtype, constants.surrogate, constants.subtract)
+        if compiled is None:
+            raise RuntimeError("C++ kernel unavailable; usable() says so beforehand")
         self.forward, self.backward = compiled.tsbp_forward, compiled.tsbp_backward
         self.forward.restype = self.backward.restype = None
         self._settings = _Settings(*constants[:8])  # lives as long as its address is used
@@ -62,7 +64,7 @@ def forward(
     called = kernel(current.dtype, constants)
     called.forward(
         _FORWARD.pack(
-            current.data_ptr(), psc.data_ptr(), potential.data_ptr(), _address(remaining), _address(decayed), 0, 0,
+            _address(current), _address(psc), _address(potential), _address(remaining), _address(decayed), 0, 0,
             called.settings, current_step, time_steps, n, _number_of_threads(),
         )
     )  # fmt: skip
@@ -88,8 +90,8 @@ def backward(
     called = kernel(grad_current.dtype, constants)
     called.backward(
         _BACKWARD.pack(
-            potential.data_ptr(), _address(grad_psc), _address(grad_spikes), _address(grad_last),
-            grad_current.data_ptr(), 0, _address(grad_alpha), _address(carried), _address(alphas), called.settings,
+            _address(potential), _address(grad_psc), _address(grad_spikes), _address(grad_last),
+            _address(grad_current), 0, _address(grad_alpha), _address(carried), _address(alphas), called.settings,
             psc_step, spikes_step, current_step, time_steps, n, _number_of_threads(),
         )
     )  # fmt: skip
@@ -112,10 +114,10 @@ class Stepper:
         if not n:
             return
         current = readable(current, n, stored)
-        remaining_at, decayed_at = writable(remaining, n, state).data_ptr(), writable(decayed, n, state).data_ptr()
+        remaining_at, decayed_at = _address(writable(remaining, n, state)), _address(writable(decayed, n, state))
         called.forward(
             _FORWARD.pack(
-                current.data_ptr(), writable(psc, n, stored).data_ptr(), writable(potential, n, state).data_ptr(),
+                _address(current), _address(writable(psc, n, stored)), _address(writable(potential, n, state)),
                 remaining_at, decayed_at, remaining_at, decayed_at, called.settings, n, 1, n, _number_of_threads(),
             )
         )  # fmt: skip
@@ -140,19 +142,26 @@ class Stepper:
             return
         potential, grad_last = readable(potential, n, state), readable(grad_last, n, state)
         grad_psc, grad_spikes = readable(grad_psc, n, stored), readable(grad_spikes, n, stored)
-        carried_at = writable(carried, n, state).data_ptr() if self._temporal else 0
-        alphas_at = writable(alphas, n, state).data_ptr()
+        carried_at = _address(writable(carried, n, state)) if self._temporal else 0
+        alphas_at = _address(writable(alphas, n, state))
         called.backward(
             _BACKWARD.pack(
-                potential.data_ptr(), _address(grad_psc), _address(grad_spikes), _address(grad_last),
-                writable(grad_current, n, stored).data_ptr(), carried_at, alphas_at, carried_at, alphas_at,
+                _address(potential), _address(grad_psc), _address(grad_spikes), _address(grad_last),
+                _address(writable(grad_current, n, stored)), carried_at, alphas_at, carried_at, alphas_at,
                 called.settings, n, n, n, 1, n, _number_of_threads(),
             )
         )  # fmt: skip
 
 
 def _address(x: Tensor | None) -> int:
-    return 0 if x is None else x.data_ptr()
+    if x is None:
+        return 0
+    address = x.data_ptr()
+    if not address or not x.is_cpu:  # a fake tensor, or one on another device
+        raise ValueError(
+            f"the C++ kernel takes tensors in the memory of the CPU, got a {type(x).__name__} on {x.device}"
+        )
+    return address
 
 
 def _number_of_threads() -> int:

@@ -60,7 +60,7 @@ def forward(
         constants: of the neuron.
     """
     shape, dtype, device = current.shape, current.dtype, current.device
-    if shape[0] not in (1, time_steps):
+    if time_steps < 1 or shape[0] not in (1, time_steps):
         raise ValueError(f"current must have {time_steps} time steps, or 1 if it is constant, got {shape[0]}")
     n, state = math.prod(shape[1:]), real(dtype)
     psc = memory.empty((time_steps, *shape[1:]), dtype, device)
@@ -106,6 +106,8 @@ def backward(
     shape, state_dtype, device = potential.shape, potential.dtype, potential.device
     time_steps, *row = shape
     n = math.prod(row)
+    if time_steps < 1:
+        raise ValueError("potential must have at least 1 time step, got none")
     grad_current = memory.empty((1, *row) if constant else shape, dtype, device)
     carried = memory.empty(row, state_dtype, device) if state and constants.temporal else None
     alphas = memory.empty(row, state_dtype, device) if state else None

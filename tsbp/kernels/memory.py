@@ -101,11 +101,9 @@ class Pool:
 def _mapped(size: int) -> mmap.mmap:
     # Private: a forked process gets its own copy of what it changes.
     block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(
-        mmap, "MADV_HUGEPAGE"
-    ):  # the loops, which go through many rows at once, are 5-10 % faster on large pages
-        with contextlib.suppress(OSError):
-            block.madvise(mmap.MADV_HUGEPAGE)
+    # The loops go through many rows at once; on large pages they are 5 to 10 % faster.
+    with contextlib.suppress(AttributeError, OSError):  # where there are none
+        block.madvise(mmap.MADV_HUGEPAGE)
     return block
 
 

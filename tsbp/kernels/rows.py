@@ -25,11 +25,12 @@ def rows(x: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> tuple[Te
     if x.shape != shape:
         raise ValueError(f"expected a tensor of the shape {list(shape)}, got {list(x.shape)}")
     step = math.prod(shape[1:])
-    if x.dtype is dtype and x.is_contiguous():
+    as_it_is = x.dtype is dtype and not x.is_neg()  # else its memory holds other numbers
+    if as_it_is and x.is_contiguous():
         return x, step
     if x.stride(0) == 0:
         return memory.copy(x[0], dtype), 0
-    if x.dtype is dtype and x[0].is_contiguous():
+    if as_it_is and x[0].is_contiguous():
         return x, x.stride(0)
     return memory.copy(x, dtype), step
 
@@ -40,7 +41,7 @@ def readable(row: Tensor | None, n: int, dtype: torch.dtype) -> Tensor | None:
         return None
     if row.numel() != n:
         raise ValueError(f"expected a row of {n} neurons, got the shape {list(row.shape)}")
-    return row if row.dtype is dtype and row.is_contiguous() else memory.copy(row, dtype)
+    return row if row.dtype is dtype and row.is_contiguous() and not row.is_neg() else memory.copy(row, dtype)
 
 
 def writable(row: Tensor, n: int, dtype: torch.dtype) -> Tensor:
