@@ -17,10 +17,9 @@ from tsbp.layers import AveragePool
 PLAIN, COMPILED = False, True
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture
 def fresh_compiler():
-    torch._dynamo.reset()
-    yield
+    """The compiler gives up after a few versions of one function, those of other tests among them."""
     torch._dynamo.reset()
 
 
@@ -50,6 +49,7 @@ def two_calls(compiled: bool, **settings):
         pytest.param(scaled(0.3), "subtract", COMPILED, id="scaled-subtract-compiled"),
     ],
 )
+@pytest.mark.usefixtures("fresh_compiler")
 def test_torch_compile_without_a_graph_break(gradient, reset, compiled):
     """Values and gradients, with a state that goes in and comes out."""
     current, _, _, state = case(2, 3, state=True)
@@ -74,6 +74,7 @@ def test_torch_compile_without_a_graph_break(gradient, reset, compiled):
         pytest.param("constant", COMPILED, id="constant-compiled"),
     ],
 )
+@pytest.mark.usefixtures("fresh_compiler")
 def test_torch_compile_with_other_settings(setting, compiled):
     current, weights = case(2, 3)[0], torch.randn(3, 3, dtype=torch.float64)
 
@@ -94,6 +95,7 @@ def test_torch_compile_with_other_settings(setting, compiled):
 
 
 @plain_and_compiled
+@pytest.mark.usefixtures("fresh_compiler")
 def test_a_layer_under_the_compiler_serves_other_batches_and_settings(compiled):
     """Traced again or dynamic, never stale."""
     layer = LIF(compiled=compiled)
@@ -107,6 +109,7 @@ def test_a_layer_under_the_compiler_serves_other_batches_and_settings(compiled):
 
 @pytest.mark.slow
 @plain_and_compiled
+@pytest.mark.usefixtures("fresh_compiler")
 def test_the_inductor_learns_the_same(compiled):
     """The default back end, which writes and compiles C++: three updates of a network."""
     weights = []
@@ -143,6 +146,7 @@ def test_export_of_a_network_for_any_batch(compiled):
     assert near(program.module()(other), network(other), 1e-12)
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 def test_pooling_under_the_compiler():
     images = torch.randn(3, 2, 5, 7, dtype=torch.float64)
     expected = nn.functional.avg_pool2d(images, 2)

@@ -194,11 +194,14 @@ FLAGS = ("state", "last", "psc", "spikes", "constant")
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_the_kernel_is_the_plain_loop(surrogate, subtract, needs_a_compiler):
     choose = random.Random(f"{surrogate} {subtract}")
-    for dtype, n, steps in itertools.product((torch.float64, torch.float32), NEURONS, STEPS):
+    dtypes = (
+        (torch.float64,) if subtract and surrogate not in ("sigmoid", "gaussian") else (torch.float64, torch.float32)
+    )
+    for dtype, n, steps in itertools.product(dtypes, NEURONS, STEPS):
         scale = choose.choice(["area", "peak"])
         flags = {flag: choose.random() < 0.5 for flag in FLAGS}
         width = 0.3 if steps < 30 else 1.0  # where a narrow one lets the gradient grow beyond float32
-        for gradient in GRADIENTS if dtype == torch.float64 and n < 1000 else choose.sample(list(GRADIENTS), 1):
+        for gradient in GRADIENTS if n == 5 else choose.sample(list(GRADIENTS), 1):
             check(constants(surrogate, subtract, gradient, scale, width=width), steps, (n,), dtype, seed=steps, **flags)
 
 
@@ -622,6 +625,7 @@ def compilers(monkeypatch, tmp_path):
         pytest.skip("there is no C++ compiler")
     make.calls = lambda: (tmp_path / "calls").read_text().count("\n") if (tmp_path / "calls").exists() else 0
     make.count = f"echo >> {tmp_path}/calls"
+    make.working = f'{make.count}\nexec c++ "$@" -O0'  # in a quarter of the time
     make.cache = tmp_path / "cache" / "kernels"
     monkeypatch.setenv("TSBP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
@@ -647,7 +651,7 @@ def loads() -> bool:
 
 
 def test_a_library_is_compiled_once_for_all_processes(compilers):
-    compilers(f'{compilers.count}\nexec c++ "$@"')
+    compilers(compilers.working)
     script = """
         import torch, tsbp.kernels.dispatch as dispatch
         assert dispatch.usable(torch.zeros(1), "rectangle")
@@ -666,7 +670,7 @@ def test_a_library_is_compiled_once_for_all_processes(compilers):
 
 @pytest.mark.parametrize("damage", ["cut off", "foreign", "not ours"])
 def test_a_file_that_is_not_the_library_is_replaced(compilers, damage, monkeypatch):
-    compilers(f'{compilers.count}\nexec c++ "$@"')
+    compilers(compilers.working)
     assert loads()
     (path,) = compilers.cache.iterdir()
     content = path.read_bytes()
@@ -685,7 +689,7 @@ def test_a_file_that_is_not_the_library_is_replaced(compilers, damage, monkeypat
 
 
 def test_an_upgraded_compiler_compiles_anew(compilers):
-    path = compilers(f'{compilers.count}\nexec c++ "$@"')
+    path = compilers(compilers.working)
     assert loads() and loads() and compilers.calls() == 1
     os.utime(path, (1, 1))
     assert loads() and compilers.calls() == 2
@@ -693,7 +697,7 @@ def test_an_upgraded_compiler_compiles_anew(compilers):
 
 @pytest.mark.parametrize("folder", ["below a file", "no home"])
 def test_a_cache_folder_is_not_needed(compilers, folder, monkeypatch, tmp_path):
-    compilers(f'{compilers.count}\nexec c++ "$@"')
+    compilers(compilers.working)
     (tmp_path / "file").write_text("")
     if folder == "no home":
         monkeypatch.delenv("TSBP_CACHE"), monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -764,7 +768,7 @@ def test_no_compiler_at_all(compilers, monkeypatch, tmp_path):
 
 
 def test_a_compiler_may_have_a_space_in_its_path_or_arguments(compilers, monkeypatch, tmp_path):
-    path = compilers(f'{compilers.count}\nexec c++ "$@"', name="my compiler")
+    path = compilers(compilers.working, name="my compiler")
     assert loads() and compilers.calls() == 1
     wrapper = compilers(f'{compilers.count}\nexec "$@"', name="wrapper")
     monkeypatch.setenv("CXX", f"'{wrapper}' '{path}' -DUNUSED")
@@ -777,7 +781,7 @@ def test_a_compiler_without_openmp_will_do(compilers):
 
 
 def test_threads_compile_once(compilers):
-    compilers(f'{compilers.count}\nexec c++ "$@"')
+    compilers(compilers.working)
     found = []
     threads = [
         threading.Thread(target=lambda: found.append(dispatch.usable(torch.zeros(1), "rectangle"))) for _ in range(8)

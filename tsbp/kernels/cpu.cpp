@@ -187,8 +187,8 @@ struct Block {
   static int64_t number_for(int64_t N) { return N < BLOCK + count ? 1 : (N - count) / BLOCK + 1; }
   // The last line may overlap the one before it: what it computes twice comes out the same.
   int64_t position(int64_t line) const {
-    const int64_t first = line * count;
-    return size < count || first < size - count ? first : size - count;
+    const int64_t first = line * count, last = size < count ? 0 : size - count;
+    return first < last ? first : last;
   }
 };
 
@@ -237,7 +237,7 @@ struct Forward {
 
 // Equations 3-5 for one block. `remaining` and `decayed` are what U and a leave to the next step.
 template <Lines LINES>
-void forward(const Forward &call, const Block &block, Vector *remaining, Vector *decayed) {
+void forward(const Forward &call, const Block block, Vector *remaining, Vector *decayed) {
   const Settings &s = *call.settings;
   const Real leak_m = s.leak_m, leak_s = s.leak_s, threshold = s.threshold;
   const int64_t T = call.T, N = call.N, step = call.current_step, ahead = T > STREAMS ? step : 0;
@@ -281,7 +281,7 @@ const Stored ZEROS[BLOCK + count] = {};
 // Equations 7 and 8 for one block, from t = end - 1 down to begin. `carried` and `alphas` are what delta and alpha
 // leave to the step before. Only PART knows of a gradient that arrives at the last potential, and adds it to delta.
 template <Temporal TEMPORAL, Lines LINES>
-void backward(const Backward &call, const Block &block, int64_t begin, int64_t end, Vector *carried, Vector *alphas,
+void backward(const Backward &call, const Block block, int64_t begin, int64_t end, Vector *carried, Vector *alphas,
               Vector *sums) {
   const Settings &s = *call.settings;
   const Real leak_m = s.leak_m, leak_s = s.leak_s, gain_s = s.gain_s, threshold = s.threshold;
@@ -294,12 +294,14 @@ void backward(const Backward &call, const Block &block, int64_t begin, int64_t e
     const Real *potential = call.potential + block.start + t * N;
     const Stored *grad_psc = all_psc + t * psc_step, *grad_spikes = call.grad_spikes;
     if (grad_spikes) grad_spikes += block.start + t * call.spikes_step;
+    const Real *potential_ahead = potential - far * N;
+    const Stored *grad_psc_ahead = grad_psc - far * psc_step;
     const Real *grad_last = LINES == PART && t == call.T - 1 ? call.grad_last : nullptr;
     Stored *grad_current = call.grad_current + block.start + t * step;
     for (int64_t i = 0; i < block.lines; i++) {
       const int64_t n = block.position(i);
-      if (LINES != PART) __builtin_prefetch(potential + n - far * N);
-      if (LINES != PART) __builtin_prefetch(grad_psc + n - far * psc_step);
+      if (LINES != PART) __builtin_prefetch(potential_ahead + n);
+      if (LINES != PART) __builtin_prefetch(grad_psc_ahead + n);
       const Vector u = load<LINES>(potential + n, width), overdrive = u - threshold;
       const Vector h = derivative(overdrive * inside, outside);
       const Vector alpha = load<LINES>(grad_psc + n, width) + alphas[i];
