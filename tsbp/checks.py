@@ -1,5 +1,6 @@
 """Checks of the neuron's arguments: a ValueError names the argument, what is allowed, and its value."""
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tsbp.equations import Neuron
     from tsbp.neuron import LIFState
 
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 RESETS = ("zero", "subtract")
 
 
@@ -44,39 +46,82 @@ def sequence(
             raise ValueError(f"time_steps must be the length of current, {steps}, or repeat one step, got {time_steps}")
         steps = time_steps
     if state is not None:
-        if len(state) != 3 or any(not isinstance(x, Tensor) or x.shape != current.shape[1:] for x in state):
-            shapes = [list(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in state]
-            raise ValueError(
-                f"state must be potential, spikes and psc of one step, {list(current.shape[1:])} each, got {shapes}"
-            )
-        state = tuple(x.to(state_dtype(current)) for x in state)
+        state = _state(state, current)
     if recurrent is not None:
-        n = current.shape[-1] if current.dim() > 1 else 0
-        if recurrent.shape != (n, n):
-            raise ValueError(f"recurrent must have the shape [{n}, {n}], got {list(recurrent.shape)}")
+        _recurrent(recurrent, current)
     return steps, state
+
+
+def _state(state: "LIFState", current: Tensor) -> tuple[Tensor, ...]:
+    parts = tuple(state) if isinstance(state, tuple | list) else (state,)
+    wanted = current.shape[1:]
+    if len(parts) != 3 or any(not _dense(x) or x.shape != wanted for x in parts):
+        raise ValueError(
+            f"state must be potential, spikes and psc of one step, dense floating-point tensors {list(wanted)}, "
+            f"got {', '.join(map(_described, parts)) or 'none'}"
+        )
+    return tuple(x.to(state_dtype(current)) for x in parts)
+
+
+def _recurrent(recurrent: Tensor, current: Tensor) -> None:
+    n = current.shape[-1] if current.dim() > 1 else 0
+    types = current.dtype, state_dtype(current)
+    if not _dense(recurrent) or recurrent.shape != (n, n) or recurrent.dtype not in types:
+        allowed = " or ".join(dict.fromkeys(str(x).removeprefix("torch.") for x in types))
+        raise ValueError(
+            f"recurrent must be a dense tensor [{n}, {n}] of {allowed} for this current, got {_described(recurrent)}"
+        )
+
+
+def _dense(x: object) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point() and x.layout == torch.strided
+
+
+def _described(x: object) -> str:
+    if not isinstance(x, Tensor):
+        return type(x).__name__
+    layout = "" if x.layout == torch.strided else f" {str(x.layout).removeprefix('torch.')}"
+    return f"{str(x.dtype).removeprefix('torch.')}{layout} {list(x.shape)}"
+
+
+SETTINGS = ("tau_m", "tau_s", "threshold", "temperature")
+"""Those that may be tensors."""
+
+
+def fitted(neuron: "Neuron", current: Tensor) -> "Neuron":
+    """The neuron with its tensors in the type in which neurons of this current are simulated."""
+    tensors = {name: x for name in SETTINGS if isinstance(x := getattr(neuron, name), Tensor)}
+    weight = getattr(neuron.factor, "c", None)
+    if not tensors and not isinstance(weight, Tensor):
+        return neuron
+    wanted = current.shape[1:]
+    for name, x in (tensors | ({"gradient": weight} if isinstance(weight, Tensor) else {})).items():
+        if x.dim() > len(wanted) or any(n not in (1, m) for n, m in zip(x.shape[::-1], wanted[::-1], strict=False)):
+            raise ValueError(
+                f"{name} must be a number or broadcast against one time step, {list(wanted)}, got {_described(x)}"
+            )
+    return dataclasses.replace(neuron, **{name: x.to(state_dtype(current)) for name, x in tensors.items()})
 
 
 def learns(neuron: "Neuron") -> bool:
     """Whether a setting is learned, or is a tensor that one of PyTorch's transforms must see."""
-    settings = (neuron.tau_m, neuron.tau_s, neuron.threshold, neuron.temperature)
-    tensors = [x for x in settings if isinstance(x, Tensor)]
+    tensors = [x for name in SETTINGS if isinstance(x := getattr(neuron, name), Tensor)]
     return bool(tensors) and (not ordinary(*tensors) or any(x.requires_grad for x in tensors))
 
 
 def numbers(neuron: "Neuron") -> None:
     """The kernels take numbers alone."""
     weight = getattr(neuron.factor, "c", None)
-    settings = {name: getattr(neuron, name) for name in ("tau_m", "tau_s", "threshold", "temperature")}
+    settings = {name: getattr(neuron, name) for name in SETTINGS}
     for name, value in (settings | {"gradient": weight}).items():
         if isinstance(value, Tensor):
             raise ValueError(f"compiled=True takes a number, not a tensor, for {name}")
 
 
 def floating(name: str, x: Tensor) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
+    if not isinstance(x, Tensor) or x.dtype not in FLOATING:
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"{name} must be a floating-point tensor, got {kind}")
+        raise ValueError(f"{name} must be a floating-point tensor of 16, 32 or 64 bits, got {kind}")
     if x.layout != torch.strided:
         raise ValueError(f"{name} must be a dense tensor, got {x.layout}")
     if x.dim() == 0 or x.shape[0] == 0:
@@ -85,6 +130,8 @@ def floating(name: str, x: Tensor) -> None:
 
 def _number(name: str, value: float | Tensor, allowed: str, holds) -> None:
     if isinstance(value, Tensor):
+        if value.is_complex() or value.dtype == torch.bool:
+            raise ValueError(f"{name} must be {allowed}, got a tensor of {value.dtype}")
         if not ordinary(value):
             return  # its numbers cannot be looked at
         ends = value.detach().aminmax() if value.numel() else ()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
 NOT_MEASURED = "not measured"
-MAY_DIFFER = ("gradient", "seed", "device", "precision")
+MAY_DIFFER = ("gradient", "seed", "device", "precision", "plugin")
 
 
 def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -33,7 +33,7 @@ def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     import pandas as pd
 
     rows = []
-    settings = runs["command"].str.replace(r" --(gradient|seed) \S+", "", regex=True)
+    settings = runs["command"].str.replace(r" --(gradient|seed|plugin) \S+", "", regex=True)
     for _, group in runs.groupby(settings, sort=False):
         first = group.iloc[0]
         rows.append({"network": first["network"], "T": first["time_steps"], "epochs": first["epochs"]})
@@ -299,7 +299,10 @@ def short(note: str) -> str:
 
 def by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
     """Accuracy with a row for each seed and a column for each gradient; without runs it has neither."""
-    return group.pivot(index="seed", columns="gradient", values="test_accuracy") if len(group) else group
+    if not len(group):
+        return group
+    once = group.drop_duplicates(["seed", "gradient"])  # a plugin changes nothing of the gradients it does not add
+    return once.pivot(index="seed", columns="gradient", values="test_accuracy")
 
 
 def paired_difference(accuracy: "pandas.DataFrame", other: str) -> np.ndarray:

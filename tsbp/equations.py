@@ -95,7 +95,7 @@ class Neuron:
         psc, spikes, potential = [], [], []
         for total in current.expand(steps, *current.shape[1:]):
             if recurrent is not None:
-                total = total + a @ recurrent.T
+                total = total + a @ recurrent.T.to(a.dtype)
             u = self.leak_m * self.after_reset(u, s) + total
             s = self.fire(u)
             a = self.leak_s * a + self.gain_s * s
@@ -142,7 +142,7 @@ class Neuron:
                 delta = delta + grad_last_u
             later = self.leak_s * alpha
             if recurrent is not None:
-                later = later + delta @ recurrent
+                later = later + delta @ recurrent.to(delta.dtype)
             deltas.append(delta)
         return torch.stack(deltas[::-1]), later
 
@@ -167,7 +167,7 @@ class Neuron:
         """Gradient of the recurrent weights, the sum over steps of δ[t] and a[t-1]; a is the psc before the first."""
         first = torch.zeros_like(deltas[0]) if a is None else a
         earlier = torch.cat([first[None], psc[:-1].to(deltas.dtype)])
-        return deltas.flatten(0, -2).T @ earlier.flatten(0, -2)
+        return deltas.reshape(-1, deltas.shape[-1]).T @ earlier.reshape(-1, deltas.shape[-1])
 
 
 def at_rest(current: Tensor) -> State:
@@ -197,8 +197,8 @@ class LIFFunction(torch.autograd.Function):
         potential, psc, *state, recurrent = ctx.saved_tensors
         neuron: Neuron = ctx.neuron
         if grad_s is not None:
-            of_last = neuron.derivative(potential[-1]) * grad_s
-            grad_u = of_last if grad_u is None else grad_u + of_last
+            of_spikes = neuron.derivative(potential[-1]) * grad_s
+            grad_u = of_spikes if grad_u is None else grad_u + of_spikes
         deltas, later = neuron.backward(potential, grad_psc, grad_spikes, grad_u, grad_a, grad_potential, recurrent)
         grad_current = (deltas.sum(0, keepdim=True) if ctx.constant else deltas).to(ctx.dtype)
         grad_recurrent = None if recurrent is None else neuron.into_recurrent(state[2], psc, deltas).to(recurrent.dtype)
@@ -222,7 +222,7 @@ def through_autograd(
     psc, spikes, potential = [], [], []
     for total in current.expand(steps, *current.shape[1:]):
         if recurrent is not None:
-            total = total + a @ recurrent.T
+            total = total + a @ recurrent.T.to(a.dtype)
         reset = s.detach() + weight * (s - s.detach())  # the value of s, a share of its gradient
         if not temporal:
             u, reset = u.detach(), reset.detach()

@@ -48,6 +48,10 @@ class scaled:
     c: float | Tensor
     """A number, or a tensor that broadcasts against one time step."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.c, Tensor) and self.c.requires_grad:
+            raise ValueError("gradient: the c of scaled(c) changes no output, so that it gets no gradient; detach it")
+
     def __call__(self, U: Tensor, S: Tensor, h: Tensor) -> Tensor:
         return 1 - S - self.c * U * h
 

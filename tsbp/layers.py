@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tsbp.gradients import scaled
 from tsbp.kernels.tensors import HALF, ordinary
 from tsbp.neuron import LIFOutput, LIFState, lif
 
@@ -25,8 +26,17 @@ class LIF(nn.Module):
     def __init__(self, **settings) -> None:
         super().__init__()
         tensors = {name: value for name, value in settings.items() if isinstance(value, Tensor)}
-        shape = torch.broadcast_shapes(*(x.shape for x in tensors.values()))
-        device = next((x.device for x in tensors.values()), None)
+        for name in ("state", "recurrent", "time_steps", "spikes"):
+            if name in settings:
+                raise ValueError(f"{name} belongs to a call of the layer, not to its settings")
+        if settings.get("compiled") and tensors:
+            raise ValueError(f"compiled=True takes a number, not a tensor, for {next(iter(tensors))}")
+        gradient = settings.get("gradient")
+        if isinstance(gradient, scaled) and isinstance(gradient.c, Tensor):
+            self.register_buffer("reset_weight", gradient.c)
+        given = [*tensors.values(), *self.buffers()]
+        shape = torch.broadcast_shapes(*(x.shape for x in given))
+        device = next((x.device for x in given), None)
         # A bad setting is reported here, not in the first call.
         lif(torch.zeros(1, *shape, device=device), **{**settings, "compiled": False})
         self.numbers = {name: value for name, value in settings.items() if name not in tensors}
@@ -40,7 +50,8 @@ class LIF(nn.Module):
     @property
     def settings(self) -> dict:
         """Keyword arguments of :func:`tsbp.lif`."""
-        return self.numbers | {name: getattr(self, name) for name in self.tensors}
+        settings = self.numbers | {name: getattr(self, name) for name in self.tensors}
+        return settings | {"gradient": scaled(self.reset_weight)} if hasattr(self, "reset_weight") else settings
 
     def forward(self, current: Tensor, time_steps: int | None = None) -> Tensor:
         return self.simulate(current, time_steps=time_steps).psc
@@ -119,6 +130,11 @@ class SpikingLayer(nn.Module):
         waiting = None
         if self.synaptic_delay:
             current = current.expand(steps, *current.shape[1:])
+            if state is not None and state.waiting.shape[1:] != current.shape[1:]:
+                raise ValueError(
+                    f"state must be of the shape of this input, {list(current.shape[1:])} a step in this layer, "
+                    f"got {list(state.waiting.shape[1:])}"
+                )
             arriving = torch.cat([_silence(current, self.synaptic_delay) if state is None else state.waiting, current])
             current, waiting = arriving[:steps], arriving[steps:]
         if self.readout and current.dtype in HALF:

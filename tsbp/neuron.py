@@ -4,6 +4,7 @@ The equations stand in :mod:`tsbp.equations`, the gradients in :mod:`tsbp.gradie
 ``[T, ...]``. Time constants are in time steps.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -34,35 +35,6 @@ class LIFState(NamedTuple):
         return LIFState(*(x.detach() for x in self))
 
 
-class _LaterState(LIFState):
-    """A state that is made when it is first looked at."""
-
-    potential = property(lambda self: self.made.potential)
-    spikes = property(lambda self: self.made.spikes)
-    psc = property(lambda self: self.made.psc)
-
-    def __new__(cls, make: Callable[[], Sequence[Tensor]]) -> "_LaterState":
-        self = tuple.__new__(cls, (None, None, None))
-        self.make = make
-        return self
-
-    @functools.cached_property
-    def made(self) -> LIFState:
-        return LIFState(*self.make())
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.made)
-
-    def __getitem__(self, index):
-        return self.made[index]
-
-    def __reduce__(self):
-        return LIFState, tuple(self.made)
-
-    def __repr__(self) -> str:
-        return repr(self.made)
-
-
 class LIFOutput(NamedTuple):
     """What a layer of neurons returns."""
 
@@ -74,6 +46,41 @@ class LIFOutput(NamedTuple):
     """Membrane potential U before the reset (eq. 4), ``[T, ...]``, in float32 at least; a record without gradient."""
     state: LIFState
     """Where the neurons are after the last step; differentiable."""
+
+
+class _LaterOutput(LIFOutput):
+    """An output whose state is made when it is first looked at, or when the potential, from which it is made, is."""
+
+    rows: Callable[[], Sequence[Tensor]] | None = None
+    made: LIFState | None = None
+
+    @classmethod
+    def of(cls, psc: Tensor, spikes: Tensor | None, potential: Tensor, rows: Callable) -> "_LaterOutput":
+        self = tuple.__new__(cls, (psc, spikes, potential, None))
+        self.rows = rows
+        return self
+
+    @property
+    def state(self) -> LIFState:
+        if self.rows:
+            self.made, self.rows = LIFState(*self.rows()), None
+        return self.made or super().__getitem__(3)
+
+    @property
+    def potential(self) -> Tensor:
+        return self.state and super().__getitem__(2)
+
+    def __iter__(self) -> Iterator:
+        return iter((self.psc, self.spikes, self.potential, self.state))
+
+    def __getitem__(self, index):
+        return tuple(iter(self))[index]
+
+    def __reduce__(self):
+        return LIFOutput, tuple(iter(self))
+
+    def __repr__(self) -> str:
+        return repr(LIFOutput(*self))
 
 
 def lif(
@@ -145,12 +152,15 @@ def lif(
     factor = gradients.resolve(gradient)
     neuron = _neuron(factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed)
     steps, state = checks.sequence(current, time_steps, state, recurrent)
+    neuron = checks.fitted(neuron, current)
     if compiled:
         checks.numbers(neuron)
     fast = compiled and not needs_graph() and fused.usable(current, neuron)
     if fast and recurrent is None:
         psc, fired, potential, last, later = fused.lif(current, state, steps, spikes, neuron)
-        return LIFOutput(psc, fired, potential, _LaterState(last) if later else LIFState(*last()))
+        if later:
+            return _LaterOutput.of(psc, fired if spikes else None, potential, last)
+        return LIFOutput(psc, fired if spikes else None, potential, LIFState(*last()))
     if checks.learns(neuron) or needs_graph():
         psc, fired, potential, *last = through_autograd(current, state, recurrent, steps, neuron)
     else:
@@ -185,28 +195,19 @@ def reference_lif(
             ``leak``, ``spatial`` or ``scaled(c)``.
     """
     factor = gradients.resolve(gradient)
+    factor = gradients.resolve(gradient)
     neuron = _neuron(factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed)
     steps, state = checks.sequence(current, None, state, recurrent)
+    neuron = checks.fitted(neuron, current)
     psc, fired, potential, *last = through_autograd(current, state, recurrent, steps, neuron)
     return LIFOutput(psc, fired, potential.detach(), LIFState(*last))
 
 
 def _neuron(*settings) -> Neuron:
     """The neuron of these settings, checked; the same one for the same numbers, which saves short sequences time."""
-    try:
-        return _checked_once(*settings)
-    except (TypeError, _HasTensors):  # not hashable, or not the same next time
-        return _checked(*settings)
-
-
-class _HasTensors(Exception):
-    pass
-
-
-@functools.lru_cache(maxsize=256, typed=True)
-def _checked_once(*settings) -> Neuron:
-    if any(isinstance(x, Tensor) for x in settings):
-        raise _HasTensors
+    if not torch.compiler.is_compiling() and not any(isinstance(x, Tensor) for x in settings):
+        with contextlib.suppress(TypeError):  # something is not hashable, and so no setting
+            return _checked_once(*settings)
     return _checked(*settings)
 
 
@@ -214,6 +215,9 @@ def _checked(*settings) -> Neuron:
     neuron = Neuron(*settings)
     checks.neuron(neuron)
     return neuron
+
+
+_checked_once = functools.lru_cache(maxsize=256, typed=True)(_checked)
 
 
 def filter_spikes(spikes: Tensor, tau_s: float = 2.0) -> Tensor:

@@ -18,6 +18,6 @@ def load_plugin(module: str) -> None:
         sys.path.append(here)
     try:
         importlib.import_module(module)
-    except Exception as error:  # whatever a module of somebody else's raises
+    except (Exception, SystemExit) as error:  # whatever a module of somebody else's raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"plugin {module} cannot be imported ({reason})") from None

@@ -100,7 +100,7 @@ def surrogate_spike(
     The arguments are those of :func:`surrogate_derivative`. A temperature that is learned gets the derivative of the
     relaxed spike, ``dS/dΘ = -(overdrive / Θ) · h``.
     """
-    if torch.jit.is_tracing():  # which cannot see a function's own backward pass
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # which see no function's own derivatives
         smooth = relaxed_spike(overdrive, temperature, surrogate)
         if scale == "peak":
             smooth = smooth * (temperature / SURROGATES[surrogate].peak)

@@ -46,18 +46,19 @@ def lif(
     """psc, spikes and potential, ``[T, ...]``, how to make the state after the last step, and whether later will do."""
     inputs = (current, *(state or (None,) * 3), neuron, steps)
     direct = ordinary(current, *(state or ()))
-    if direct:
-        psc, fired, potential, last_u, last_a = _Direct.apply(*inputs, spikes)
-    else:
-        psc, fired, potential, last_u, last_a = _Transformed.apply(*inputs)
+    outputs = _Direct.apply(*inputs, spikes) if direct else _Transformed.apply(*inputs)
+    psc, fired, potential, *carriers = outputs
+    later = direct and not psc.is_inference()
+    unchanged = psc._version if later else None
 
     def rows() -> tuple[Tensor, Tensor, Tensor]:
-        u = _value_and_gradient(potential.detach()[-1], last_u)
-        a = _value_and_gradient(_last_psc(psc.detach(), potential.detach(), state, neuron), last_a)
-        s = (potential.detach()[-1] > neuron.threshold) if fired is None else fired[-1]
-        return u, s.to(u.dtype), a
+        u = potential.detach()[-1]
+        s = (u > neuron.threshold).to(u.dtype)
+        whole = psc.dtype == u.dtype and (not later or psc._version == unchanged)
+        a = psc.detach()[-1] if whole else _last_psc(potential.detach(), state, neuron)
+        return tuple(_value_and_gradient(*pair) for pair in zip((u, s, a), carriers, strict=True))
 
-    return psc, fired, potential.detach(), rows, direct
+    return psc, fired, potential.detach(), rows, later
 
 
 def _value_and_gradient(value: Tensor, gradient: Tensor) -> Tensor:
@@ -65,10 +66,8 @@ def _value_and_gradient(value: Tensor, gradient: Tensor) -> Tensor:
     return value + (gradient - gradient.detach())
 
 
-def _last_psc(psc: Tensor, potential: Tensor, state: tuple[Tensor, ...] | None, neuron: "Neuron") -> Tensor:
-    """a of the last step, in the type of the potential; psc in half precision has lost digits of it."""
-    if psc.dtype == potential.dtype:
-        return psc[-1]
+def _last_psc(potential: Tensor, state: tuple[Tensor, ...] | None, neuron: "Neuron") -> Tensor:
+    """a of the last step from the spikes: in half precision psc has lost digits, and its owner may have changed it."""
     a = torch.zeros_like(potential[0]) if state is None else state[2].detach()
     for u in potential:
         a = neuron.leak_s * a + neuron.gain_s * (u > neuron.threshold).to(u.dtype)
@@ -97,15 +96,24 @@ def _remember(ctx, inputs: tuple, outputs: tuple) -> None:
     ctx.save_for_backward(outputs[2], *state)
 
 
+def of_last_potential(neuron: "Neuron", potential: Tensor, grad_u: Tensor | None, grad_s: Tensor | None):
+    """What arrives at the potential of the last step, by itself and through its spikes."""
+    if grad_s is None:
+        return grad_u
+    of_spikes = neuron.derivative(potential[-1]) * grad_s
+    return of_spikes if grad_u is None else grad_u + of_spikes
+
+
 def first_order(*grads: Tensor | None) -> bool:
     """Whether nothing but a first derivative is wanted, and from ordinary tensors: what the kernels can do."""
     return not torch.is_grad_enabled() and grads[2] is None and ordinary(*(x for x in grads if x is not None))
 
 
-def _differentiably(ctx, grad_psc, grad_spikes, grad_potential, grad_u, grad_a) -> tuple[Tensor | None, ...]:
+def _differentiably(ctx, grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a) -> tuple[Tensor | None, ...]:
     """Gradients of the current and of the initial potential, spikes and psc, which can be differentiated in turn."""
     potential, *state = ctx.saved_tensors
-    neuron, arriving = ctx.neuron, (grad_psc, grad_spikes, grad_u, grad_a)
+    neuron = ctx.neuron
+    arriving = grad_psc, grad_spikes, of_last_potential(neuron, potential, grad_u, grad_s), grad_a
     if grad_potential is None:
         deltas, later = _Adjoint.apply(potential, *arriving, neuron)
     else:  # of a second derivative
@@ -115,7 +123,7 @@ def _differentiably(ctx, grad_psc, grad_spikes, grad_potential, grad_u, grad_a) 
 
 
 class _Direct(torch.autograd.Function):
-    """Calls the kernels. Its last two outputs have no values, but take the gradients of the last potential and psc.
+    """Calls the kernels. Its last three outputs have no values, but take the gradients of the last step's state.
 
     Most calls have no use for the last step, and to copy it would cost a short sequence a tenth of its time.
     """
@@ -126,19 +134,21 @@ class _Direct(torch.autograd.Function):
         _remember(ctx, inputs, outputs)
         potential = outputs[2]
         carrier = _zero(potential.dtype, potential.device).expand(potential.shape[1:])
-        return *outputs, carrier, carrier.detach()
+        return *outputs, carrier, carrier.detach(), carrier.detach()
 
     @staticmethod
     def backward(ctx, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        grad_psc, grad_spikes, _, grad_u, grad_a = grads
+        grad_psc, grad_spikes, _, grad_u, grad_s, grad_a = grads
         if not first_order(*grads):
             return *_differentiably(ctx, *grads), None, None, None
         potential, *state = ctx.saved_tensors
+        neuron: Neuron = ctx.neuron
+        grad_u = of_last_potential(neuron, potential, grad_u, grad_s)
         stateful = state[0] is not None
         grad_current, carried, later = dispatch.backward(
-            potential, grad_psc, grad_spikes, grad_u, grad_a, ctx.constant, ctx.dtype, ctx.neuron.constants, stateful
+            potential, grad_psc, grad_spikes, grad_u, grad_a, ctx.constant, ctx.dtype, neuron.constants, stateful
         )
-        return grad_current, *ctx.neuron.into_state(state, carried, later), None, None, None
+        return grad_current, *neuron.into_state(state, carried, later), None, None, None
 
 
 class _Transformed(torch.autograd.Function):
@@ -147,9 +157,9 @@ class _Transformed(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(*inputs) -> tuple[Tensor, ...]:
-        outputs = _run(ops.forward, *inputs, True)
-        return *outputs, *(outputs[2].new_zeros(outputs[2].shape[1:]) for _ in range(2))
+    def forward(current, u, s, a, neuron: "Neuron", steps: int) -> tuple[Tensor, ...]:
+        outputs = _run(ops.forward, current, u, s, a, neuron, steps, True)
+        return *outputs, *(outputs[2].new_zeros(outputs[2].shape[1:]) for _ in range(3))
 
     setup_context = staticmethod(_remember)
 

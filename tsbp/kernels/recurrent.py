@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tsbp.kernels import dispatch, memory
-from tsbp.kernels.fused import first_order
+from tsbp.kernels.fused import first_order, of_last_potential
 from tsbp.kernels.tensors import ordinary, state_dtype
 
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ class RecurrentFunction(torch.autograd.Function):
     def backward(ctx, grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a) -> tuple[Tensor | None, ...]:
         potential, psc, *state, recurrent = ctx.saved_tensors
         neuron: Neuron = ctx.neuron
-        if grad_s is not None:
-            of_last = neuron.derivative(potential[-1]) * grad_s
-            grad_u = of_last if grad_u is None else grad_u + of_last
+        grad_u = of_last_potential(neuron, potential, grad_u, grad_s)
         grads = grad_psc, grad_spikes, grad_u, grad_a
-        if first_order(grad_psc, grad_spikes, grad_potential, grad_u, grad_a):
+        if first_order(grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a):
             deltas, later = _step_by_step(potential, *grads, recurrent, neuron)
         else:
             deltas, later = neuron.backward(potential, *grads, grad_potential, recurrent)
