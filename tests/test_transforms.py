@@ -281,7 +281,7 @@ def test_fake_tensors(dtype, gradient, reset, compiled):
             assert {x.dtype for x in out.state} == {out.potential.dtype} == {torch.promote_types(dtype, torch.float32)}
             found = torch.autograd.grad(out.psc.sum() + out.state.psc.sum(), current)[0]
             assert isinstance(found, FakeTensor) and found.shape == current.shape and found.dtype == dtype
-        out = lif(current[:1], time_steps=7, recurrent=torch.empty(3, 3), spikes=False, compiled=compiled)
+        out = lif(current[:1], time_steps=7, recurrent=torch.empty(3, 3, dtype=dtype), spikes=False, compiled=compiled)
         assert out.psc.shape == (7, 2, 3)
 
 
