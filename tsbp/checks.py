@@ -27,6 +27,8 @@ def neuron(neuron: "Neuron") -> None:
     _name("surrogate", neuron.surrogate, SURROGATES)
     _name("surrogate_scale", neuron.scale, SCALES)
     _name("reset", neuron.reset, RESETS)
+    if not isinstance(neuron.relaxed, bool):
+        raise ValueError(f"relaxed must be True or False, got {neuron.relaxed!r}")
     if neuron.relaxed and neuron.scale == "peak":
         raise ValueError("relaxed needs surrogate_scale area: the integral of a surrogate of scale peak is no spike")
 
@@ -43,7 +45,9 @@ def sequence(
     steps = current.shape[0]
     if time_steps is not None and time_steps != steps:
         if not isinstance(time_steps, int) or time_steps < 1 or steps != 1:
-            raise ValueError(f"time_steps must be the length of current, {steps}, or repeat one step, got {time_steps}")
+            raise ValueError(
+                f"time_steps must be an integer, the length of current, {steps}, or any for one step; got {time_steps}"
+            )
         steps = time_steps
     if state is not None:
         state = _state(state, current)
@@ -55,10 +59,10 @@ def sequence(
 def _state(state: "LIFState", current: Tensor) -> tuple[Tensor, ...]:
     parts = tuple(state) if isinstance(state, tuple | list) else (state,)
     wanted = current.shape[1:]
-    if len(parts) != 3 or any(not _dense(x) or x.shape != wanted for x in parts):
+    if len(parts) != 3 or any(not _dense(x) or x.shape != wanted or x.device != current.device for x in parts):
         raise ValueError(
-            f"state must be potential, spikes and psc of one step, dense floating-point tensors {list(wanted)}, "
-            f"got {', '.join(map(_described, parts)) or 'none'}"
+            f"state must be potential, spikes and psc of one step, dense floating-point tensors {list(wanted)} on "
+            f"{current.device}, got {', '.join(map(_described, parts)) or 'none'}"
         )
     return tuple(x.to(state_dtype(current)) for x in parts)
 
@@ -66,7 +70,7 @@ def _state(state: "LIFState", current: Tensor) -> tuple[Tensor, ...]:
 def _recurrent(recurrent: Tensor, current: Tensor) -> None:
     n = current.shape[-1] if current.dim() > 1 else 0
     types = current.dtype, state_dtype(current)
-    if not _dense(recurrent) or recurrent.shape != (n, n) or recurrent.dtype not in types:
+    if not n or not _dense(recurrent) or recurrent.shape != (n, n) or recurrent.dtype not in types:
         allowed = " or ".join(dict.fromkeys(str(x).removeprefix("torch.") for x in types))
         raise ValueError(
             f"recurrent must be a dense tensor [{n}, {n}] of {allowed} for this current, got {_described(recurrent)}"
@@ -81,7 +85,7 @@ def _described(x: object) -> str:
     if not isinstance(x, Tensor):
         return type(x).__name__
     layout = "" if x.layout == torch.strided else f" {str(x.layout).removeprefix('torch.')}"
-    return f"{str(x.dtype).removeprefix('torch.')}{layout} {list(x.shape)}"
+    return f"{str(x.dtype).removeprefix('torch.')}{layout} {list(x.shape)} on {x.device}"
 
 
 SETTINGS = ("tau_m", "tau_s", "threshold", "temperature")
@@ -91,7 +95,7 @@ SETTINGS = ("tau_m", "tau_s", "threshold", "temperature")
 def fitted(neuron: "Neuron", current: Tensor) -> "Neuron":
     """The neuron with its tensors in the type in which neurons of this current are simulated."""
     tensors = {name: x for name in SETTINGS if isinstance(x := getattr(neuron, name), Tensor)}
-    weight = getattr(neuron.factor, "c", None)
+    weight = neuron.form.weight if neuron.form else None
     if not tensors and not isinstance(weight, Tensor):
         return neuron
     wanted = current.shape[1:]
@@ -111,11 +115,21 @@ def learns(neuron: "Neuron") -> bool:
 
 def numbers(neuron: "Neuron") -> None:
     """The kernels take numbers alone."""
-    weight = getattr(neuron.factor, "c", None)
+    weight = neuron.form.weight if neuron.form else None
     settings = {name: getattr(neuron, name) for name in SETTINGS}
     for name, value in (settings | {"gradient": weight}).items():
         if isinstance(value, Tensor):
             raise ValueError(f"compiled=True takes a number, not a tensor, for {name}")
+
+
+def factor(value: object, h: Tensor) -> None:
+    """Check what a user's own gradient returned."""
+    if not isinstance(value, Tensor | float | int):
+        raise ValueError(f"gradient: factor(U, S, h) must return a tensor or a number, got {type(value).__name__}")
+    if isinstance(value, Tensor) and value.dim() and value.shape != h.shape:
+        raise ValueError(
+            f"gradient: factor(U, S, h) must return the shape of h, {list(h.shape)}, got {list(value.shape)}"
+        )
 
 
 def floating(name: str, x: Tensor) -> None:
@@ -146,10 +160,10 @@ def _number(name: str, value: float | Tensor, allowed: str, holds) -> None:
 def _holds(condition, x: object) -> bool:
     try:
         return bool(condition(x))
-    except TypeError:
+    except (TypeError, OverflowError):
         return False
 
 
 def _name(argument: str, value: str, allowed) -> None:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{argument} must be one of {', '.join(allowed)}, got {value!r}")

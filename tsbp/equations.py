@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tsbp import gradients
+from tsbp import checks, gradients
 from tsbp.gradients import Factor
 from tsbp.kernels.dispatch import Constants
 from tsbp.kernels.tensors import state_dtype
-from tsbp.surrogate import SURROGATES, heaviside, relaxed_spike, surrogate_derivative, surrogate_spike
+from tsbp.surrogate import BUILT_IN, SURROGATES, heaviside, relaxed_spike, surrogate_derivative, surrogate_spike
 
 State = tuple[Tensor, Tensor, Tensor]
 """Potential, spikes and psc of one time step."""
@@ -54,6 +54,11 @@ class Neuron:
         return 1 / self.tau_s
 
     @property
+    def known_surrogate(self) -> bool:
+        """Whether the surrogate is one of the package's own, which the kernels compute."""
+        return SURROGATES[self.surrogate] is BUILT_IN.get(self.surrogate)
+
+    @property
     def constants(self) -> Constants:
         """The settings as the kernels take them."""
         height = 1 / self.temperature if self.scale == "area" else 1 / SURROGATES[self.surrogate].peak
@@ -78,13 +83,15 @@ class Neuron:
         return potential - self.threshold * spikes if self.reset == "subtract" else potential * (1 - spikes)
 
     def factor_at(self, potential: Tensor, spikes: Tensor, h: Tensor) -> Tensor | float:
-        """The factor of eq. 8 at one time step: ``∂U[t+1]/∂U[t]`` but for the leak."""
+        """The factor of eq. 8 at one time step: ``∂U[t+1]/∂U[t]`` without the factor ``1 - 1/τm``."""
         if self.reset == "subtract":
             factor = self.factor(self.threshold, 0, h)
         else:
-            if self.form:  # S is constant as far as the reset is detached; this matters to second derivatives alone
+            if self.form:  # for second derivatives: S depends on U as far as the reset is not detached
                 spikes = spikes.detach() + self.form.weight * (spikes - spikes.detach())
             factor = self.factor(potential, spikes, h)
+        if not self.form:
+            checks.factor(factor, h)
         if not self.form and isinstance(factor, Tensor) and torch.is_grad_enabled():
             factor = _FirstDerivativeOnly.apply(factor, self.factor)
         return factor
@@ -146,14 +153,23 @@ class Neuron:
             deltas.append(delta)
         return torch.stack(deltas[::-1]), later
 
+    def into_last(self, potential: Tensor, grad_u: Tensor | None, grad_s: Tensor | None) -> Tensor | None:
+        """What arrives at the last potential, by itself (``grad_u``) and through its spikes (``grad_s``)."""
+        if grad_s is None:
+            return grad_u
+        of_spikes = self.derivative(potential[-1]) * grad_s
+        return of_spikes if grad_u is None else grad_u + of_spikes
+
     def into_state(
         self, state: Sequence[Tensor | None], carried: Tensor | None, later: Tensor | None
     ) -> tuple[Tensor | None, None, Tensor | None]:
         """Gradients of the initial potential, spikes and psc.
 
+        The spikes are taken as those of this potential: what reaches them is part of the potential's gradient.
+
         Args:
             state: these three; None without a state.
-            carried: δ of the first step times the leak; None where the membrane carries nothing.
+            carried: δ of the first step times ``1 - 1/τm``; None where the membrane carries nothing.
             later: what reaches the psc before the first step.
         """
         u, s, _ = state
@@ -196,9 +212,7 @@ class LIFFunction(torch.autograd.Function):
     def backward(ctx, grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a) -> tuple[Tensor | None, ...]:
         potential, psc, *state, recurrent = ctx.saved_tensors
         neuron: Neuron = ctx.neuron
-        if grad_s is not None:
-            of_spikes = neuron.derivative(potential[-1]) * grad_s
-            grad_u = of_spikes if grad_u is None else grad_u + of_spikes
+        grad_u = neuron.into_last(potential, grad_u, grad_s)
         deltas, later = neuron.backward(potential, grad_psc, grad_spikes, grad_u, grad_a, grad_potential, recurrent)
         grad_current = (deltas.sum(0, keepdim=True) if ctx.constant else deltas).to(ctx.dtype)
         grad_recurrent = None if recurrent is None else neuron.into_recurrent(state[2], psc, deltas).to(recurrent.dtype)
@@ -234,7 +248,7 @@ def through_autograd(
 
 
 class _FirstDerivativeOnly(torch.autograd.Function):
-    """Refuses to differentiate a factor of one's own: nothing says how its spikes depend on the potential."""
+    """Refuses second derivatives of a user's own factor: nothing says how its spikes depend on the potential."""
 
     generate_vmap_rule = True
 

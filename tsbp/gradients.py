@@ -49,6 +49,8 @@ class scaled:
     """A number, or a tensor that broadcasts against one time step."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.c, bool) or not isinstance(self.c, int | float | Tensor):
+            raise ValueError(f"gradient: the c of scaled(c) must be a number or a tensor, got {self.c!r}")
         if isinstance(self.c, Tensor) and self.c.requires_grad:
             raise ValueError("gradient: the c of scaled(c) changes no output, so that it gets no gradient; detach it")
 
@@ -63,26 +65,25 @@ class Form(NamedTuple):
     weight: float | Tensor
 
 
-_FORMS = {
-    GRADIENTS["full"]: Form(True, 1.0),
-    GRADIENTS["leak"]: Form(True, 0.0),
-    GRADIENTS["spatial"]: Form(False, 0.0),
-}
+BUILT_IN = dict(GRADIENTS)
+_FORMS = {"full": Form(True, 1.0), "leak": Form(True, 0.0), "spatial": Form(False, 0.0)}
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Names of gradients in the order of every table: the study's, then others as they come."""
+    """Names of gradients in the order of every table: the study's first, then the others."""
     names = list(dict.fromkeys(names))
     return [name for name in STUDIED if name in names] + [name for name in names if name not in STUDIED]
 
 
 def form(factor: Factor) -> Form | None:
-    """The form of a factor; None for a function of one's own."""
-    return Form(True, factor.c) if isinstance(factor, scaled) else _FORMS.get(factor)
+    """The form of a factor; None for a user's own function."""
+    if isinstance(factor, scaled):
+        return Form(True, factor.c)
+    return next((_FORMS[name] for name, known in BUILT_IN.items() if known is factor), None)
 
 
-def resolve(gradient: str | Factor) -> Factor:
-    """The factor that a name stands for; a function is returned as it is, and a number in text means :class:`scaled`.
+def resolve(gradient: str | float | Factor) -> Factor:
+    """The factor of a name; of a number, also in text, :class:`scaled`; a function is its own factor.
 
     Raises:
         ValueError: there is no such gradient.
@@ -92,8 +93,14 @@ def resolve(gradient: str | Factor) -> Factor:
             return GRADIENTS[gradient]
         with contextlib.suppress(ValueError):
             gradient = scaled(float(gradient))
+    elif isinstance(gradient, int | float) and not isinstance(gradient, bool):
+        gradient = scaled(gradient)
     weight = gradient.c if isinstance(gradient, scaled) else 0.0
-    if not callable(gradient) or not (isinstance(weight, Tensor) or math.isfinite(weight)):
+    if (
+        not callable(gradient)
+        or isinstance(gradient, type)
+        or not (isinstance(weight, Tensor) or math.isfinite(weight))
+    ):
         raise ValueError(
             f"gradient must be one of {', '.join(GRADIENTS)}, a finite number that scales the reset term, "
             f"or a function factor(U, S, h), got {gradient!r}"

@@ -127,6 +127,7 @@ class SpikingLayer(nn.Module):
         linear = isinstance(self.weights, nn.Linear)
         # The neurons work in the order in which a channels-last convolution lays out its result.
         current = self.weights(psc.flatten(2)) if linear else over_time(self.weights, psc).movedim(2, -1)
+        self._check(state)
         waiting = None
         if self.synaptic_delay:
             current = current.expand(steps, *current.shape[1:])
@@ -146,6 +147,16 @@ class SpikingLayer(nn.Module):
             time_steps=steps,
         )
         return out.psc if linear else out.psc.movedim(-1, 2), out.state, waiting
+
+    def _check(self, state: LayerState | None) -> None:
+        if state is None:
+            return
+        waiting = len(state.waiting) if isinstance(state, LayerState) and state.waiting is not None else 0
+        if not isinstance(state, LayerState) or waiting != self.synaptic_delay:
+            raise ValueError(
+                f"state must be the LayerState of a layer with synaptic_delay {self.synaptic_delay}, got "
+                f"{f'one with {waiting}' if isinstance(state, LayerState) else type(state).__name__}"
+            )
 
 
 def over_time(module: nn.Module, x: Tensor) -> Tensor:

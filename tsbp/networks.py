@@ -172,8 +172,9 @@ class SpikingNetwork(nn.Module):
             image = ", ".join(map(str, self.in_shape))
             raise ValueError(f"expected frames [T, B, {image}], got {list(frames.shape)}")
         n_states = sum(isinstance(layer, SpikingLayer) for layer in self.layers)
-        if state is not None and len(state) != n_states:
-            raise ValueError(f"state must have {n_states} layers, got {len(state)}")
+        if state is not None and (not isinstance(state, Sequence) or len(state) != n_states):
+            given = len(state) if isinstance(state, Sequence) else type(state).__name__
+            raise ValueError(f"state must have a LayerState for each of {n_states} layers, got {given}")
         before = iter(state or [None] * n_states)
         psc, after = frames, []
         for layer in self.layers:

@@ -68,7 +68,9 @@ class _LaterOutput(LIFOutput):
 
     @property
     def potential(self) -> Tensor:
-        return self.state and super().__getitem__(2)
+        if self.rows:
+            self.state  # noqa: B018 - before the potential can be changed
+        return super().__getitem__(2)
 
     def __iter__(self) -> Iterator:
         return iter((self.psc, self.spikes, self.potential, self.state))
@@ -101,7 +103,7 @@ def lif(
     spikes: bool = True,
     compiled: bool = False,
 ) -> LIFOutput:
-    """Simulate leaky integrate-and-fire neurons with a hard reset (eq. 3-5)::
+    """Simulate leaky integrate-and-fire neurons (eq. 3-5)::
 
         U[t] = (1 - 1/τm) · U[t-1] · (1 - S[t-1]) + I[t]
         S[t] = H(U[t] - ϑ)
@@ -115,13 +117,15 @@ def lif(
         dL/dI[t] = δ[t]
 
     The gradient is the choice of the factor: ``1 - S - U · h`` is ``full``, where ``U · h`` is the reset term. Only
-    the potential is kept for the backward pass. Second derivatives are those of :func:`tsbp.reference_lif`.
+    the potential is kept for the backward pass. Second derivatives are those of :func:`tsbp.reference_lif`; with a
+    function of one's own they are refused.
 
     Args:
         current: total input current I that reaches the membranes, ``[T, ...]`` with T ≥ 1, floating. Half precision
             is simulated in float32 and returned in its own type.
         gradient: a name in :data:`tsbp.GRADIENTS`, :func:`tsbp.scaled`, or a function ``factor(U, S, h)``.
-        state: where an earlier call has left the neurons; None: at rest, all zeros.
+        state: where an earlier call of the same neuron has left it; None: at rest, all zeros. Its gradient takes the
+            spikes as those of its potential.
         tau_m: membrane time constant in steps, ≥ 1 (1 forgets at once, ``math.inf`` never leaks).
         tau_s: synaptic time constant in steps, ≥ 1 and finite.
         threshold: ϑ; a neuron fires when its potential is strictly greater.
@@ -161,12 +165,13 @@ def lif(
         if later:
             return _LaterOutput.of(psc, fired if spikes else None, potential, last)
         return LIFOutput(psc, fired if spikes else None, potential, LIFState(*last()))
-    if checks.learns(neuron) or needs_graph():
-        psc, fired, potential, *last = through_autograd(current, state, recurrent, steps, neuron)
-    else:
-        fast = fast and recurrent_kernel.usable(current, state, recurrent)
-        function = recurrent_kernel.RecurrentFunction if fast else LIFFunction
-        psc, fired, potential, *last = function.apply(current, *(state or (None,) * 3), recurrent, neuron, steps)
+    with _in_full_precision(current, recurrent):
+        if checks.learns(neuron) or needs_graph():
+            psc, fired, potential, *last = through_autograd(current, state, recurrent, steps, neuron)
+        else:
+            fast = fast and recurrent_kernel.usable(current, state, recurrent)
+            function = recurrent_kernel.RecurrentFunction if fast else LIFFunction
+            psc, fired, potential, *last = function.apply(current, *(state or (None,) * 3), recurrent, neuron, steps)
     return LIFOutput(psc, fired if spikes else None, potential.detach(), LIFState(*last))
 
 
@@ -191,8 +196,8 @@ def reference_lif(
     the compute graph, in :func:`tsbp.lif` by the factor in the recursion. The two must agree.
 
     Raises:
-        ValueError: an argument is out of its range, or the gradient is none that detaching can make: ``full``,
-            ``leak``, ``spatial`` or ``scaled(c)``.
+        ValueError: an argument is out of its range, or the gradient is not ``full``, ``leak``, ``spatial`` or
+            ``scaled(c)``, which detaching can make.
     """
     factor = gradients.resolve(gradient)
     factor = gradients.resolve(gradient)
@@ -203,10 +208,17 @@ def reference_lif(
     return LIFOutput(psc, fired, potential.detach(), LIFState(*last))
 
 
+def _in_full_precision(current: Tensor, recurrent: Tensor | None) -> contextlib.AbstractContextManager:
+    """Autocast would round the psc that goes round in a recurrent layer."""
+    if recurrent is None or current.device.type not in ("cpu", "cuda"):
+        return contextlib.nullcontext()
+    return torch.autocast(current.device.type, enabled=False)
+
+
 def _neuron(*settings) -> Neuron:
     """The neuron of these settings, checked; the same one for the same numbers, which saves short sequences time."""
     if not torch.compiler.is_compiling() and not any(isinstance(x, Tensor) for x in settings):
-        with contextlib.suppress(TypeError):  # something is not hashable, and so no setting
+        with contextlib.suppress(TypeError):  # not hashable
             return _checked_once(*settings)
     return _checked(*settings)
 

@@ -4,20 +4,31 @@ import importlib
 import sys
 from pathlib import Path
 
+from tsbp import gradients, surrogate
+
 
 def load_plugin(module: str) -> None:
     """Import a module by name, from the working directory too; without a name do nothing.
 
     Raises:
-        ValueError: it cannot be imported.
+        ValueError: it cannot be imported, or changes a gradient or surrogate of the package's own.
     """
     if not module:
         return
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"plugin must be the name of a module, such as mine or package.mine, got {module!r}")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)
+        sys.path.insert(0, here)  # as python -m does
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:  # whatever a module of somebody else's raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"plugin {module} cannot be imported ({reason})") from None
+    for registry, built_in in ((gradients.GRADIENTS, gradients.BUILT_IN), (surrogate.SURROGATES, surrogate.BUILT_IN)):
+        changed = [name for name, entry in built_in.items() if registry.get(name) is not entry]
+        if changed:
+            raise ValueError(f"plugin {module} changes {', '.join(changed)}; add an entry under another name")
+    for name, entry in surrogate.SURROGATES.items():
+        if not isinstance(entry, surrogate.Surrogate):
+            raise ValueError(f"plugin {module}: the surrogate {name} must be a tsbp.surrogate.Surrogate, got {entry!r}")

@@ -49,6 +49,9 @@ SURROGATES: dict[str, Surrogate] = {
 :meta hide-value:
 """
 
+BUILT_IN = dict(SURROGATES)
+"""Those that the kernels know."""
+
 SCALES = ("area", "peak")
 """``area``: the derivative has area 1, so that it is high where it is narrow. ``peak``: it is 1 at the threshold."""
 
@@ -95,12 +98,12 @@ def surrogate_derivative(
 def surrogate_spike(
     overdrive: Tensor, temperature: float | Tensor, surrogate: str = "sigmoid", scale: str = "area"
 ) -> Tensor:
-    """:func:`heaviside` forward, :func:`surrogate_derivative` backward: the surrogate gradient, as often as wanted.
+    """:func:`heaviside` forward, :func:`surrogate_derivative` backward, which can be differentiated in turn.
 
     The arguments are those of :func:`surrogate_derivative`. A temperature that is learned gets the derivative of the
     relaxed spike, ``dS/dΘ = -(overdrive / Θ) · h``.
     """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # which see no function's own derivatives
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # their graphs hold operations alone
         smooth = relaxed_spike(overdrive, temperature, surrogate)
         if scale == "peak":
             smooth = smooth * (temperature / SURROGATES[surrogate].peak)

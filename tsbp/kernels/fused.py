@@ -23,7 +23,7 @@ Rows = Callable[[], tuple[Tensor, Tensor, Tensor]]
 
 def usable(current: Tensor, neuron: "Neuron") -> bool:
     """Whether there is a kernel for this neuron and tensors of this type on this device."""
-    if neuron.relaxed or neuron.form is None:
+    if neuron.relaxed or neuron.form is None or not neuron.known_surrogate:
         return False
     kernel = neuron.surrogate, neuron.reset == "subtract"
     if torch.compiler.is_compiling():
@@ -43,7 +43,7 @@ _known_kernel._dynamo_marked_constant = True
 def lif(
     current: Tensor, state: tuple[Tensor, ...] | None, steps: int, spikes: bool, neuron: "Neuron"
 ) -> tuple[Tensor, Tensor | None, Tensor, Rows, bool]:
-    """psc, spikes and potential, ``[T, ...]``, how to make the state after the last step, and whether later will do."""
+    """psc, spikes and potential, ``[T, ...]``, how to make the last step's state, and whether it can be made later."""
     inputs = (current, *(state or (None,) * 3), neuron, steps)
     direct = ordinary(current, *(state or ()))
     outputs = _Direct.apply(*inputs, spikes) if direct else _Transformed.apply(*inputs)
@@ -51,14 +51,20 @@ def lif(
     later = direct and not psc.is_inference()
     unchanged = psc._version if later else None
 
+    first = state[2].detach().clone() if later and state else None  # its owner may change it before the rows are made
+
     def rows() -> tuple[Tensor, Tensor, Tensor]:
         u = potential.detach()[-1]
         s = (u > neuron.threshold).to(u.dtype)
         whole = psc.dtype == u.dtype and (not later or psc._version == unchanged)
-        a = psc.detach()[-1] if whole else _last_psc(potential.detach(), state, neuron)
+        a = psc.detach()[-1] if whole else _last_psc(potential.detach(), first if later else state and state[2], neuron)
         return tuple(_value_and_gradient(*pair) for pair in zip((u, s, a), carriers, strict=True))
 
-    return psc, fired, potential.detach(), rows, later
+    def rows_later() -> tuple[Tensor, Tensor, Tensor]:
+        with torch.inference_mode(False), torch.enable_grad():  # wherever the state is first looked at
+            return rows()
+
+    return psc, fired, potential.detach(), rows_later if later else rows, later
 
 
 def _value_and_gradient(value: Tensor, gradient: Tensor) -> Tensor:
@@ -66,9 +72,9 @@ def _value_and_gradient(value: Tensor, gradient: Tensor) -> Tensor:
     return value + (gradient - gradient.detach())
 
 
-def _last_psc(potential: Tensor, state: tuple[Tensor, ...] | None, neuron: "Neuron") -> Tensor:
+def _last_psc(potential: Tensor, first: Tensor | None, neuron: "Neuron") -> Tensor:
     """a of the last step from the spikes: in half precision psc has lost digits, and its owner may have changed it."""
-    a = torch.zeros_like(potential[0]) if state is None else state[2].detach()
+    a = torch.zeros_like(potential[0]) if first is None else first.detach()
     for u in potential:
         a = neuron.leak_s * a + neuron.gain_s * (u > neuron.threshold).to(u.dtype)
     return a
@@ -96,14 +102,6 @@ def _remember(ctx, inputs: tuple, outputs: tuple) -> None:
     ctx.save_for_backward(outputs[2], *state)
 
 
-def of_last_potential(neuron: "Neuron", potential: Tensor, grad_u: Tensor | None, grad_s: Tensor | None):
-    """What arrives at the potential of the last step, by itself and through its spikes."""
-    if grad_s is None:
-        return grad_u
-    of_spikes = neuron.derivative(potential[-1]) * grad_s
-    return of_spikes if grad_u is None else grad_u + of_spikes
-
-
 def first_order(*grads: Tensor | None) -> bool:
     """Whether nothing but a first derivative is wanted, and from ordinary tensors: what the kernels can do."""
     return not torch.is_grad_enabled() and grads[2] is None and ordinary(*(x for x in grads if x is not None))
@@ -113,7 +111,7 @@ def _differentiably(ctx, grad_psc, grad_spikes, grad_potential, grad_u, grad_s, 
     """Gradients of the current and of the initial potential, spikes and psc, which can be differentiated in turn."""
     potential, *state = ctx.saved_tensors
     neuron = ctx.neuron
-    arriving = grad_psc, grad_spikes, of_last_potential(neuron, potential, grad_u, grad_s), grad_a
+    arriving = grad_psc, grad_spikes, neuron.into_last(potential, grad_u, grad_s), grad_a
     if grad_potential is None:
         deltas, later = _Adjoint.apply(potential, *arriving, neuron)
     else:  # of a second derivative
@@ -143,7 +141,7 @@ class _Direct(torch.autograd.Function):
             return *_differentiably(ctx, *grads), None, None, None
         potential, *state = ctx.saved_tensors
         neuron: Neuron = ctx.neuron
-        grad_u = of_last_potential(neuron, potential, grad_u, grad_s)
+        grad_u = neuron.into_last(potential, grad_u, grad_s)
         stateful = state[0] is not None
         grad_current, carried, later = dispatch.backward(
             potential, grad_psc, grad_spikes, grad_u, grad_a, ctx.constant, ctx.dtype, neuron.constants, stateful
@@ -152,7 +150,7 @@ class _Direct(torch.autograd.Function):
 
 
 class _Transformed(torch.autograd.Function):
-    """The same through PyTorch's operators, where transforms, compilers and tracers look on."""
+    """The same through PyTorch's operators, for transforms, compilers and tracers."""
 
     generate_vmap_rule = True
 

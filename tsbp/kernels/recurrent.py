@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tsbp.kernels import dispatch, memory
-from tsbp.kernels.fused import first_order, of_last_potential
+from tsbp.kernels.fused import first_order
 from tsbp.kernels.tensors import ordinary, state_dtype
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class RecurrentFunction(torch.autograd.Function):
     def backward(ctx, grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a) -> tuple[Tensor | None, ...]:
         potential, psc, *state, recurrent = ctx.saved_tensors
         neuron: Neuron = ctx.neuron
-        grad_u = of_last_potential(neuron, potential, grad_u, grad_s)
+        grad_u = neuron.into_last(potential, grad_u, grad_s)
         grads = grad_psc, grad_spikes, grad_u, grad_a
         if first_order(grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a):
             deltas, later = _step_by_step(potential, *grads, recurrent, neuron)
