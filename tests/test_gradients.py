@@ -109,15 +109,15 @@ def test_a_scale_of_0_is_leak_and_of_1_full(reset, compiled):
         assert not near(found["0.25"], found["leak"], 1e-3)
 
 
-def test_numbers_as_text():
-    assert [resolve(text).c for text in ("0.5", "1e-3", "-2", " 3 ")] == [0.5, 1e-3, -2, 3]
+def test_numbers_scale_the_reset_term():
+    assert [resolve(number).c for number in ("0.5", "1e-3", "-2", " 3 ", 0.5, 1)] == [0.5, 1e-3, -2, 3, 0.5, 1]
     assert all(resolve(name) is GRADIENTS[name] for name in GRADIENTS)
     assert resolve(of_ones_own) is of_ones_own
 
 
 @pytest.mark.parametrize(
     "gradient",
-    ["", "none", "Full", "nan", "inf", "-inf", "0.5.1", None, 0.5, 1, True, (), scaled(math.nan), scaled(-math.inf)],
+    ["", "none", "Full", "nan", "inf", "-inf", "0.5.1", None, math.nan, True, (), scaled(math.nan), scaled(-math.inf)],
     ids=str,
 )
 def test_what_is_no_gradient_is_named(gradient):

@@ -199,7 +199,7 @@ def test_a_part_has_any_length_and_a_whole_its_own():
             built.simulate(bad)
     _, state = built.simulate(torch.rand(2, 2, 1, 8, 8))
     for wrong in (state[:2], (), (*state, state[0])):
-        with pytest.raises(ValueError, match="state must have 3 layers"):
+        with pytest.raises(ValueError, match="state must have a LayerState for each of 3 layers"):
             built.simulate(torch.rand(2, 2, 1, 8, 8), wrong)
     with pytest.raises(ValueError, match="state"):
         built.simulate(torch.rand(2, 4, 1, 8, 8), state)

@@ -717,7 +717,7 @@ def test_cuda_equals_the_independent_neuron(gradient, reset, compiled):
         ("gradient", "none"),
         ("gradient", "nan"),
         ("gradient", None),
-        ("gradient", 0.5),
+        ("gradient", math.nan),
         ("gradient", scaled(math.nan)),
         ("gradient", scaled(math.inf)),
         ("surrogate", "tanh"),

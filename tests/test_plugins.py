@@ -95,6 +95,34 @@ def test_a_plugin_that_cannot_be_imported_is_named(folder, name, content):
     assert "\n" not in str(error.value) and name in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('tsbp.GRADIENTS["full"] = lambda U, S, h: 0 * h', "changes full"),
+        ('tsbp.SURROGATES["sigmoid"] = tsbp.SURROGATES["arctan"]', "changes sigmoid"),
+        ('tsbp.SURROGATES["cosine"] = (1, 2, 3)', "cosine must be"),
+    ],
+)
+def test_a_plugin_adds_and_does_not_change(folder, content, words):
+    """A run of `full` must be one of `full` whatever was imported before it."""
+    kept = dict(GRADIENTS), dict(SURROGATES)
+    (folder / "broken.py").write_text(f"import tsbp\n{content}\n")
+    try:
+        with pytest.raises(ValueError, match=words) as error:
+            load_plugin("broken")
+        assert "\n" not in str(error.value)
+    finally:
+        for registry, entries in zip((GRADIENTS, SURROGATES), kept, strict=True):
+            registry.clear()
+            registry.update(entries)
+
+
+@pytest.mark.parametrize("name", ["./mine.py", "mine.py/", "-m", "a b"])
+def test_a_plugin_is_a_module_and_no_path(folder, name):
+    with pytest.raises(ValueError, match="plugin must be the name of a module"):
+        load_plugin(name)
+
+
 def test_configurations_load_their_plugin(folder):
     with pytest.raises(ValueError, match="gradient"):
         TrainingConfig.for_dataset("digits", gradient="mine").checked()

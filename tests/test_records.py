@@ -100,7 +100,7 @@ def test_records_of_the_first_version_get_the_settings_they_were_run_with(tmp_pa
     old = records.read(tmp_path / "old.json")
     assert old["schedule"] == "one-cycle" and old["encoding"] == "direct" and old["dropout"] == 0 and old["lr"] == 0.002
     assert records.read(tmp_path / "new.json")["schedule"] == "constant"
-    assert records.read(tmp_path / "toy.json") == {"schema_version": 1, "kind": "toy"}
+    assert records.read(tmp_path / "toy.json") == {"schema_version": 1, "kind": "toy", "plugin": ""}
     assert sorted(records.load("train", tmp_path)["schedule"]) == ["constant", "one-cycle"]
 
 

@@ -262,6 +262,22 @@ def test_a_state_is_of_the_moment_it_was_left(changed, dtype, compiled):
 
 
 @plain_and_compiled
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_look_without_gradients_leaves_the_state_its_history(mode, compiled):
+    """To log a membrane potential must not cut the graph of the next chunk."""
+    current, _, _, _ = case(6, 3, state=True)
+    found = []
+    for looks in (False, True):
+        leaf = current.clone().requires_grad_()
+        out = lif(leaf, compiled=compiled)
+        if looks:
+            with mode():
+                out.potential.mean()
+        found.append(torch.autograd.grad(lif(current, state=out.state, compiled=compiled).psc.sum(), leaf)[0])
+    assert found[0].any() and torch.equal(*found)
+
+
+@plain_and_compiled
 def test_a_state_given_is_left_as_it_was(compiled):
     current, _, _, state = case(6, 3, state=True)
     copies = [x.clone() for x in state]
