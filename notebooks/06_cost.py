@@ -206,15 +206,6 @@ tables.show(tables.speed_table(layers), "")
 tables.show(tables.memory_table(on_cpu), "")
 
 # %% [markdown]
-# A benchmark keeps freed memory for the next call, and so does a training from the command line. A program that only
-# imports `tsbp` does not. There the kernels keep the memory of their own large outputs, so that the measured speed is
-# the user's speed too. The table gives the speed of `tsbp full` in such a process, as a share of its speed where freed
-# memory is kept, over pairs of fresh processes:
-
-# %% tags=["hide-input"]
-tables.show(tables.plain_process_table(layers), "")
-
-# %% [markdown]
 # ## Benchmark: a recurrent layer
 #
 # A recurrent layer needs a matrix product between two steps, so its steps cannot become one pass through memory. `tsbp`
