@@ -49,7 +49,7 @@ class scaled:
     """A number, or a tensor that broadcasts against one time step."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.c, bool) or not isinstance(self.c, int | float | Tensor):
+        if self.c is None or isinstance(self.c, bool | str | complex):  # a symbol of SymPy is welcome
             raise ValueError(f"gradient: the c of scaled(c) must be a number or a tensor, got {self.c!r}")
         if isinstance(self.c, Tensor) and self.c.requires_grad:
             raise ValueError("gradient: the c of scaled(c) changes no output, so that it gets no gradient; detach it")
