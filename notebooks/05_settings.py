@@ -83,7 +83,7 @@ for name, group in fall.groupby("gradient"):
 # :name: network-rates
 # :alt: Above, test error over the learning rate for three gradients; below, accuracy of full minus that of leak. Four columns.
 #
-# Under plain descent networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones
+# Under SGD networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones
 # it breaks down first, and `spatial` last. AdamW leaves little of that, and at its largest rates `spatial` is not
 # ahead. Near the best rates there is little to choose. Above: test error. Below: accuracy of `full` minus that of
 # `leak`, paired by seed, on a scale that is linear up to one percentage point and logarithmic beyond. Dots: single
@@ -137,7 +137,7 @@ for name, group in top.groupby("gradient"):
 # or the largest rate tried, so that the width is a lower bound. The limits are choices, and the widths have no
 # confidence intervals yet.
 #
-# Under plain descent, and within the rates tried, the range is widest with `full` in all three settings. It still is
+# Under SGD, and within the rates tried, the range is widest with `full` in all three settings. It still is
 # when both limits are halved or raised by half. Only on the digits do all three ranges end within the rates tried. For
 # the single neuron those of `full` and of `spatial` reach the largest rate, so which of these two is wider is open; on
 # MNIST that of `leak` reaches the smallest, so the comparison of `full` with `leak` is open there. Under AdamW on MNIST
@@ -145,13 +145,13 @@ for name, group in top.groupby("gradient"):
 # digits under AdamW the three widths differ by {glue:text}`usable-spread:.2f` at most, and that of `leak` is the
 # largest.
 #
-# At the largest rate tried, the order of the mean accuracies depends on the optimiser. Under plain descent that of
+# At the largest rate tried, the order of the mean accuracies depends on the optimiser. Under SGD that of
 # `spatial` is the highest there. Under AdamW on MNIST, at {glue:text}`top-rate:g`, it is the lowest:
 # {glue:text}`top-spatial:.1f` %, against {glue:text}`top-full:.1f` % with `full` and {glue:text}`top-leak:.1f` % with
 # `leak`. One run of {glue:text}`ma-seeds` explains the gap in each case; without the worst run of each gradient the
 # means are {glue:text}`kept-spatial:.1f`, {glue:text}`kept-full:.1f` and {glue:text}`kept-leak:.1f` %.
 #
-# **What carries over.** Under plain descent the picture of {numref}`learning-rates` does: the order of the three
+# **What carries over.** Under SGD the picture of {numref}`learning-rates` does: the order of the three
 # gradients at small rates, and its reversal at large ones. At the learning rate {glue:text}`fall-rate:g` the networks
 # on MNIST still reach {glue:text}`fall-full:.1f` % on average with `full` and {glue:text}`fall-spatial:.1f` % with
 # `spatial`, but {glue:text}`fall-leak:.1f` % with `leak`. So the paper's two halves agree after all: on real data it
@@ -271,7 +271,7 @@ for name, cosine in single.items():
 #
 # ## What remains of the claim
 #
-# - *Robust to the learning rate* carries over to networks in part. Under plain descent the range of usable rates is
+# - *Robust to the learning rate* carries over to networks in part. Under SGD the range of usable rates is
 #   wider with `full` than with `leak` or `spatial` on the digits. On MNIST it is the widest within the rates tried, but
 #   that of `leak` may go on below them. The widths have no confidence intervals yet.
 # - *Of no use on real data* holds where one would train: near the best learning rate, at any temperature, number of

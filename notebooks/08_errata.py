@@ -70,7 +70,7 @@ measured = (ends[0] - ends[1]) / (2 * step)
 
 # %% [markdown]
 # The table compares it with the two readings of eq. 8, each with the surrogate of eq. 9 and 10. `GRADIENTS["full"]` is
-# the package's factor; the first reading calls it with 1 in the place of $U$:
+# the package's factor; the first reading calls it with 1 in place of $U$:
 
 # %%
 leak = 1 - 1 / tau_m

@@ -51,13 +51,13 @@ def lif(
     later = direct and not psc.is_inference()
     unchanged = psc._version if later else None
 
-    first = state[2].detach().clone() if later and state else None  # its owner may change it before the rows are made
+    first = state[2].detach().clone() if state else None  # its owner may change it before the rows are made
 
     def rows() -> tuple[Tensor, Tensor, Tensor]:
         u = potential.detach()[-1]
         s = (u > neuron.threshold).to(u.dtype)
         whole = psc.dtype == u.dtype and (not later or psc._version == unchanged)
-        a = psc.detach()[-1] if whole else _last_psc(potential.detach(), first if later else state and state[2], neuron)
+        a = psc.detach()[-1] if whole else _last_psc(potential.detach(), first, neuron)
         return tuple(_value_and_gradient(*pair) for pair in zip((u, s, a), carriers, strict=True))
 
     def rows_later() -> tuple[Tensor, Tensor, Tensor]:
