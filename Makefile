@@ -26,13 +26,13 @@ help:
 	@echo "make clean       remove what was built (.venv stays)"
 
 book: $(VENV)/installed
-	$(BIN)/python -m tsbp.book --profile $(PROFILE)
+	$(BIN)/python book/build.py --profile $(PROFILE)
 
 pdf: $(VENV)/installed
-	$(BIN)/python -m tsbp.book --profile $(PROFILE) --to pdf
+	$(BIN)/python book/build.py --profile $(PROFILE) --to pdf
 
 links: $(VENV)/installed
-	$(BIN)/python -m tsbp.book --to links
+	$(BIN)/python book/build.py --to links
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

@@ -27,8 +27,8 @@ import pandas as pd
 import torch
 
 import tsbp
-from tsbp import figures
 from tsbp.networks import TABLE_3
+from tsbp.study import figures
 
 # %% tags=["remove-cell"]
 figures.use_style()

@@ -32,8 +32,9 @@ import torch
 from IPython.display import Markdown
 
 import tsbp
-from tsbp import equations, figures, gradients
+from tsbp import equations, gradients
 from tsbp.networks import finite_differences
+from tsbp.study import figures
 from tsbp.surrogate import surrogate_derivative
 
 # %% tags=["parameters"]

@@ -37,10 +37,11 @@ import pandas as pd
 import torch
 from IPython.display import HTML
 
-from tsbp import figures, records, toy
-from tsbp.statistics import verdicts
-from tsbp.studies import USABLE_LOSS, neuron_ranges
-from tsbp.tables import crossing, crossover_table, loss_table
+from tsbp.runs import records, toy
+from tsbp.study import figures
+from tsbp.study.statistics import verdicts
+from tsbp.study.studies import USABLE_LOSS, neuron_ranges
+from tsbp.study.tables import crossing, crossover_table, loss_table
 
 figures.use_style()
 repeats = repeats or {"quick": 200, "full": 1000}[profile]

@@ -29,20 +29,13 @@ networks: list = []  # nmnist, mnist, cifar10; []: quick leaves out cifar10
 # %% tags=["remove-cell"]
 import pandas as pd
 
-from tsbp import (
-    comparison,
-    data,
-    figures,
-    records,
-    reproduce,
-    tables,
-    training_figures,
-)
-from tsbp.evaluation import build_network
 from tsbp.networks import TABLE_3
-from tsbp.settings import TABLE_2, TrainingConfig
-from tsbp.statistics import MARGIN, equal_within, mean_interval
-from tsbp.training import train
+from tsbp.runs import data, records
+from tsbp.runs.evaluation import build_network
+from tsbp.runs.settings import TABLE_2, TrainingConfig
+from tsbp.runs.training import train
+from tsbp.study import comparison, figures, reproduce, tables, training_figures
+from tsbp.study.statistics import MARGIN, equal_within, mean_interval
 
 figures.use_style()
 seeds = seeds or {"quick": 3, "full": 5}[profile]

@@ -30,17 +30,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tsbp import (
-    figures,
-    gradients,
-    records,
-    studies,
-    tables,
-    toy,
-    training_figures,
-)
-from tsbp.settings import TrainingConfig
-from tsbp.training import train
+from tsbp import gradients
+from tsbp.runs import records, toy
+from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.training import train
+from tsbp.study import figures, studies, tables, training_figures
 
 figures.use_style()
 recorded = records.load("train")

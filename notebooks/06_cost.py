@@ -31,8 +31,11 @@ import sympy
 import torch
 
 import tsbp
-from tsbp import equations, figures, gradients, records, tables
-from tsbp.bench import BYTES_PER_STEP, SHAPES, BenchConfig, run
+from tsbp import equations, gradients
+from tsbp.peers.bench import BYTES_PER_STEP, SHAPES, BenchConfig, run
+from tsbp.runs import records
+from tsbp.study import figures, tables
+from tsbp.study.statistics import ratio_intervals
 
 # %% tags=["remove-cell"]
 figures.use_style()
@@ -177,8 +180,8 @@ for name, row in (
 figures.show("speed-figure", figures.speed(on_cpu))
 ratios = [
     ratio[0]
-    for row in layers["ratios"]
-    for name, ratio in tables.whole_neurons(row).items()
+    for seconds in layers["seconds"]
+    for name, ratio in tables.whole_neurons(ratio_intervals(seconds)).items()
     if not name.startswith("tsbp")
 ]
 figures.note("least-ratio", int(min(ratios)))
@@ -238,7 +241,10 @@ tables.show(tables.speed_table(on_cpu[on_cpu["benchmark"].isin(SHAPES)]), "")
 
 # %% tags=["remove-cell"]
 layers_cuda = on_cuda[on_cuda["benchmark"] == "lif"]
-jelly = {row["time_steps"]: row["ratios"] for row in layers_cuda.to_dict("records")}
+jelly = {
+    row["time_steps"]: ratio_intervals(row["seconds"])
+    for row in layers_cuda.to_dict("records")
+}
 figures.note("jelly-alone", jelly[30]["SpikingJelly (spikes alone)"][0])
 figures.note("jelly-whole", jelly[30]["SpikingJelly"][0])
 

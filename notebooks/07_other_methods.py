@@ -23,8 +23,10 @@ profile: str = "quick"  # quick or full; this chapter is the same in both
 # %% tags=["remove-cell"]
 from IPython.display import Markdown
 
-from tsbp import figures, records, survey, tables
-from tsbp.agreement import AgreementConfig
+from tsbp.peers import survey
+from tsbp.peers.agreement import AgreementConfig
+from tsbp.runs import records
+from tsbp.study import figures, tables
 
 for treatment in survey.TREATMENTS:
     names = survey.named(treatment)

@@ -41,9 +41,11 @@ import pandas as pd
 import sympy
 import torch
 
-from tsbp import GRADIENTS, SpikingNetwork, figures, lif, survey, tables
+from tsbp import GRADIENTS, SpikingNetwork, lif
 from tsbp.networks import TABLE_3, depth
-from tsbp.settings import TABLE_2
+from tsbp.peers import survey
+from tsbp.runs.settings import TABLE_2
+from tsbp.study import figures, tables
 from tsbp.surrogate import relaxed_spike, surrogate_derivative
 
 neuron = dict(tau_m=tau_m, threshold=threshold, temperature=temperature)

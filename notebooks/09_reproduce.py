@@ -49,7 +49,7 @@ profile: str = "quick"  # quick or full; this page is the same in both
 # %% tags=["remove-cell"]
 from IPython.display import HTML
 
-from tsbp import reproduce, tables
+from tsbp.study import reproduce, tables
 
 # %% [markdown]
 # ## Computing time

@@ -29,11 +29,12 @@ profile: str = "quick"  # quick or full; this page is the same in both
 import torch
 from IPython.display import HTML
 
-from tsbp import comparison, figures, records
-from tsbp.claims import claims_table
-from tsbp.settings import TrainingConfig
-from tsbp.statistics import with_interval
-from tsbp.toy import ToyConfig
+from tsbp.runs import records
+from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.toy import ToyConfig
+from tsbp.study import comparison, figures
+from tsbp.study.claims import claims_table
+from tsbp.study.statistics import with_interval
 
 figures.use_style()
 toy = records.recorded("toy", ToyConfig())
@@ -100,7 +101,7 @@ figures.note("torch", here["versions"]["torch"])
 HTML(claims_table())
 
 # %% [markdown]
-# Verdicts and numbers are computed from the records when this page is built, by rules that stand in `tsbp/claims.py`.
+# Verdicts and numbers are computed from the records when this page is built, by rules that stand in `tsbp/study/claims.py`.
 # *Reproduced with a caveat*: in part, or not in every setting that was tried. *Open*: too few runs to tell, or none on
 # the whole and original data. Brackets and ± are 95 % intervals; accuracies are in per cent, their differences in
 # percentage points.

@@ -13,8 +13,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tsbp import data
-from tsbp.records import PROJECT
+from tsbp.runs import data
+from tsbp.runs.records import PROJECT
 
 # A loaded machine is slow, not wrong; derandomised so that a failure is there for everybody.
 settings.register_profile("tsbp", deadline=None, derandomize=True)
@@ -62,9 +62,9 @@ def extension(monkeypatch):
 @pytest.fixture(scope="module")
 def address():
     """The quick book, built (or found unchanged), behind a server on this machine."""
-    from tsbp.book import SITE
+    from book.build import SITE
 
-    subprocess.run([sys.executable, "-m", "tsbp.book"], check=True)
+    subprocess.run([sys.executable, PROJECT / "book" / "build.py"], check=True)
     handler = functools.partial(QuietHandler, directory=str(SITE))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

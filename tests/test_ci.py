@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import tsbp
-from tsbp.book import PROJECT, TEX_LIVE
+from book.build import PROJECT, TEX_LIVE
 
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 MAKEFILE = (PROJECT / "Makefile").read_text()
@@ -120,7 +120,7 @@ def refused(repository: Path, path: str, content: bytes) -> str:
         ("tsbp.egg-info/PKG-INFO", b"", "a program makes it"),
         ("results/a b.json", b"0" * 500_001, "500,001 bytes"),
         ("results/a.json", b"0" * 500_000, None),
-        ("tsbp/data.py", b"", None),
+        ("tsbp/runs/data.py", b"", None),
     ],
 )
 def test_the_hook_refuses_what_does_not_belong_there(repository, path, content, reason):

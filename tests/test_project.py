@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tsbp import readme, records
+from book import readme
+from tsbp.runs import records
 
 PROJECT = records.PROJECT
 
@@ -49,7 +50,7 @@ def test_nothing_generated_is_committed():
 
 
 def test_readme_shows_the_records():
-    """``python -m tsbp.readme`` would change nothing."""
+    """``python book/readme.py`` would change nothing."""
     text = readme.README.read_text(encoding="utf-8")
     assert readme.with_results(text) == text
     assert "0.005" in readme.results()

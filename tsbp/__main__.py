@@ -19,9 +19,9 @@ except ModuleNotFoundError as error:
 
 import torch
 
-from tsbp import processes, records, sweep, toy, training
 from tsbp.gradients import STUDIED
-from tsbp.settings import TrainingConfig
+from tsbp.runs import processes, records, sweep, toy, training
+from tsbp.runs.settings import TrainingConfig
 
 app = typer.Typer(
     help="Train spiking neurons and networks with and without the reset gradient.",
@@ -220,13 +220,14 @@ def bench_command(
     out: Out = Path("runs"),
 ) -> None:
     """Time the neuron or a training step beside other libraries, those that are installed. Writes a record."""
-    from tsbp import bench  # brings SciPy's statistics, which the other commands need not wait for
+    from tsbp.peers import bench
+    from tsbp.study.statistics import ratio_intervals  # SciPy, which the other commands need not wait for
 
     config = bench.BenchConfig(**_given(bench.BenchConfig, locals()))
     records.check_folder(out)
     record = bench.run(config, progress=lambda rounds: tqdm(rounds, "bench", unit="round", disable=None))
     print(f"{'':<32}{'ms':>10}{'times ' + bench.REFERENCE:>18}  95 % interval")
-    for name, (ratio, low, high) in record["ratios"].items():
+    for name, (ratio, low, high) in ratio_intervals(record["seconds"], bench.REFERENCE).items():
         milliseconds = 1000 * statistics.median(record["seconds"][name])
         print(f"{name:<32}{milliseconds:10.2f}{ratio:18.3f}  {low:.3f} to {high:.3f}")
     for name, reason in record["left_out"].items():
@@ -242,7 +243,7 @@ def agreement_command(
     out: Out = Path("runs"),
 ) -> None:
     """Find out which of the three gradients other libraries compute, those that are installed. Writes a record."""
-    from tsbp import agreement
+    from tsbp.peers import agreement
 
     config = agreement.AgreementConfig(**_given(agreement.AgreementConfig, locals()))
     records.check_folder(out)

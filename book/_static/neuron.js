@@ -1,5 +1,5 @@
 /* The single neuron of the paper's first experiment, trained in the reader's browser with all three gradients at once.
-   The model first, the same mathematics as tsbp.toy and checked against it; then the drawing. */
+   The model first, the same mathematics as tsbp.runs.toy and checked against it; then the drawing. */
 
 window.tsbpNeuron = (() => {
   const TABLE_1 = {
@@ -84,7 +84,7 @@ window.tsbpNeuron = (() => {
     return neuron;
   }
 
-  /* Input spikes, target spikes and initial weights, of the distributions of tsbp.toy.draw. */
+  /* Input spikes, target spikes and initial weights, of the distributions of tsbp.runs.toy.draw. */
   function draw(seed) {
     let state = seed;
     const uniform = () => {

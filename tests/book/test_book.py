@@ -1,0 +1,254 @@
+"""The builder: what is executed again and when, and how a failure looks."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import jupytext
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from book import build
+
+SOURCE = """# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# A chapter
+
+# %% tags=["parameters"]
+number: int = 6  # to be multiplied
+
+# %%
+import time
+
+print(number * 7, time.time_ns())
+"""
+
+
+CHAPTER = """
+# %% [markdown]
+# ## A section
+
+# %%
+import pandas as pd
+from IPython.display import HTML, display
+
+pd.DataFrame({"words": ["one"], "numbers": [1]}).style.hide()
+
+# %%
+display(HTML("<details><summary>folded</summary><table><tr><td>hidden</td></tr></table></details>"))
+HTML("<div><input></div>")
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    source = tmp_path / "chapter.py"
+    source.write_text(SOURCE)
+    return source
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, tmp_path):
+    """A book whose repository has no known address, as on the machine of an author."""
+    monkeypatch.delenv("TSBP_REPOSITORY", raising=False)
+    monkeypatch.setattr(build, "REPORTS", tmp_path / "reports")
+
+
+def cells(notebook) -> list:
+    return jupytext.read(notebook.with_name("out") / "chapter.ipynb").cells
+
+
+def printed(notebook) -> list[str]:
+    return "".join(o.text for c in cells(notebook) if c.cell_type == "code" for o in c.outputs).split()
+
+
+def execute(notebook, parameters=None) -> bool:
+    return build.execute(notebook, parameters or {}, notebook.with_name("out"))
+
+
+def test_a_second_build_executes_only_what_changed(notebook, monkeypatch, tmp_path):
+    monkeypatch.setenv("TSBP_RESULTS", str(tmp_path / "results"))
+    assert execute(notebook)
+    first = printed(notebook)
+    assert first[0] == "42"
+    page = notebook.with_name("out") / "chapter.ipynb"
+    written = page.stat().st_mtime_ns
+    assert not execute(notebook) and printed(notebook) == first
+    assert page.stat().st_mtime_ns == written, "Sphinx would set the page anew"
+
+    notebook.write_text(SOURCE.replace("A chapter", "The chapter"))
+    assert not execute(notebook) and printed(notebook) == first
+    assert "The chapter" in cells(notebook)[0].source
+
+    assert execute(notebook, {"number": 2}) and printed(notebook)[0] == "14"
+    assert not execute(notebook, {"number": 2})
+    notebook.write_text(SOURCE.replace("* 7", "* 8"))
+    assert execute(notebook) and printed(notebook)[0] == "48"
+
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text("{}")
+    assert execute(notebook)
+
+
+def test_what_is_said_of_the_code_executes_nothing_again(tmp_path):
+    def code(text: str) -> bytes:
+        module = tmp_path / f"m{abs(hash(text))}.py"
+        module.write_text(text)
+        return build._code(module)
+
+    described = 'A = 1\n"""One."""\n\n\ndef f(x):\n    """Twice."""\n    return 2 * x  # so\n'
+    assert (
+        code(described) == code("A = 1\ndef f(x):\n    return 2 * x\n") != code("A = 1\ndef f(x):\n    return 3 * x\n")
+    )
+
+
+def test_an_unknown_parameter_is_an_error(notebook):
+    with pytest.raises(ValueError, match=r"chapter\.py has no parameter numbr"):
+        execute(notebook, {"numbr": 2})
+    assert not notebook.with_name("out").joinpath("chapter.ipynb").exists()
+
+
+def test_a_failing_cell_is_named_and_the_earlier_result_stays(notebook, monkeypatch, capsys):
+    assert execute(notebook)
+    first = printed(notebook)
+    notebook.write_text(SOURCE + "\n# %%\nnumber / 0\n")
+    with pytest.raises(PapermillExecutionError):
+        execute(notebook)
+    assert printed(notebook) == first
+
+    monkeypatch.setattr(build, "NOTEBOOKS", notebook.parent)
+    monkeypatch.setattr(build, "EXECUTED", notebook.with_name("out"))
+    monkeypatch.setattr("sys.argv", ["tsbp.book"])
+    with pytest.raises(SystemExit) as end:
+        build.main()
+    message = re.sub(r"\x1b\[[\d;]*m", "", str(end.value.code))
+    assert "cell 3" in message and "number / 0" in message and "ZeroDivisionError" in message
+    assert "chapter.py" in capsys.readouterr().out
+    assert str(build.REPORTS / "chapter.ipynb") in message
+    failed = jupytext.read(build.REPORTS / "chapter.ipynb").cells[-1]
+    assert failed.source == "number / 0" and failed.outputs[0].ename == "ZeroDivisionError"
+    assert "ZeroDivisionError" in (build.REPORTS / "chapter.log").read_text()
+
+
+def test_a_page_says_how_to_run_it(notebook, tmp_path):
+    """In words that work: its commands do what it says, with the parameters that papermill finds."""
+    notebook.write_text(
+        SOURCE.replace("# to be multiplied", '# a | b\nnames: list = ["x"]  # of things\nword: str = "it"  # any')
+    )
+    assert execute(notebook)
+    instructions = cells(notebook)[-1].source
+    assert "| `number` | int | `6` | a \\| b |" in instructions
+    assert '| `names` | list | `["x"]` | of things |' in instructions
+    commands = re.search(r"```bash\n(.*?)\n```", instructions, re.DOTALL)[1].replace("\\\n", "")
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(notebook, tmp_path / "notebooks")
+    for words in map(shlex.split, commands.splitlines()):
+        done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0 and "unknown parameter" not in done.stderr.lower(), done.stderr
+    executed = jupytext.read(tmp_path / "executed.ipynb").cells
+    injected = next(cell.source for cell in executed if "injected-parameters" in cell.metadata.get("tags", []))
+    assert set(injected.splitlines()[1:]) == {"number = 6", 'word = "it"', 'names = ["x"]'}
+
+
+def test_a_page_fetches_the_package_where_its_repository_is_known(notebook, monkeypatch, tmp_path):
+    assert execute(notebook)
+    assert not any("git clone" in cell.source for cell in cells(notebook))
+    monkeypatch.setenv("TSBP_REPOSITORY", "https://github.com/someone/somewhere")
+    assert not execute(notebook)
+    title, added, *_ = cells(notebook)
+    assert title.source == "A chapter" and "remove-cell" in added.metadata["tags"]
+    assert "--branch notebooks https://github.com/someone/somewhere " in added.source
+    assert not execute(notebook) and printed(notebook)[0] == "42"
+
+    # Where the package is, the cell does nothing: no network is asked.
+    page = notebook.with_name("out") / "chapter.ipynb"
+    command = [sys.executable, "-m", "papermill", str(page), str(tmp_path / "again.ipynb"), "-p", "number", "1"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    ran = jupytext.read(tmp_path / "again.ipynb").cells
+    assert ran[1].outputs == [] and [c.outputs[0].text.split()[0] for c in ran if c.get("outputs")] == ["7"]
+
+    monkeypatch.delenv("TSBP_REPOSITORY")
+    assert not execute(notebook)
+    assert not any("git clone" in cell.source for cell in cells(notebook))
+
+
+@pytest.fixture
+def small_book(notebook, monkeypatch, tmp_path):
+    """A project of one executed chapter, with the configuration of the real one."""
+    notebook.write_text(SOURCE.replace("# A chapter", "# # A chapter") + CHAPTER)
+    project = tmp_path / "project"
+    shutil.copytree(build.PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("*.ipynb", "[!n]*.md"))
+    shutil.copy(build.PROJECT / "_config.yml", project)
+    (project / "notebooks").mkdir()
+    shutil.copy(notebook, project / "notebooks")
+    (project / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
+    build.execute(notebook, {}, project / "book")
+    monkeypatch.setattr(build, "PROJECT", project)
+    monkeypatch.setattr(build, "SITE", project / "build" / "_build" / "html")
+    return project
+
+
+@pytest.mark.parametrize("address", [None, "https://github.com/someone/somewhere"])
+def test_links_to_binder_and_colab(notebook, small_book, monkeypatch, address):
+    if address:
+        monkeypatch.setenv("TSBP_REPOSITORY", address)
+    page = build.build_site().with_name("book") / "chapter.html"
+    html = page.read_text()
+    binder = "https://mybinder.org/v2/gh/someone/somewhere/notebooks?urlpath=lab/tree/book/chapter.ipynb"
+    colab = "https://colab.research.google.com/github/someone/somewhere/blob/notebooks/book/chapter.ipynb"
+    found = [link in html for link in (binder, colab, f'href="{address}"')]
+    assert found == [bool(address)] * 3
+    assert address or not re.search(r"mybinder\.org|colab\.research|fa-rocket", html)
+    assert "_sources/book/chapter.ipynb" in html, "the theme's download"
+    copies = {path.name: path for path in (build.SITE / "_downloads").rglob("chapter.*")}
+    assert copies["chapter.py"].read_text() == notebook.read_text()
+    assert "42" in copies["chapter.ipynb"].read_text()
+
+
+def test_a_change_of_style_reaches_every_page(small_book):
+    page = build.build_site().with_name("book") / "chapter.html"
+    before, written = page.read_text(), page.stat().st_mtime_ns
+    build.build_site()
+    assert page.stat().st_mtime_ns == written, "nothing had changed"
+    with (small_book / "book" / "_static" / "book.css").open("a") as style:
+        style.write("body { color: red; }\n")
+    build.build_site()
+    assert (build.SITE / "_static" / "book.css").read_text().endswith("color: red; }\n")
+    assert page.read_text() != before, "browsers would show the style that they kept"
+
+
+def test_a_warning_is_an_error(notebook, small_book, capfd):
+    page = small_book / "book" / "chapter.ipynb"
+    page.write_text(page.read_text().replace("A section", "A {doc}`nowhere`"))
+    with pytest.raises(subprocess.CalledProcessError):
+        build.build_site()
+    assert "unknown document: 'nowhere'" in capfd.readouterr().err and not (build.SITE / "index.html").exists()
+
+
+def test_without_latex_there_is_one_line_and_no_work(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sys.argv", ["tsbp.book", "--to", "pdf"])
+    with pytest.raises(SystemExit) as end:
+        build.main()
+    assert end.value.code.startswith("error: a PDF needs xelatex and latexmk") and "\n" not in end.value.code
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_a_book_on_paper(small_book):
+    """Tables and figures are there, and nothing of Python's own names for them."""
+    if not shutil.which("xelatex") or not shutil.which("pdftotext"):
+        pytest.skip("no LaTeX, or no pdftotext, on this machine")
+    pdf = build.build_pdf()
+    text = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"words +numbers\s+one +1", text) and "folded" in text and "played with on the web" in text
+    assert "HTML object" not in text and "Styler object" not in text and "CHAPTER" not in text

@@ -1,0 +1,163 @@
+"""The built book in a real browser, with no network: what a reader sees."""
+
+import re
+
+import pytest
+
+import tsbp
+from book.build import NOTEBOOKS, SITE
+
+CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
+PAGES = ["index", *CHAPTERS, "notation", "api", "api_runs", "api_results", "references"]
+MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3, "07_other_methods": 10, "08_errata": 20}
+MATHEMATICS |= {"notation": 10}
+FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 3, "03_one_neuron": 9, "04_data_sets": 3}
+FIGURES |= {"05_settings": 3, "06_cost": 1}
+# Words that are markup, and should have become something else.
+RAW = re.compile(
+    r"\{(cite|doc|eq|numref|glue|ref)[:}`]|\$\$|```|:name:|:alt:|np\.(int|float)|<Figure size|Traceback|Warning:"
+)
+KNOWN = "THEBE_JS_URL"  # declared twice by the theme's own sphinx-thebe; harmless
+
+
+def visit(page, address: str, name: str) -> None:
+    page.goto(f"{address}/book/{name}.html", wait_until="load")
+    if name in MATHEMATICS:
+        page.wait_for_selector("mjx-container", timeout=20_000)
+        page.evaluate("MathJax.startup.promise")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole(page, address, name):
+    visit(page, address, name)
+    article = page.locator("article.bd-article")
+    assert article.locator("h1").count() == 1
+    assert (
+        page.locator(".system-message, .problematic, mjx-merror, .cell_output .stderr, .output.traceback").count() == 0
+    )
+    assert page.locator("mjx-container").count() >= MATHEMATICS.get(name, 0)
+    assert "\\frac" not in article.inner_text() and "\\(" not in article.inner_text()
+    prose = article.evaluate(
+        """article => {
+            const copy = article.cloneNode(true);
+            copy.querySelectorAll("pre, mjx-container").forEach(element => element.remove());
+            return copy.textContent;
+        }"""
+    )
+    assert not RAW.search(prose), RAW.search(prose)
+    assert [problem for problem in page.problems if KNOWN not in problem] == []
+
+
+def test_a_symbol_says_what_it_means(page, address):
+    visit(page, address, "02_gradient")
+    surrogate = page.locator("[title='surrogate derivative of the spike (surrogate_derivative)']")
+    gradient = page.locator("mjx-container", has=surrogate)
+    assert gradient.locator("[title='membrane potential (potential)']").count() >= 1
+    assert page.locator(".cell_output [title^='target spike train']").count() == 0  # the d of SymPy's derivatives
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_numbered_and_captioned(page, address, name):
+    visit(page, address, name)
+    figures = page.locator("article figure")
+    assert figures.count() == FIGURES[name]
+    for figure in figures.all():
+        image = figure.locator("img")
+        image.scroll_into_view_if_needed()
+        assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") > 100
+        assert len(image.get_attribute("alt")) > 20
+        caption = figure.locator("figcaption").inner_text()
+        assert re.match(r"Fig\. \d", caption) and len(caption) > 80
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_chapters_hold_executed_output(page, address, name):
+    visit(page, address, name)
+    assert page.locator(".cell_output table").count() >= 1
+
+
+def test_the_public_interface_has_its_place(page, address):
+    visit(page, address, "api")
+    for name in tsbp.__all__:
+        assert page.locator(f"dt[id='tsbp.{name}']").count() == 1
+    gradient = "gradient: str | Callable[[Tensor, Tensor, Tensor], Tensor | float] = 'full'"
+    assert gradient in page.locator("dt[id='tsbp.lif']").inner_text()
+    visit(page, address, "api_runs")
+    assert page.locator("dt[id='tsbp.runs.settings.PRESETS']").count() == 1
+    assert page.locator("dd", has_text="highest one of a one-cycle schedule").count() >= 1
+
+
+def test_the_code_of_the_gradient_stands_beside_its_equations(page, address):
+    visit(page, address, "02_gradient")
+    for line in ('"full": lambda U, S, h: 1 - S - U * h,', "def backward("):
+        assert page.locator(".cell_output pre", has_text=line).count() == 1
+
+
+def test_equations_are_numbered_and_referred_to(page, address):
+    visit(page, address, "02_gradient")
+    numbers = page.locator("span.eqno").all_inner_texts()
+    assert [number.strip(" #\u00b6") for number in numbers] == [f"(2.{n})" for n in range(1, len(numbers) + 1)]
+    assert page.locator("a.reference", has_text=re.compile(r"^\(1\.\d\)$")).count() >= 1
+    assert page.locator("a.reference", has_text=re.compile(r"^Fig\. 1\.1$")).count() == 1
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_inside_the_book_lead_somewhere(page, address, name):
+    visit(page, address, name)
+    for link in set(page.locator("article a[href]").evaluate_all("links => links.map(a => a.href)")):
+        place, _, anchor = link.partition("#")
+        if not place.startswith(address):
+            continue
+        file = SITE / place.removeprefix(address).lstrip("/")
+        assert file.exists(), link
+        assert not anchor or re.search(rf"id=[\"']{re.escape(anchor)}[\"']", file.read_text()), link
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_nobody_is_shut_out(page, address, name, scheme):
+    """No finding of axe that it calls serious or critical: contrast, names of controls, order of headings."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    visit(page, address, name)
+    # Of Sphinx's own making: a role that allows no links among citations, and lists without terms in long signatures.
+    found = Axe().run(page, context={"exclude": [[".citation-list"], [".sig dl"]]}).response["violations"]
+    grave = [
+        f"{rule['id']}: {node['html']}"
+        for rule in found
+        for node in rule["nodes"]
+        if rule["impact"] in ("serious", "critical")
+    ]
+    assert not grave
+
+
+def test_search_finds_the_reset_term(page, address):
+    page.goto(f"{address}/search.html?q=reset+term")
+    page.wait_for_selector("#search-results li")
+    assert page.locator("#search-results li a", has_text="The gradient").count() >= 1
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_sticks_out(page, address, name, width):
+    """The page itself never scrolls sideways, on a desk or on a telephone."""
+    page.set_viewport_size({"width": width, "height": 900})
+    visit(page, address, name)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 1
+    figures = page.locator("article figure img")
+    assert all(box["width"] <= width for box in (figure.bounding_box() for figure in figures.all()))
+
+
+def test_citations_lead_to_the_references(page, address):
+    visit(page, address, "01_neuron")
+    page.locator("article a.reference", has_text="Yang, 2020").first.click()
+    assert "references.html" in page.url
+    assert "2011.09964" in page.locator("article").inner_text()
+
+
+def test_the_root_leads_to_the_front_page(page, address):
+    page.goto(f"{address}/index.html")
+    page.wait_for_url("**/book/index.html")
+    assert page.locator("article h1").inner_text().startswith("What is the reset gradient worth?")

@@ -1,0 +1,197 @@
+"""A training that was stopped, at any moment and by anything, ends as one that was not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from command import SMALL, assert_one_clear_line, tsbp, without_times
+
+from tsbp.runs import records, training
+from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.training import train
+
+# Everything random that there is: order, augmentation, dropout, Poisson spikes.
+CONFIG = TrainingConfig.for_dataset(
+    "digits", network="8C3-P2-40", epochs=2, batch_size=100, flip=True, dropout=0.2, encoding="poisson"
+)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> dict:
+    return train(CONFIG, quiet=True)
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    """Of a run that had time for one batch."""
+    path = tmp_path / "run.pt"
+    assert train(CONFIG, quiet=True, checkpoint=path, time_budget=0) is None
+    return path
+
+
+def test_a_run_in_slices_is_the_run_in_one_piece(tmp_path, uninterrupted):
+    """Every batch from another call, the last ones of both epochs included."""
+    path, record, slices = tmp_path / "run.pt", None, 0
+    while record is None:
+        record = train(CONFIG, quiet=True, checkpoint=path, resume=True, time_budget=0)
+        slices += 1
+    assert slices > 2 * 15
+    assert without_times(record) == without_times(uninterrupted)
+
+
+@pytest.mark.parametrize("settings", [{"precision": "bfloat16"}, {"schedule": "constant"}, {"optimizer": "sgd"}])
+def test_every_kind_of_state_is_kept(tmp_path, settings):
+    config = replace(CONFIG, epochs=1, **settings)
+    path, record = tmp_path / "run.pt", None
+    while record is None:
+        record = train(config, quiet=True, checkpoint=path, resume=True, time_budget=0.1)
+    assert without_times(record) == without_times(train(config, quiet=True))
+
+
+@pytest.mark.slow
+def test_ten_kills(tmp_path):
+    """kill -9 at ten random moments, the writing of a checkpoint among them; then the record of a quiet life."""
+    command = [*SMALL[:-1], "30", "--dropout", "0.2", "--encoding", "poisson"]
+    run = tsbp(*command, "--out", "quiet", cwd=tmp_path)
+    expected = json.loads((tmp_path / run.stdout.splitlines()[-1]).read_text())
+    training = sum(epoch["seconds"] for epoch in expected["epoch_metrics"])
+    moment = random.Random(0)
+    for kill in range(10):
+        with subprocess.Popen(
+            [sys.executable, "-m", "tsbp", *command, "--resume", "--checkpoint-minutes", "0.001"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as process:
+            # Every third life ends before it trains; the others train for a fifteenth of the whole at most.
+            if kill % 3 == 2:
+                time.sleep(moment.uniform(0, 1))
+            else:
+                wait_for_a_checkpoint(tmp_path / "runs", process)
+                time.sleep(moment.uniform(0, training / 15))
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL, process.stderr.read()
+    assert not list((tmp_path / "runs").glob("*.json"))
+    run = tsbp(*command, "--resume", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert without_times(json.loads((tmp_path / run.stdout.splitlines()[-1]).read_text())) == without_times(expected)
+    assert list((tmp_path / "runs").iterdir()) == [tmp_path / run.stdout.splitlines()[-1]], "something is left over"
+
+
+def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen) -> None:
+    """Wait until the process has written one of its own."""
+
+    def written() -> list[int]:
+        return [path.stat().st_mtime_ns for path in folder.glob("*.pt")]
+
+    before, deadline = written(), time.monotonic() + 120
+    while written() == before:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        time.sleep(0.01)
+
+
+def test_a_time_budget_on_the_command_line(tmp_path):
+    first = tsbp(*SMALL, "--time-budget", "0", cwd=tmp_path)
+    assert first.returncode == 0 and "--resume" in first.stdout
+    (checkpoint,) = (tmp_path / "runs").iterdir()
+    assert checkpoint.suffix == ".pt"
+    assert_one_clear_line(tsbp(*SMALL, cwd=tmp_path), checkpoint.name, "--resume")
+    run = tsbp(*SMALL, "--resume", cwd=tmp_path)
+    (record,) = (tmp_path / "runs").iterdir()
+    assert run.stdout.splitlines()[-1] == f"runs/{record.name}"
+    before = record.read_bytes()
+    assert tsbp(*SMALL, "--resume", cwd=tmp_path).stdout.splitlines() == [f"runs/{record.name}"]
+    assert record.read_bytes() == before
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(checkpoint):
+    before = checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=r"another configuration: lr 0\.01 there, 0\.1 here; seed 0 there, 3 here"):
+        train(replace(CONFIG, lr=0.1, seed=3), quiet=True, checkpoint=checkpoint, resume=True)
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_of_other_data_is_refused(checkpoint, digits):
+    other = replace(digits, train_images=digits.train_images.flip(0))
+    with pytest.raises(ValueError, match="other data"):
+        train(CONFIG, dataset=other, quiet=True, checkpoint=checkpoint, resume=True)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-100], lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * 99])
+def test_a_damaged_checkpoint_is_named(checkpoint, damage):
+    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    with pytest.raises(ValueError, match=r"run\.pt is not a whole checkpoint"):
+        train(CONFIG, quiet=True, checkpoint=checkpoint, resume=True)
+
+
+def test_a_checkpoint_can_hold_no_program(tmp_path):
+    """Unpickling is limited to tensors and plain values."""
+    path = tmp_path / "run.pt"
+    torch.save({"config": os.system}, path)
+    with pytest.raises(ValueError, match="not a whole checkpoint"):
+        train(CONFIG, quiet=True, checkpoint=path, resume=True)
+
+
+def test_nan_leaves_the_checkpoint_from_before(checkpoint, monkeypatch):
+    good = checkpoint.read_bytes()
+
+    def poisoned(*arguments):
+        return loss(*arguments) * float("nan")
+
+    loss = training.loss_of
+    monkeypatch.setattr(training, "loss_of", poisoned)
+    with pytest.raises(FloatingPointError, match="epoch 1/2"):
+        train(CONFIG, quiet=True, checkpoint=checkpoint, resume=True, checkpoint_minutes=0)
+    assert checkpoint.read_bytes() == good
+
+
+def in_a_small_disk(folder: Path, options: str, script: str) -> subprocess.CompletedProcess:
+    """Run a script where ``folder`` is a memory disk of its own; only the script sees it."""
+    mounted = f"mount -t tmpfs -o {options} tmpfs {folder}"
+    space = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*space, mounted], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a memory disk")
+    return subprocess.run([*space, f"{mounted} && {script}"], capture_output=True, text=True, timeout=300)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+    """There is room for one checkpoint, not for the next beside it."""
+    disk, saved = tmp_path / "disk", tmp_path / "runs"
+    disk.mkdir()
+    command = [*SMALL, "--resume", "--checkpoint-minutes", "0"]
+    first = tsbp(*SMALL, "--time-budget", "0", cwd=tmp_path)
+    size = next(saved.glob("*.pt")).stat().st_size
+    whole = " ".join([sys.executable, "-m", "tsbp", *command, "--out", str(disk)])
+    script = f"cp {saved}/*.pt {disk} && {whole}; code=$?; cp {disk}/* {saved}; ls -A {disk} | wc -l; exit $code"
+    run = in_a_small_disk(disk, f"size={int(1.5 * size)}", script)
+    assert_one_clear_line(run, "No space left", "the one before is whole")
+    assert run.stdout.splitlines()[-1].strip() == "1", "something half-written stayed"
+    assert first.returncode == 0 and tsbp(*command, cwd=tmp_path).returncode == 0
+
+
+def test_a_folder_without_permission_is_found_out_before_the_run(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    whole = " ".join([sys.executable, "-m", "tsbp", *SMALL[:-1], "100000", "--out", str(disk)])
+    assert_one_clear_line(in_a_small_disk(disk, "ro", whole), "no permission", str(disk))
+
+
+def test_a_checkpoint_that_cannot_be_written_says_so(tmp_path):
+    run = training.Run(training.resolve(CONFIG), training.data.load("digits"), compiled=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="could not be written"):
+        run.save(tmp_path / "file" / "run.pt")
+
+
+def test_names_hold_the_configuration():
+    names = {records.name_of("train", replace(CONFIG, **change)) for change in ({}, {"dropout": 0.1}, {"target": "01"})}
+    assert len(names) == 3

@@ -1,0 +1,226 @@
+"""Training: repeatable to the last digit, honest about what it measures, and clear when it cannot go on."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from command import without_times
+from torch.nn import functional
+
+from tsbp.gradients import STUDIED
+from tsbp.networks import TABLE_3
+from tsbp.runs import training
+from tsbp.runs.data import DataSet
+from tsbp.runs.evaluation import build_network, compare_gradients, evaluate
+from tsbp.runs.settings import PRESETS, TrainingConfig
+from tsbp.runs.training import Run, train
+
+TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1)
+
+
+@pytest.mark.parametrize("gradient", STUDIED)
+def test_every_gradient_learns_the_digits(gradient):
+    record = train(TrainingConfig.for_dataset("digits", gradient=gradient, epochs=6), quiet=True)
+    assert record["test_accuracy"] > 80
+    assert record["epoch_metrics"][-1]["loss"] < record["epoch_metrics"][0]["loss"]
+
+
+def test_the_same_command_gives_the_same_numbers():
+    first, second = (train(replace(TINY, epochs=2), quiet=True) for _ in range(2))
+    assert without_times(first) == without_times(second)
+    assert (
+        first["epoch_metrics"][0]["loss"]
+        != train(replace(TINY, epochs=2, seed=1), quiet=True)["epoch_metrics"][0]["loss"]
+    )
+
+
+def test_gradients_differ_in_nothing_but_the_gradient(digits):
+    """Same weights, same examples, same first loss; different weights after the first update."""
+    networks = [build_network(replace(TINY, gradient=name), digits) for name in STUDIED]
+    for network in networks[1:]:
+        for one, other in zip(networks[0].parameters(), network.parameters(), strict=True):
+            assert torch.equal(one, other)
+    images = (digits.train_images[:20] - digits.normalisation[0]) / digits.normalisation[1]
+    outputs = [network(images) for network in networks]
+    assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
+
+
+def test_record_says_what_was_run(digits):
+    record = train(replace(TINY, seed=5), quiet=True)
+    assert record["dataset"] == "digits" and record["seed"] == 5 and record["gradient"] == "full"
+    assert record["data_fingerprint"] == digits.fingerprint()
+    assert record["n_train"] == 1437 and record["n_test"] == 360
+    assert record["device"] == "cpu" and record["precision"] == "float32"
+    assert "--seed 5" in record["command"] and "--network 4C3-P2-20" in record["command"]
+    assert record["best_epoch_test_accuracy"] >= record["test_accuracy"]
+
+
+def test_validation_never_looks_at_the_test_set():
+    record = train(replace(TINY, validation=200), quiet=True)
+    assert record["n_validation"] == 200 and record["n_train"] == 1237
+    assert not any("test" in key for key in record)
+    assert not any("test" in key for epoch in record["epoch_metrics"] for key in epoch)
+
+
+def test_part_of_the_examples(digits):
+    """The first of an order that is always the same, after what is held out; the test set stays whole."""
+    record = train(replace(TINY, validation=200, examples=300), quiet=True)
+    assert record["n_train"] == 300 and record["n_validation"] == 200
+    assert record["data_note"] == "300 of 1,237 training examples"
+    part = digits.first(40)
+    assert torch.equal(part.train_images, digits.first(300).train_images[:40])
+    assert torch.equal(part.test_images, digits.test_images)
+    assert len(part.train_labels.unique()) == 10
+
+
+def test_compared_gradients(digits):
+    """A record has cosine and length of every layer; over one step there is no time for gradients to differ in."""
+    config = replace(TINY, compare_gradients=True)
+    record = train(config, quiet=True)
+    without = train(replace(config, compare_gradients=False), quiet=True)
+    measured = record["epoch_metrics"][0]
+    for name in ("cosine_leak", "cosine_spatial"):
+        assert len(measured[name]) == 3 and all(0 < cosine < 1 for cosine in measured[name])
+    assert min(measured["length_leak"]) > 1 > max(measured["length_spatial"]) > 0
+    assert record["test_accuracy"] == without["test_accuracy"]
+    assert measured["loss"] == without["epoch_metrics"][0]["loss"]
+    config = replace(config, time_steps=1, weight_gain=7.0)
+    found = compare_gradients(build_network(config, digits), digits, config)
+    assert found == {f"{what}_{name}": [1.0] * 3 for name in ("leak", "spatial") for what in ("cosine", "length")}
+    config = replace(config, weight_gain=1e-3)  # silence reaches no weight but the first
+    assert compare_gradients(build_network(config, digits), digits, config)["cosine_leak"][1:] == [None, None]
+
+
+def test_accuracy_counts_right_answers(digits):
+    """A network whose output is fixed by hand: all say 0, and the digits 0 are counted."""
+
+    class Says0(torch.nn.Module):
+        def forward(self, x):
+            return functional.one_hot(torch.zeros(5, len(x), dtype=torch.int64), 10).float()
+
+    zeros = (digits.test_labels == 0).double().mean().item()
+    assert evaluate(Says0(), digits, TINY) == pytest.approx(100 * zeros)
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch):
+    """NaN weights make silent neurons and a finite loss: the gradient has to be looked at too."""
+
+    def broken(config, dataset, compiled=False):
+        network = build_network(config, dataset, compiled)
+        with torch.no_grad():
+            next(iter(network.parameters())).fill_(math.nan)
+        return network
+
+    monkeypatch.setattr(training, "build_network", broken)
+    with pytest.raises(FloatingPointError, match="epoch 1/1"):
+        train(TINY, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("gradient", "none"),
+        ("optimizer", "lbfgs"),
+        ("precision", "int8"),
+        ("device", "tpu"),
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("lr", 0.0),
+        ("lr", math.nan),
+        ("lr", math.inf),
+        ("clip_norm", -1.0),
+        ("shift", -1),
+        ("rotation", -1.0),
+        ("examples", -1),
+        ("examples", 1438),
+        ("time_steps", 0),
+        ("tau_m", 0.1),
+        ("validation", -3),
+        ("weight_gain", math.nan),
+    ],
+)
+def test_bad_settings_are_named(setting, value):
+    with pytest.raises(ValueError, match=setting):
+        train(replace(TINY, **{setting: value}), quiet=True)
+
+
+def test_defaults_follow_the_network():
+    """Eight spiking layers need larger weights than four; what is given explicitly wins."""
+    deep = TrainingConfig.for_dataset("digits", network=TABLE_3["cifar10"])
+    assert deep.weight_gain > TrainingConfig.for_dataset("digits").weight_gain
+    assert TrainingConfig.for_dataset("cifar10", weight_gain=1.0).weight_gain == 1.0
+
+
+def test_the_deep_network_is_awake_at_the_start(digits):
+    """Every layer but the output fires on real images; gradients reach the first weights."""
+    config = TrainingConfig.for_dataset("digits", network=TABLE_3["cifar10"])
+    network = build_network(config, digits)
+    rates = []
+    for layer in network.layers[:-1]:
+        layer.register_forward_hook(lambda module, inputs, psc: rates.append(psc.mean().item()))
+    network((digits.train_images[:20] - digits.normalisation[0]) / digits.normalisation[1])
+    assert min(rates) > 1e-3
+
+
+def test_bfloat16_learns_too():
+    record = train(TrainingConfig.for_dataset("digits", epochs=4, precision="bfloat16"), quiet=True)
+    assert record["test_accuracy"] > 70 and record["precision"] == "bfloat16"
+
+
+def test_compiled_training_learns_the_same():
+    compiled = train(replace(TINY, epochs=2), compiled=True, quiet=True)
+    eager = train(replace(TINY, epochs=2), compiled=False, quiet=True)
+    assert compiled["compiled"] and not eager["compiled"]
+    assert compiled["epoch_metrics"][0]["loss"] == pytest.approx(eager["epoch_metrics"][0]["loss"], rel=1e-2)
+
+
+def test_measured_at_intervals_and_at_the_end():
+    record = train(replace(TINY, epochs=5, evaluate_every=2), quiet=True)
+    measured = [number for number, epoch in enumerate(record["epoch_metrics"], 1) if "test_accuracy" in epoch]
+    assert measured == [2, 4, 5]
+    assert record["test_accuracy"] == record["epoch_metrics"][-1]["test_accuracy"]
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("constant", 0.01), ("one-cycle", 0.0)])
+def test_schedules(digits, schedule, last):
+    run = Run(training.resolve(replace(TINY, schedule=schedule, lr=0.01, batch_size=100)), digits, compiled=False)
+    rates = [run.optimizer.param_groups[0]["lr"] for _ in run.batches()][:-1]  # each is that of the next update
+    assert rates[-1] == pytest.approx(last, abs=1e-6)
+    assert max(rates) == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_learn_a_batch_by_heart(preset):
+    """A few updates of each network of Table 2; the events of five long steps are few, and wake theirs up late."""
+    n = 2
+    config = TrainingConfig.for_dataset(preset, batch_size=n, epochs=200)
+    if config.dataset == "nmnist":
+        images = (torch.rand(n, config.time_steps, 2, 34, 34) < 0.5).to(torch.uint8)
+    else:
+        size = (3, 32, 32) if config.dataset == "cifar10" else (1, 28, 28)
+        images = torch.randint(0, 256, (n, *size), dtype=torch.uint8)
+    labels = torch.arange(n)
+    run = Run(training.resolve(config), DataSet("made up", images, labels, images, labels, 10), compiled=False)
+    before = [weight.clone() for weight in run.network.parameters()]
+    losses = []
+    while run.epoch <= config.epochs and not (losses and losses[-1] < 0.8 * losses[0]):
+        losses += [run.loss for _ in run.batches()]
+        run.finish_epoch()
+    assert losses[-1] < 0.8 * losses[0]
+    for old, new in zip(before, run.network.parameters(), strict=True):
+        assert new.isfinite().all() and not torch.equal(old, new)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gradient", STUDIED)
+def test_one_epoch_of_mnist_passes_95_per_cent(gradient, real_data):
+    config = TrainingConfig.for_dataset("mnist", gradient=gradient, epochs=1)
+    record = train(config, data_root=real_data("MNIST"), quiet=True)
+    assert record["test_accuracy"] > 95 and record["n_train"] == 60_000 and record["n_test"] == 10_000
+
+
+def test_events_of_nmnist_train(real_data):
+    config = TrainingConfig.for_dataset("nmnist", epochs=5, time_steps=5, network="6C5-P4", padding="1", lr=0.01)
+    record = train(config, data_root=real_data("NMNIST"), quiet=True)
+    assert record["test_accuracy"] > 30 and record["data_note"].startswith("subset: 1,000 of 60,000")

@@ -1,0 +1,164 @@
+"""The verdicts follow from the records: made-up records lead to every verdict, and a changed one changes the table."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_comparison import run
+
+from book import build
+from tsbp.runs import records
+from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.toy import ToyConfig
+from tsbp.study import claims
+from tsbp.study.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, OPEN, REPRODUCED
+from tsbp.study.comparison import accuracies
+from tsbp.study.studies import STUDIES
+
+RATES = ToyConfig().learning_rates
+
+
+def neuron(monkeypatch, **losses: list[float]) -> None:
+    """Records of a single neuron whose final losses scatter a little around these means, one for each rate."""
+    scatter = np.random.default_rng(0).normal(0, 0.01, (len(RATES), 50))
+    found = {name: (np.array(means)[:, None] + scatter).tolist() for name, means in losses.items()}
+    record = {"learning_rates": list(RATES), "gradients": list(found), "final_loss": list(found.values())}
+    monkeypatch.setattr(records, "recorded", lambda kind, config: record)
+
+
+FLAT = [1.0] * len(RATES)
+ABOVE = np.array(RATES) > claims.PAPERS_RATE
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [(0.5 * ABOVE, REPRODUCED), (0.5 * (np.array(RATES) > 0.02), CAVEAT), (0 * ABOVE, NOT_REPRODUCED)],
+)
+def test_an_advantage_at_large_rates(monkeypatch, gain, verdict):
+    neuron(monkeypatch, full=FLAT - gain, leak=FLAT, spatial=FLAT)
+    claim = claims.large_rates()
+    assert claim.verdict == verdict
+    assert "lower at" in claim.evidence or verdict == NOT_REPRODUCED
+
+
+def test_one_rate_that_is_worse_overturns_the_advantage(monkeypatch):
+    neuron(monkeypatch, full=FLAT - 0.5 * ABOVE + (np.array(RATES) == 0.02), leak=FLAT, spatial=FLAT)
+    assert claims.large_rates().verdict == NOT_REPRODUCED
+
+
+@pytest.mark.parametrize(("price", "verdict"), [(0.0, REPRODUCED), (0.3, NOT_REPRODUCED)])
+def test_the_price_at_small_rates(monkeypatch, price, verdict):
+    neuron(monkeypatch, full=FLAT + price * (np.array(RATES) == 0.001), leak=FLAT, spatial=FLAT)
+    assert claims.small_rates().verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("full", "leak", "spatial", "verdict"),
+    [
+        ((2, 6), (3, 5), (3, 5), REPRODUCED),
+        ((2, 8), (3, 5), (3, 5), REPRODUCED),  # a lower bound is enough
+        ((2, 6), (3, 5), (1, 6), CAVEAT),
+        ((2, 6), (3, 5), (5, 8), CAVEAT),  # spatial's is a lower bound
+        ((3, 5), (2, 6), (4, 5), NOT_REPRODUCED),
+        ((2, 6), (2, 6), (4, 5), NOT_REPRODUCED),
+        ((2, 6), (0, 2), (4, 5), OPEN),
+        ((6, 8), (2, 6), (4, 5), OPEN),
+    ],
+)
+def test_robustness(monkeypatch, full, leak, spatial, verdict):
+    """By the rates, from one number to another, at which each gradient learns."""
+    number = np.arange(len(RATES))
+    ends = {"full": full, "leak": leak, "spatial": spatial}
+    neuron(monkeypatch, **{n: np.where((number >= low) & (number < high), 0.1, 1.0) for n, (low, high) in ends.items()})
+    claim = claims.robustness()
+    assert claim.verdict == verdict
+    assert "no intervals yet" in claim.evidence
+    assert ("at least" in claim.evidence) == any(low == 0 or high == len(RATES) for low, high in ends.values())
+
+
+SURE, UNSURE, APART = (0.01, -0.01, 0.0, 0.02), (0.5, -0.5, 0.3, -0.2), (0.5, 0.6, 0.55, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("differences", "note", "verdict"),
+    [
+        ({"mnist": SURE}, "", REPRODUCED),
+        ({"mnist": SURE, "mnist-30": UNSURE}, "", CAVEAT),
+        ({"mnist": UNSURE}, "", OPEN),
+        ({"mnist": SURE, "mnist-30": APART}, "", NOT_REPRODUCED),
+        ({"mnist": SURE}, "a part", OPEN),
+        ({}, "", NOT_MEASURED),
+    ],
+)
+def test_whether_networks_are_equal(differences, note, verdict):
+    rows = [
+        run(name, gradient, seed, 90.0 + (difference if gradient == "full" else 0.0), note) | {"path": f"{name}.json"}
+        for name, values in differences.items()
+        for seed, difference in enumerate(values)
+        for gradient in ("full", "leak")
+    ]
+    claim = claims.networks(pd.DataFrame(rows), "mnist")
+    assert claim.verdict == verdict
+    assert ("4 seeds, T = 5" in claim.evidence) == bool(differences) and note in claim.evidence
+    assert len(claim.records) == len(rows)
+
+
+@pytest.mark.parametrize(("full", "said"), [(90.0, True), (86.0, False)])
+def test_a_difference_at_the_best_rate_of_full_alone_is_named_as_such(full, said):
+    """On held-out examples ``full`` does best at the rate that was tested, or at the other, as ``leak`` does."""
+    tested = TrainingConfig.for_dataset("cifar10-reduced").lr
+    rows = [
+        run("cifar10-reduced", gradient, seed, (82.0 if gradient == "full" else 80.0) + 0.1 * seed)
+        for gradient in ("full", "leak")
+        for seed in range(3)
+    ]
+    for gradient, accuracies_there in (("full", (88.0, full)), ("leak", (89.0, 87.0))):
+        for lr, accuracy in zip((tested / 2, tested), accuracies_there, strict=True):
+            rows.append(run("cifar10-reduced", gradient, 0, accuracy, lr=lr, validation=100))
+    claim = claims.networks(pd.DataFrame(rows).assign(path="run.json"), "cifar10")
+    assert ("best one for full alone; for leak it is 0.01, where there are no test runs" in claim.evidence) == said
+
+
+@pytest.mark.parametrize(
+    ("leak", "verdict"),
+    [((90.0, 97.0, 90.0), REPRODUCED), ((90.0, 97.0, 10.0), CAVEAT), ((90.0, 93.0, 10.0), NOT_REPRODUCED)],
+)
+def test_whether_the_term_helps_on_real_data(leak, verdict):
+    """The same accuracy at every rate; leak breaks down at the largest; full is ahead at the best rate."""
+    config, _ = STUDIES["MNIST, plain descent"]
+    settings = {**asdict(config), "lr": None, "gradient": None, "seed": None}
+    rows = [
+        settings | {"lr": rate, "gradient": gradient, "seed": seed, "test_accuracy": accuracy + 0.1 * seed}
+        for gradient, accuracies in (("full", (90.0, 97.0, 90.0)), ("leak", leak), ("spatial", (90.0, 97.0, 90.0)))
+        for rate, accuracy in zip((0.1, 0.3, 1.0), accuracies, strict=True)
+        for seed in range(3)
+    ]
+    claim = claims.real_data(pd.DataFrame(rows).assign(path="run.json"))
+    assert claim.verdict == verdict
+    assert "learning rate 0.3" in claim.evidence and ("At 1 the" in claim.evidence) == (leak[-1] < 50)
+
+
+def test_the_front_page_comes_from_the_records(monkeypatch, tmp_path):
+    """What changes in a copy of the records changes on the page, the verdict with it; every link has its record."""
+    folder = tmp_path / "results"
+    shutil.copytree(records.results_folder(), folder)
+    monkeypatch.setenv("TSBP_RESULTS", str(folder))
+    before = claims.claims_table()
+    for name in re.findall(r"#((?:toy|train|bench|agreement)-[^']+)'", before):
+        assert list(folder.rglob(f"{name}.json"))
+    runs = records.load("train")
+    assert claims.networks(runs, "mnist").verdict in (REPRODUCED, CAVEAT)
+    found = accuracies(runs, "mnist")
+    shown = f"{(found['full'] - found['leak']).mean() - 7:+.2f} ± "
+    assert shown not in before
+    for path in runs["path"][(runs["gradient"] == "full") & (runs["dataset"] == "mnist")]:
+        record = json.loads(path.read_text())
+        if "test_accuracy" in record:
+            path.write_text(json.dumps(record | {"test_accuracy": record["test_accuracy"] - 7}))
+    build.execute(build.NOTEBOOKS / "index.py", {}, tmp_path)
+    after = (tmp_path / "index.ipynb").read_text(encoding="utf-8")
+    assert shown in after and after.count(NOT_REPRODUCED) == before.count(NOT_REPRODUCED) + 2  # attribute and word

@@ -1,0 +1,160 @@
+"""Intervals and tests against SciPy, simulation, and values worked by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tsbp.study.statistics import (
+    UsableRange,
+    bootstrap_interval,
+    crossover,
+    equal_within,
+    equivalence,
+    mean_interval,
+    student_interval,
+    usable_range,
+    verdicts,
+    with_interval,
+)
+
+
+def test_mean_interval_equals_the_t_test_of_scipy():
+    values = np.random.default_rng(0).normal(2, 3, (4, 12))
+    mean, half_width = mean_interval(values)
+    for row in range(4):
+        expected = stats.ttest_1samp(values[row], 0).confidence_interval(0.95)
+        assert mean[row] - half_width[row] == pytest.approx(expected.low)
+        assert mean[row] + half_width[row] == pytest.approx(expected.high)
+    assert np.isnan(mean_interval([5.0])[1])
+
+
+def test_bootstrap_interval_holds_the_mean_as_often_as_it_says():
+    """200 studies of 40 skewed values: about 95 % of the intervals hold the true mean (1)."""
+    values = np.random.default_rng(1).exponential(1.0, (200, 40))
+    low, high = bootstrap_interval(values)
+    assert 0.88 < ((low < 1) & (high > 1)).mean() < 0.98
+    assert np.array_equal(low, bootstrap_interval(values)[0])
+    assert np.isnan(bootstrap_interval(values[:, :1])).all()
+
+
+def test_crossover_by_hand():
+    """Differences 1, 1, -1 at 1, 10, 100: zero halfway between 10 and 100 on the logarithmic axis."""
+    differences = np.array([[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]])
+    assert crossover([1, 10, 100], differences) == pytest.approx((10**1.5,) * 3)
+
+
+@pytest.mark.parametrize(("sign", "outside"), [(1.0, np.inf), (-1.0, 0.0)])
+def test_a_crossing_outside_the_rates_is_on_the_side_where_it_must_be(sign, outside):
+    """Above zero at every rate, it turns above the largest; below zero at every rate, it has turned already."""
+    differences = sign * np.array([[1.0, 1.1], [2.0, 2.1], [1.0, 1.1]])
+    assert crossover([1, 10, 100], differences) == (outside,) * 3
+
+
+def test_a_difference_that_only_rises_has_turned_below_the_rates():
+    assert crossover([1, 10, 100], np.array([[-1.0, -1.0], [-1.0, -1.0], [1.0, 1.0]])) == (0.0,) * 3
+
+
+REPEATS = np.array([1.0, -1.0] * 8)
+"""A spread with mean zero; resampled, its mean is as often above zero as below."""
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "open_below", "open_above"),
+    [
+        (0.1 + REPEATS, -1 + 0 * REPEATS, True, False),
+        (1 + 0 * REPEATS, -0.1 + REPEATS, False, True),
+        (0.1 + REPEATS, -0.1 + REPEATS, True, True),
+        (1 + 0 * REPEATS, -1 + 0.1 * REPEATS, False, False),
+    ],
+    ids=["open below", "open above", "open on both sides", "closed"],
+)
+def test_the_interval_of_a_crossing_is_open_on_the_side_where_samples_leave_the_rates(
+    first, last, open_below, open_above
+):
+    """The mean turns between 1 and 10; whether a sample does depends on its first or last difference."""
+    estimate, low, high = crossover([1, 10], np.array([first, last]))
+    assert 1 < estimate < 10
+    assert (low == 0) == open_below and (high == np.inf) == open_above
+    assert open_below or 1 <= low <= estimate
+    assert open_above or estimate <= high <= 10
+
+
+def test_usable_range_by_hand():
+    """At a limit of 2: from halfway between 1 and 10, where 3 falls to 1, to a third of the way from 100 to 1000."""
+    found = usable_range([1, 10, 100, 1000], [3.0, 1.0, 1.0, 4.0], 2.0)
+    assert found == UsableRange(pytest.approx(10**0.5), pytest.approx(10 ** (2 + 1 / 3)))
+    assert found.decades == pytest.approx(2 + 1 / 3 - 0.5) and not found.cut_off and str(found) == "1.83"
+
+
+def test_a_usable_range_that_reaches_the_end_of_the_rates_is_a_lower_bound():
+    above = usable_range([1, 10, 100], [3.0, 1.0, 2.0], 2.0)
+    assert above == UsableRange(pytest.approx(10**0.5), 100.0, open_above=True)
+    below = usable_range([1, 10, 100], [1.0, 1.0, 3.0], 2.0)
+    assert below == UsableRange(1.0, pytest.approx(10**1.5), open_below=True)
+    assert str(above) == str(below) == "at least 1.50" and above.cut_off and below.cut_off
+
+
+def test_a_usable_range_is_the_piece_around_the_lowest_loss():
+    assert usable_range([1, 10, 100, 1000], [1.5, 3.0, 1.0, 3.0], 2.0) == UsableRange(
+        pytest.approx(10**1.5), pytest.approx(10**2.5)
+    )
+    assert usable_range([1, 10, 100], [np.nan, 1.0, np.nan], 2.0) == UsableRange(*[pytest.approx(10)] * 2)
+    nothing = usable_range([1, 10], [3.0, np.nan], 2.0)
+    assert nothing.decades == 0 and not nothing.cut_off
+
+
+def test_which_usable_range_is_wider_is_open_where_the_rates_end_too_soon():
+    wide, narrow = UsableRange(1.0, 100.0), UsableRange(1.0, 10.0)
+    assert wide.wider_than(narrow) is True and narrow.wider_than(wide) is False
+    assert narrow.wider_than(narrow) is False
+    bound = UsableRange(1.0, 10.0, open_above=True)
+    assert wide.wider_than(bound) is None and bound.wider_than(wide) is None
+    assert UsableRange(1.0, 100.0, open_below=True).wider_than(narrow) is True
+
+
+def test_crossover_interval_holds_the_truth():
+    random = np.random.default_rng(2)
+    truth = np.array([1.0, 0.4, -0.2, -1.0])  # crosses at 10^(1 + 2/3)
+    estimate, low, high = crossover([1, 10, 100, 1000], truth[:, None] + random.normal(0, 1, (4, 400)))
+    assert low < 10 ** (1 + 2 / 3) < high
+    assert low <= estimate <= high < 300
+
+
+def test_with_interval():
+    assert with_interval([1.0, 3.0]) == f"2.00 ± {stats.t.ppf(0.975, 1):.2f}"
+    assert with_interval([1.0]) == "1.00"
+    assert with_interval([-1.0], "+.1f") == "-1.0"
+
+
+def test_verdicts():
+    differences = np.array([[-1.0, -1.1, -0.9, -1.0], [2.0, 2.1, 1.9, 2.0], [-1.0, 1.0, -1.1, 1.1]])
+    assert verdicts(["a", "b", "c"], differences) == "lower at a; higher at b; not distinguishable at c"
+    assert verdicts([], differences[:0]) == "not measured"
+
+
+def test_with_students_interval_few_values_decide_less():
+    differences = np.array([[-0.1, -0.2, -0.9], [0.3, 0.31, 0.29]])
+    assert verdicts(["a", "b"], differences) == "lower at a; higher at b"
+    assert verdicts(["a", "b"], differences, student_interval) == "higher at b; not distinguishable at a"
+
+
+def test_equivalence_by_hand():
+    """Mean 0.1 and standard error 0.1 of four: t = 2 at a margin of 0.3, either one-sided test of it."""
+    differences = 0.1 + 0.2 * np.array([-1.0, -1.0, 1.0, 1.0]) * np.sqrt(3) / 2
+    assert equivalence(differences, 0.3) == pytest.approx(stats.t.sf(2, 3))
+    assert equivalence(-differences, 0.3) == pytest.approx(stats.t.sf(2, 3))
+    assert equivalence(differences, 0.05) > 0.5
+    assert np.isnan(equivalence([1.0], 0.3))
+
+
+def test_equal_within_is_the_margin_at_which_equivalence_turns():
+    differences = np.random.default_rng(0).normal(0.02, 0.1, 7)
+    margin = equal_within(differences)
+    assert equivalence(differences, margin) == pytest.approx(0.05)
+
+
+def test_equivalence_errs_as_often_as_it_says():
+    """At the edge of what counts as equal, it wrongly says equal in one case of twenty."""
+    samples = np.random.default_rng(1).normal(1.0, 1.0, (4000, 30))
+    wrong = np.mean([equivalence(sample, 1.0) < 0.05 for sample in samples])
+    assert 0.035 < wrong < 0.065

@@ -1,0 +1,306 @@
+"""Timings of the neuron and of whole training steps, side by side with other libraries.
+
+Everything is measured in one process, round by round: in each round every candidate runs once, in random order, so that
+what the machine does meanwhile, and what the one before leaves in the caches, meets all of them. What counts are ratios
+within a round.
+"""
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tsbp.gradients import STUDIED
+from tsbp.kernels import memory as pool
+from tsbp.neuron import lif, reference_lif
+from tsbp.peers import bench_processes, libraries
+from tsbp.runs import evaluation, processes, records, training
+from tsbp.runs.data import DataSet
+from tsbp.runs.settings import TrainingConfig
+
+BYTES_PER_STEP = 24
+"""Of a layer in float32, per neuron and step: read I, write a and U; read U and the gradient of a, write that of I."""
+REFERENCE = "tsbp full"
+"""The candidate that the others are compared with."""
+WARM_UP = 2
+"""Rounds that are not counted."""
+EXAMPLES = 500
+"""Random images, as many as a training step may need."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """One benchmark: the LIF layer alone, or a training step on a data set of random images."""
+
+    benchmark: str
+    """lif, recurrent (a recurrent layer), or a data set: its network of Table 3."""
+    time_steps: int = 5
+    batch_size: int = 128
+    neurons: int = 12288
+    """Per example; of lif and recurrent alone."""
+    precision: str = "float32"
+    """Of tsbp's training step; the other libraries' is float32."""
+    threads: int = 1
+    repeats: int = 15
+    device: str = "cpu"
+    seed: int = 0
+
+    def checked(self) -> "BenchConfig":
+        """The configuration itself.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        if self.benchmark not in (*LAYERS, *SHAPES):
+            raise ValueError(f"benchmark must be one of {', '.join((*LAYERS, *SHAPES))}, got {self.benchmark!r}")
+        for name in ("time_steps", "batch_size", "neurons", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.repeats < 2:
+            raise ValueError(f"repeats must be at least 2, got {self.repeats}")
+        if self.benchmark in SHAPES and self.batch_size > EXAMPLES:
+            raise ValueError(f"batch_size must be at most {EXAMPLES}, got {self.batch_size}")
+        return self
+
+
+SHAPES = {"mnist": (1, 28, 28), "nmnist": (2, 34, 34), "cifar10": (3, 32, 32)}
+INK = {"mnist": 0.2, "nmnist": 0.02, "cifar10": 1.0}
+"""Share of pixels that are not black."""
+
+
+def run(
+    config: BenchConfig,
+    progress: Callable[[Iterable], Iterable] = iter,
+    others: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Measure, and return the record (it is not written).
+
+    Args:
+        config: what to measure.
+        progress: wraps the rounds, for a progress bar.
+        others: which of :data:`tsbp.peers.libraries.PEERS` to compare with; None: all that are installed.
+
+    Raises:
+        ValueError: a value is out of its range, there is no such device, or an installed library computes another
+            neuron than the one it is compared as.
+    """
+    device = training.resolve_device(config.checked().device)
+    config = replace(config, device=device.type)
+    processes.keep_freed_memory()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        found = {
+            name: peer
+            for name, peer in libraries.PEERS.items()
+            if (peer.installed if others is None else name in others)
+        }
+        agreement = {name: libraries.check(peer, device) for name, peer in found.items()}
+        candidates = LAYERS.get(config.benchmark, _steps)(config, device, found)
+        left_out = _leave_out(candidates)
+        candidates["copy"] = _copy(device)
+        memory = {name: _memory(candidate, device) for name, candidate in candidates.items() if name != "copy"}
+        seconds = measure(candidates, config.repeats, device, progress)
+    finally:
+        torch.set_num_threads(threads)
+    copied = 2 * _COPIED[device.type] * 4
+    bandwidth = copied / statistics.median(seconds["copy"])
+    results: dict[str, Any] = {
+        "seconds": {name: [float(f"{x:.4g}") for x in times] for name, times in seconds.items()},
+        "peak_bytes": {name: peak for name, (peak, _) in memory.items()},
+        "kept_bytes": {name: kept for name, (_, kept) in memory.items()},
+        "agreement": agreement,
+        "left_out": left_out,
+        "copy_bandwidth": bandwidth,
+        "first_call_seconds": bench_processes.first_call(config.time_steps, device),
+        "peer_versions": {peer.package: metadata.version(peer.package) for peer in found.values()},
+    }
+    pairs = min(bench_processes.PAIRS, config.repeats // 10)  # a short benchmark does without
+    if config.benchmark == "lif" and device.type == "cpu" and pairs:
+        shape = (config.time_steps, config.batch_size, config.neurons)
+        results["plain_process"] = {
+            f"{threads} core{'s' * (threads > 1)}": bench_processes.plain_and_kept(shape, threads, pairs)
+            for threads in (1, 2)
+        }
+    if config.benchmark == "lif":
+        moved = BYTES_PER_STEP * config.time_steps * config.batch_size * config.neurons
+        results["floor_fraction"] = {
+            name: moved / bandwidth / statistics.median(times) for name, times in seconds.items() if name != "copy"
+        }
+    return records.new("bench", config, results, device)
+
+
+def measure(
+    candidates: dict[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> dict[str, list[float]]:
+    """Seconds of every candidate in every round."""
+    shuffled = random.Random(0)
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for round_ in progress(range(-WARM_UP, repeats)):
+        for name in shuffled.sample(list(candidates), len(candidates)):
+            _wait(device)
+            started = time.perf_counter()
+            result = candidates[name]()
+            _wait(device)
+            if round_ >= 0:
+                seconds[name].append(time.perf_counter() - started)
+            del result
+    return seconds
+
+
+def _layers(config: BenchConfig, device: torch.device, others: dict[str, libraries.Peer]) -> dict[str, Callable]:
+    """Forward and backward of one layer; peers without eq. 5 and with it."""
+    constants = dict(tau_m=6.0, temperature=libraries.TEMPERATURE)
+    candidates = {f"tsbp {name}": _neuron(constants | {"gradient": name}, compiled=True) for name in STUDIED}
+    candidates["tsbp full, uncompiled"] = _neuron(constants, compiled=False)
+    for name, peer in others.items():
+        simulate = peer.build(6.0, 1.0, libraries.TEMPERATURE)
+        candidates[f"{name} (spikes alone)"] = simulate
+        candidates[name] = libraries.with_filter(simulate, tau_s=2.0)
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = (config.time_steps, config.batch_size, config.neurons)
+    current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
+    grad = torch.randn(shape, generator=generator).to(device)
+    return {name: _forward_and_backward(neuron, current, grad) for name, neuron in candidates.items()}
+
+
+def _recurrent(config: BenchConfig, device: torch.device, others: dict[str, libraries.Peer]) -> dict[str, Callable]:
+    """Forward and backward of a recurrent layer; the same neuron in plain autograd stands for other libraries."""
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = (config.time_steps, config.batch_size, config.neurons)
+    current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
+    grad = torch.randn(shape, generator=generator).to(device)
+    weights = torch.randn(config.neurons, config.neurons, generator=generator) * config.neurons**-0.5
+    weights = weights.to(device).requires_grad_()
+
+    def candidate(neuron: Callable, **settings) -> Callable[[], tuple[Tensor, ...]]:
+        def run() -> tuple[Tensor, ...]:
+            psc = neuron(current, recurrent=weights, **settings).psc
+            return torch.autograd.grad(psc, (current, weights), grad)
+
+        return run
+
+    candidates = {f"tsbp {name}": candidate(lif, gradient=name, spikes=False, compiled=True) for name in STUDIED}
+    candidates["tsbp full, uncompiled"] = candidate(lif, spikes=False)
+    return candidates | {"plain autograd": candidate(reference_lif)}
+
+
+LAYERS = {"lif": _layers, "recurrent": _recurrent}
+
+
+def _neuron(settings: dict, compiled: bool) -> Callable[[Tensor], Tensor]:
+    return lambda current: lif(current, **settings, spikes=False, compiled=compiled).psc
+
+
+def _forward_and_backward(neuron: Callable[[Tensor], Tensor], current: Tensor, grad: Tensor) -> Callable[[], Tensor]:
+    return lambda: torch.autograd.grad(neuron(current), current, grad)[0]
+
+
+def _steps(config: BenchConfig, device: torch.device, others: dict[str, libraries.Peer]) -> dict[str, Callable]:
+    """One update of the weights: batch, forward, loss, backward, optimiser."""
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = SHAPES[config.benchmark]
+    frames = (config.time_steps,) if config.benchmark == "nmnist" else ()
+    images = torch.randint(256, (EXAMPLES, *frames, *shape), dtype=torch.uint8, generator=generator)
+    images[torch.rand(images.shape, generator=generator) > INK[config.benchmark]] = 0
+    if frames:
+        images.clamp_(max=1)  # events
+    labels = torch.randint(10, (EXAMPLES,), generator=generator)
+    dataset = DataSet("random images", images, labels, images[:1], labels[:1], 10)
+
+    def step(gradient: str, compiled: bool, neuron: Callable | None = None) -> Callable[[], float]:
+        settings = TrainingConfig.for_dataset(
+            config.benchmark,
+            gradient=gradient,
+            time_steps=config.time_steps,
+            batch_size=config.batch_size,
+            precision="float32" if neuron else config.precision,
+            temperature=libraries.TEMPERATURE,
+            schedule="constant",
+            lr=1e-9,  # the same work in every round
+            device=config.device,
+            seed=config.seed,
+        )
+        network = libraries.ConventionalNetwork(evaluation.build_network(settings, dataset), neuron) if neuron else None
+        run = training.Run(training.resolve(settings), dataset, compiled, network)
+        batch = torch.arange(config.batch_size)
+        return lambda: run.step(batch)
+
+    defaults = TrainingConfig.for_dataset(config.benchmark)
+    candidates = {f"tsbp {name}": step(name, compiled=True) for name in STUDIED}
+    candidates["tsbp full, uncompiled"] = step("full", compiled=False)
+    for name, peer in others.items():
+        simulate = peer.build(defaults.tau_m, defaults.threshold, libraries.TEMPERATURE)
+        candidates[name] = step(peer.gradient, False, libraries.with_filter(simulate, defaults.tau_s))
+    return candidates
+
+
+def _leave_out(candidates: dict[str, Callable]) -> dict[str, str]:
+    """Remove those whose gradient is not finite, and say why: snnTorch's overflows far below the threshold."""
+    reasons = {}
+    for name, candidate in list(candidates.items()):
+        try:
+            candidate()
+        except FloatingPointError as error:
+            del candidates[name]
+            reasons[name] = str(error)
+    return reasons
+
+
+_COPIED = {"cpu": 50_000_000, "cuda": 500_000_000}
+"""Numbers: more than the caches hold."""
+
+
+def _copy(device: torch.device) -> Callable[[], Tensor]:
+    source = torch.ones(_COPIED[device.type], device=device)
+    target = torch.zeros_like(source)
+    return lambda: target.copy_(source)
+
+
+def _memory(candidate: Callable[[], object], device: torch.device) -> tuple[int, int]:
+    """Bytes: the most that are allocated at a time during a call, and those that autograd keeps for its backward.
+
+    On CUDA these are among the first calls of a training step, before it is recorded as a graph.
+    """
+    kept: dict[int, int] = {}
+
+    def pack(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        candidate()
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        candidate()
+        return torch.cuda.max_memory_allocated() - before, sum(kept.values())
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports its comings and goings
+    pool.release()
+    in_use = pool.POOL.in_use
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        candidate()
+    # The kernels' own pool is not seen by the profiler: its peak is added, though the two need not coincide.
+    peak_of_pool = pool.POOL.most_in_use - in_use
+    now = peak = 0
+    events = profile.profiler.kineto_results.events()
+    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak + peak_of_pool, sum(kept.values())
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,121 @@
+"""The network of a run, and what is measured on it: its loss, its accuracy, and how its gradients differ."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tsbp.runs import processes
+from tsbp.runs.data import DataSet
+from tsbp.runs.encoding import encode, target_spikes
+from tsbp.gradients import STUDIED
+from tsbp.loss import van_rossum_distance
+from tsbp.networks import SpikingNetwork
+from tsbp.runs.settings import TrainingConfig
+
+COMPARED = 200
+"""Training examples over which gradients are compared."""
+
+
+def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = False) -> SpikingNetwork:
+    """The network of a run with its initial weights, which depend on the seed and the sizes alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return SpikingNetwork.from_spec(
+            config.network,
+            dataset.in_shape,
+            dataset.n_classes,
+            config.time_steps,
+            synaptic_delay=config.synaptic_delay,
+            padding=config.padding,
+            pooling=config.pooling,
+            dropout=config.dropout,
+            initialisation=config.initialisation,
+            weight_gain=config.weight_gain,
+            tau_m=config.tau_m,
+            tau_s=config.tau_s,
+            threshold=config.threshold,
+            surrogate=config.surrogate,
+            temperature=config.temperature,
+            surrogate_scale=config.surrogate_scale,
+            reset=config.reset,
+            gradient=config.gradient,
+            compiled=compiled,
+        )
+
+
+def output(network: SpikingNetwork, images: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
+    """Postsynaptic currents of the output layer, ``[T, B, n_classes]``, of a batch of uint8 images or frames."""
+    x = encode(images, dataset, config.encoding, config.time_steps, config.tau_s)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        return network(x)
+
+
+def loss_of(
+    network: SpikingNetwork, images: Tensor, target: Tensor, dataset: DataSet, config: TrainingConfig
+) -> Tensor:
+    """Van Rossum distance (eq. 6) to target trains ``[T, B, n_classes]``, one number an example, ``[B]``."""
+    return van_rossum_distance(output(network, images, dataset, config), target, config.tau_s)
+
+
+def target_of(labels: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
+    """Target trains of labels, ``[T, B, n_classes]``."""
+    return target_spikes(labels, dataset.n_classes, config.target, config.time_steps)
+
+
+@torch.no_grad()
+def evaluate(network: SpikingNetwork, dataset: DataSet, config: TrainingConfig) -> float:
+    """Accuracy on the test part of a data set, in per cent."""
+    network.eval()
+    correct = torch.zeros((), device=dataset.test_labels.device)
+    batches = torch.arange(len(dataset.test_images)).split(max(config.batch_size, 500))
+    with _own_random(correct.device):
+        for batch in batches[processes.rank() :: processes.count()]:
+            psc = output(network, dataset.test_images[batch], dataset, config)
+            correct += (psc.sum(0).argmax(1) == dataset.test_labels[batch]).sum()
+    return 100 * int(processes.add_up(correct)) / len(dataset.test_images)
+
+
+def compare_gradients(
+    network: SpikingNetwork, dataset: DataSet, config: TrainingConfig, compiled: bool = False
+) -> dict[str, list[float | None]]:
+    """How far the gradients are apart at the same weights, on the same training examples, in float32.
+
+    Returns:
+        ``cosine_leak``, ``length_leak`` and the same of ``spatial``: cosine to the gradient ``full``, and length in
+        multiples of its length; a number for each layer with weights, None where no gradient reaches it.
+    """
+    config = replace(config, precision="float32")
+    images = dataset.train_images[:COMPARED]
+    target = target_of(dataset.train_labels[:COMPARED], dataset, config)
+    gradients: dict[str, list[Tensor]] = {}
+    for name in STUDIED:
+        twin = build_network(replace(config, gradient=name), dataset, compiled).to(images.device).eval()
+        twin.load_state_dict(network.state_dict())
+        with _own_random(images.device):
+            loss_of(twin, images, target, dataset, config).mean().backward()
+        gradients[name] = [weight.grad.flatten() for weight in twin.parameters()]
+    found: dict[str, list[float | None]] = {}
+    for name in ("leak", "spatial"):
+        beside = [_beside(one, full) for one, full in zip(gradients[name], gradients["full"], strict=True)]
+        found[f"cosine_{name}"], found[f"length_{name}"] = map(list, zip(*beside, strict=True))
+    return found
+
+
+def _beside(one: Tensor, other: Tensor) -> tuple[float | None, float | None]:
+    """Cosine of two gradients, and how many times as long the first is; None where one is zero."""
+    if not one.any() or not other.any():
+        return None, None
+    cosine = functional.cosine_similarity(one.double(), other.double(), dim=0)
+    return round(cosine.item(), 6), round((one.norm() / other.norm()).item(), 6)
+
+
+@contextmanager
+def _own_random(device: torch.device) -> Iterator[None]:
+    """Poisson spikes that are the same at every call, and leave those of the training as they are."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield

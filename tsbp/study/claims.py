@@ -1,0 +1,266 @@
+"""The claims of the paper, each with a verdict that follows from the records by the rule in its function."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsbp.gradients import STUDIED
+from tsbp.peers import survey
+from tsbp.peers.agreement import AgreementConfig
+from tsbp.runs import records
+from tsbp.runs.settings import TABLE_2
+from tsbp.runs.toy import ToyConfig
+from tsbp.study.comparison import TITLES, by_seed, favoured, groups, paired_difference, short
+from tsbp.study.statistics import (
+    MARGIN,
+    bootstrap_interval,
+    equivalence,
+    mean_interval,
+    ratio_interval,
+    student_interval,
+    verdicts,
+    with_interval,
+)
+from tsbp.study.studies import BROKEN, STUDIES, USABLE_LOSS, by_value, neuron_ranges, study
+
+if TYPE_CHECKING:
+    import pandas
+
+REPRODUCED = "reproduced"
+CAVEAT = "reproduced with a caveat"
+NOT_REPRODUCED = "not reproduced"
+OPEN = "open"
+NOT_MEASURED = "not measured here"
+
+PAPERS_RATE = 0.005
+"""The learning rate of the single neuron above which the paper sees an advantage."""
+
+NAMED_BY_THE_PAPER = ("SLAYER", "STBP", "SuperSpike", "ANTLR")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper and what became of it."""
+
+    says: str
+    """In our words."""
+    source: str
+    """Where in the paper."""
+    verdict: str
+    evidence: str
+    section: str
+    """Of this book: the page and the heading's anchor."""
+    records: tuple[str, ...]
+    """Names of the records that the evidence comes from."""
+
+
+def claims() -> list[Claim]:
+    """All of them, in the paper's order."""
+    runs = records.load("train")
+    neuron = [large_rates(), small_rates(), robustness()]
+    tables = [networks(runs, dataset) for dataset in ("mnist", "nmnist", "cifar10")]
+    return [earlier_work(), *neuron, *tables, real_data(runs), cost()]
+
+
+def earlier_work() -> Claim:
+    """Not reproduced if the code of one of the methods that the paper names differentiates the reset."""
+    kept = [name for name in NAMED_BY_THE_PAPER if name in survey.named("kept")]
+    config = AgreementConfig()
+    distances = records.recorded("agreement", config)["distances"]
+    same = ", ".join(f"{name} to {distances[name]['full']:.0e}" for name in ("SpikingJelly", "Norse"))
+    return Claim(
+        "All earlier work leaves the term out.",
+        "3",
+        NOT_REPRODUCED if kept else REPRODUCED,
+        f"Of the {len(NAMED_BY_THE_PAPER)} methods named, {', '.join(kept) or 'none'} has it in its public code. "
+        f"Of {len(survey.METHODS)} neurons read, {len(survey.named('kept'))} keep it; run as they come, "
+        f"libraries equal the gradient with the term: {same}.",
+        "07_other_methods.html",
+        (records.name_of("agreement", config),),
+    )
+
+
+def large_rates() -> Claim:
+    """Reproduced if ``full`` has the lower loss at every rate above the paper's; with a caveat if at some of them."""
+    rates, losses, name = _single_neuron()
+    _, low, high, words = _against_leak(rates, losses, rates > PAPERS_RATE)
+    verdict = REPRODUCED if (high < 0).all() else NOT_REPRODUCED if (low > 0).any() or not (high < 0).any() else CAVEAT
+    return Claim(
+        f"On a single neuron the term helps at learning rates above {PAPERS_RATE:g}.",
+        "4.2, Fig. 3",
+        verdict,
+        f"{words}. At {rates[-1]:g} it is {losses['full'][-1].mean():.2f} against {losses['leak'][-1].mean():.2f}.",
+        "03_one_neuron.html#learning-rates",
+        (name,),
+    )
+
+
+def small_rates() -> Claim:
+    """Not reproduced if ``full`` has the higher loss at any rate below the paper's."""
+    rates, losses, name = _single_neuron()
+    below = rates < PAPERS_RATE
+    mean, low, high, words = _against_leak(rates, losses, below)
+    worst = mean.argmax()
+    return Claim(
+        "At smaller learning rates the term costs nothing.",
+        "4.2",
+        NOT_REPRODUCED if (low > 0).any() else REPRODUCED,
+        f"{words}; at {rates[below][worst]:g} by {mean[worst]:.2f} [{low[worst]:.2f}, {high[worst]:.2f}].",
+        "03_one_neuron.html#learning-rates",
+        (name,),
+    )
+
+
+def _against_leak(
+    rates: np.ndarray, losses: dict[str, np.ndarray], chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Loss of ``full`` minus that of ``leak`` at the rates chosen: mean, ends of its interval, and in words."""
+    difference = losses["full"][chosen] - losses["leak"][chosen]
+    words = verdicts([f"{rate:g}" for rate in rates[chosen]], difference)
+    return difference.mean(-1), *bootstrap_interval(difference), f"Final loss with the term, against without: {words}"
+
+
+def robustness() -> Claim:
+    """Reproduced if the range of usable rates is wider with ``full`` than with both others.
+
+    With a caveat if it is wider than with ``leak`` alone; open if that depends on rates that were not tried.
+    """
+    rates, losses, name = _single_neuron()
+    ranges = neuron_ranges(rates, losses)
+    wider = {other: ranges["full"].wider_than(ranges[other]) for other in ("leak", "spatial")}
+    widths = ", ".join(f"{ranges[gradient]} with {gradient}" for gradient in STUDIED)
+    means = ", ".join(f"{losses[gradient][-1].mean():.2f} with {gradient}" for gradient in STUDIED)
+    evidence = f"Range of learning rates with a mean loss of at most {USABLE_LOSS:g}, in factors of ten: {widths}. "
+    if any(ranges[gradient].cut_off for gradient in STUDIED):
+        evidence += "(At least: the range reaches the end of the rates tried.) "
+    evidence += "These widths have no intervals yet. "
+    evidence += f"Final loss at the largest rate tried, {rates[-1]:g}, which is no measure of robustness: {means}."
+    verdict = REPRODUCED if all(wider.values()) else CAVEAT if wider["leak"] else NOT_REPRODUCED
+    return Claim(
+        "Learning with the term is more robust to the learning rate.",
+        "abstract",
+        OPEN if wider["leak"] is None else verdict,
+        evidence,
+        "03_one_neuron.html#what-remains-of-the-claim",
+        (name,),
+    )
+
+
+def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
+    """Whether ``full`` and ``leak`` train networks equally well.
+
+    Reproduced if they are equal within ``MARGIN`` in every training that was measured on the whole data set; with a
+    caveat if in some; not reproduced if they differ in one by more than the margin. Parts of a data set and other
+    encodings of it decide nothing: with them alone, or too few runs, it is open.
+    """
+    whole, evidence, rate, names = [], [], [], []
+    for config, preset, group in groups(runs, dataset):
+        difference = paired_difference(by_seed(group), "leak")
+        if not len(difference):
+            continue
+        note = group["data_note"].iloc[0]
+        names += [Path(path).stem for path in group["path"]]
+        size = f"{with_interval(difference, '+.2f')} points, {len(difference)} seeds, T = {config.time_steps}"
+        what = ", ".join(filter(None, [preset, short(note)]))
+        evidence.append(f"{size} ({what})" if what else size)
+        mean, half_width = mean_interval(difference)
+        if abs(mean) > half_width:
+            rate.append(favoured(runs, config))
+        if not note:
+            whole.append(difference)
+    reported = TABLE_2[dataset]
+    return Claim(
+        f"On {TITLES[dataset]} it makes no difference: {reported['full']:.2f} % with the term, "
+        f"{reported['leak']:.2f} % without.",
+        "Table 2",
+        _equal(whole) if evidence else NOT_MEASURED,
+        " ".join(["Accuracy with the term less that without: " + "; ".join(evidence) + ".", *filter(None, rate)])
+        if evidence
+        else "",
+        "04_data_sets.html#is-there-a-difference",
+        tuple(names),
+    )
+
+
+def _equal(differences: list[np.ndarray]) -> str:
+    if any(abs(mean) - half_width > MARGIN for mean, half_width in map(mean_interval, differences)):
+        return NOT_REPRODUCED
+    equal = [equivalence(difference) < 0.05 for difference in differences]
+    return OPEN if not any(equal) else REPRODUCED if all(equal) else CAVEAT
+
+
+def real_data(runs: "pandas.DataFrame") -> Claim:
+    """Whether the term is of no help on real data, whatever the learning rate, in the plain descent of the neuron.
+
+    Not reproduced if ``full`` is more accurate at the rate at which the three gradients together do best; with a caveat
+    if at some rate more trainings break down with ``leak`` than with ``full``.
+    """
+    title = "MNIST, plain descent"
+    config, setting = STUDIES[title]
+    found = study(runs, config, setting)
+    accuracy = by_value(found)
+    best = accuracy.mean(axis=1).idxmax()
+    difference = (accuracy.loc[best, "full"] - accuracy.loc[best, "leak"]).to_numpy()
+    broken = (accuracy < BROKEN).T.groupby("gradient").sum()
+    more = broken.loc["leak"] - broken.loc["full"]
+    worst = more.idxmax()
+    helps = more[worst] > 0
+    evidence = f"With plain descent at the learning rate {best:g} it changes the accuracy on MNIST by "
+    evidence += f"{with_interval(difference, '+.2f')} points."
+    if helps:
+        means = accuracy.loc[worst]
+        evidence += f" At {worst:g} the mean accuracy is {means['full'].mean():.1f} % with the term, "
+        evidence += f"{means['leak'].mean():.1f} % without and {means['spatial'].mean():.1f} % with spatial."
+    return Claim(
+        "On real data sets the term does not help.",
+        "5",
+        NOT_REPRODUCED if student_interval(difference)[0] > 0 else CAVEAT if helps else REPRODUCED,
+        evidence,
+        "05_settings.html#the-learning-rate",
+        tuple(Path(path).stem for path in found["path"]),
+    )
+
+
+def cost() -> Claim:
+    """Not reproduced if a step of training takes as long with the term as without; with a caveat if not everywhere."""
+    bench = records.load("bench").query("device == 'cpu' and precision == 'float32'")
+    step = bench.query("benchmark == 'mnist' and time_steps == 30").iloc[0]
+    layer = bench.query("benchmark == 'lif' and time_steps == 30").iloc[0]
+    ours, low, high = ratio_interval(step["seconds"]["tsbp full"], step["seconds"]["tsbp leak"])
+    seconds = layer["seconds"]
+    theirs, theirs_low, theirs_high = ratio_interval(seconds["SpikingJelly"], seconds["SpikingJelly, detached"])
+    return Claim(
+        "The term costs additional computation.",
+        "abstract",
+        NOT_REPRODUCED if max(low, theirs_low) <= 1.03 else CAVEAT,
+        f"A training step on MNIST takes {ours:.2f} [{low:.2f}, {high:.2f}] times as long with it when the backward "
+        f"pass is written by hand; a layer of neurons {theirs:.2f} [{theirs_low:.2f}, {theirs_high:.2f}] times through "
+        "automatic differentiation.",
+        "06_cost.html",
+        tuple(Path(record["path"]).stem for record in (step, layer)),
+    )
+
+
+def _single_neuron() -> tuple[np.ndarray, dict[str, np.ndarray], str]:
+    """Learning rates, final losses and the name of the record of the paper's Table 1."""
+    config = ToyConfig()
+    record = records.recorded("toy", config)
+    return np.array(record["learning_rates"]), records.final_losses(record), records.name_of("toy", config)
+
+
+def claims_table() -> str:
+    """The claims as an HTML table with links to sections and records; for a page beside the chapters."""
+    rows = []
+    for claim in claims():
+        where = f"<a href='{claim.section}'>section</a>"
+        if claim.records:
+            many = f"{len(claim.records)} records" if len(claim.records) > 1 else "record"
+            where += f", <a href='09_reproduce.html#{claim.records[0]}'>{many}</a>"
+        word = f"<strong class='tsbp-verdict' data-verdict='{claim.verdict}'>{claim.verdict}</strong>"
+        cells = (f"{escape(claim.says)} <small>({escape(claim.source)})</small>", word, escape(claim.evidence), where)
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    head = "".join(f"<th>{title}</th>" for title in ("the paper says", "verdict", "what was measured", "where"))
+    return f"<table class='tsbp-claims'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

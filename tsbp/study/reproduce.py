@@ -1,0 +1,153 @@
+"""How every record can be made again: the shortest command for each, and what the runs took."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tsbp.networks import TABLE_3
+from tsbp.peers.agreement import AgreementConfig
+from tsbp.peers.bench import BenchConfig
+from tsbp.runs import records
+from tsbp.runs.settings import PRESETS, TrainingConfig
+from tsbp.runs.toy import ToyConfig
+from tsbp.study.comparison import MAY_DIFFER, TITLES, training_label, trainings
+
+if TYPE_CHECKING:
+    import pandas
+
+TRAINING_EXAMPLES = {"nmnist": 60_000, "mnist": 60_000, "cifar10": 50_000}
+"""Of the whole data sets."""
+
+
+def short_command(record: Mapping[str, Any]) -> str:
+    """The command that repeats a run: that of its record without the options that only repeat a default."""
+    if record["kind"] == "toy":
+        return records.command("toy", _changes(record, ToyConfig()))
+    if record["kind"] == "agreement":
+        return records.command("agreement", _changes(record, AgreementConfig()))
+    if record["kind"] == "bench":
+        subject = {"benchmark": record["benchmark"]}
+        default = BenchConfig(**subject, device="auto")  # as the command line has it
+        return records.command("bench", subject | _changes(record, default))
+    names = [record["dataset"], *(name for name, preset in PRESETS.items() if preset["dataset"] == record["dataset"])]
+    ways = [{"dataset": name} | _changes(record, TrainingConfig.for_dataset(name)) for name in names]
+    return records.command("train", min(ways, key=len))
+
+
+def _changes(record: Mapping[str, Any], default: Any) -> dict[str, Any]:
+    """The settings of a record that a configuration does not have."""
+    settings = {name: record[name] for name in asdict(default)}
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    return {name: value for name, value in settings.items() if str(value) != str(getattr(default, name))}
+
+
+def missing_table() -> "pandas.DataFrame":
+    """The rows of :func:`tsbp.study.comparison.table_2` without a run on the whole and original data.
+
+    Returns:
+        For each the command of one run and the time that it should take on two cores, from runs on a part of the data
+        or else from the training step in the records of ``tsbp bench``, in proportion to examples and time steps; and
+        on a GPU, where that step was timed on one.
+    """
+    import pandas as pd
+
+    runs, bench = records.load("train"), records.load("bench")
+    rows = []
+    for dataset, title in TITLES.items():
+        for config, preset in trainings(dataset):
+            found = records.select(runs, config, but=MAY_DIFFER)
+            if len(found) and (found["data_note"] == "").any():
+                continue
+            examples = config.examples or TRAINING_EXAMPLES[dataset]
+            on_cuda = _step_seconds(bench, config, "cuda") * examples * config.epochs / 3600
+            found = found[found["device"] == "cpu"] if len(found) else found
+            if len(found):
+                hours = (found["wall_time"] * found["threads"] / found["n_train"]).mean() * examples / 2 / 3600
+            else:
+                hours = _step_seconds(bench, config, "cpu") * examples * config.epochs / 3600
+            row = {"data set": title, "T": config.time_steps, "training": training_label(config, preset)}
+            row |= {"command": f"tsbp train {preset or dataset}"}
+            rows.append(row | {"two cores": _rounded(hours), "GPU": _rounded(on_cuda)})
+    return pd.DataFrame(rows)
+
+
+def _rounded(hours: float) -> str:
+    if math.isnan(hours):
+        return ""
+    if hours < 1.5:
+        return f"{60 * hours:.0f} min"
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
+
+
+def _step_seconds(bench: "pandas.DataFrame", config: TrainingConfig, device: str) -> float:
+    """Time of an example in a training step: on two cores in float32, on a GPU in bfloat16; NaN if it was not timed.
+
+    Timed are the networks of Table 3.
+    """
+    steps = bench[(bench["benchmark"] == config.dataset) & (bench["device"] == device)]
+    if device == "cpu":
+        steps = steps[(steps["threads"] == 2) & (steps["precision"] == "float32")]
+    if not len(steps) or config.network != TABLE_3[config.dataset]:
+        return math.nan
+    closest = steps.loc[(steps["time_steps"] - config.time_steps).abs().idxmin()]
+    seconds = median(closest["seconds"]["tsbp full"]) * config.time_steps / closest["time_steps"]
+    return seconds / closest["batch_size"]
+
+
+def effort_table() -> "pandas.DataFrame":
+    """What the published records took, a row for each folder, kind of run and device."""
+    import pandas as pd
+
+    rows = []
+    for (folder, what), group in _groups().items():
+        for device in dict.fromkeys(record.get("device", "cpu") for record in group):
+            runs = [record for record in group if record.get("device", "cpu") == device]
+            seconds = [record.get("wall_time", 0) * (record["threads"] if device == "cpu" else 1) for record in runs]
+            hours = sum(seconds) / 3600
+            row = {"records": f"results/{folder}", "of": what, "runs": len(runs)}
+            row |= {"hours": f"{hours:.1f}" if hours else "not recorded"}
+            rows.append(row | {"on": ", ".join(sorted({record["device_name"] for record in runs}))})
+    return pd.DataFrame(rows)
+
+
+def command_list() -> str:
+    """All published records with the command that repeats each, as HTML: a folded table for each folder and kind."""
+    parts = []
+    for (folder, what), group in _groups().items():
+        head = "<tr><th>record</th><th>result</th><th>commit</th><th>command</th></tr>"
+        title = f"results/{folder}: {escape(what)}, {len(group)} {'record' if len(group) == 1 else 'records'}"
+        table = f"<table class='tsbp-records'><thead>{head}</thead><tbody>{''.join(map(_row, group))}</tbody></table>"
+        parts.append(f"<details><summary>{title}</summary>{table}</details>")
+    return "\n".join(parts)
+
+
+def _groups() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The published records by folder and what ran."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for path in sorted(records.results_folder().rglob("*.json")):
+        record = {"path": path, **records.read(path)}
+        folder = path.parent.relative_to(records.results_folder()).as_posix()
+        what = f"tsbp {record['kind']}" + (f" {record['dataset']}" if record["kind"] == "train" else "")
+        groups.setdefault((folder, what), []).append(record)
+    return dict(sorted(groups.items()))
+
+
+def _row(record: Mapping[str, Any]) -> str:
+    name = Path(record["path"]).stem
+    commit = str(record["git_commit"])[:7] + (" with changes" if record["git_dirty"] else "")
+    options = escape(short_command(record)).replace(" --", "</span> <span>--")  # no line ends within one
+    cells = [f"<td id='{name}'>{name}</td>", f"<td>{_result(record)}</td>", f"<td>{commit}</td>"]
+    return f"<tr>{''.join(cells)}<td><code><span>{options}</span></code></td></tr>"
+
+
+def _result(record: Mapping[str, Any]) -> str:
+    """Accuracy of a training; the others have more than a number."""
+    if record["kind"] != "train":
+        return ""
+    if record["validation"]:
+        return f"{record['validation_accuracy']:.2f} % of held-out examples"
+    return f"{record['test_accuracy']:.2f} %"

@@ -1,0 +1,234 @@
+"""Intervals for means and paired differences over repeats, a test of equality, and ranges of learning rates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+MARGIN = 0.1
+"""Percentage points of accuracy below which a difference is called none: ten of the ten thousand test images."""
+
+
+def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the last axis and half the width of its interval, from Student's t distribution.
+
+    Args:
+        values: ``[..., repeats]``; a difference of paired values gives the paired interval.
+        confidence: probability that the interval holds the mean.
+
+    Returns:
+        Mean and half-width, each ``[...]``; the half-width of a single repeat is NaN.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    repeats = values.shape[-1]
+    if repeats < 2:
+        return values.mean(-1), np.full(values.shape[:-1], np.nan)
+    error = values.std(-1, ddof=1) / np.sqrt(repeats)
+    return values.mean(-1), stats.t.ppf((1 + confidence) / 2, repeats - 1) * error
+
+
+def student_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of :func:`mean_interval`; for few and well-behaved values such as accuracies."""
+    mean, half_width = mean_interval(values)
+    return mean - half_width, mean + half_width
+
+
+def bootstrap_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the percentile bootstrap interval of the mean over the last axis; for skewed values such as losses.
+
+    Args:
+        values: ``[..., repeats]``; a difference of paired values gives the paired interval.
+        confidence: probability that the interval holds the mean.
+
+    Returns:
+        Lower and upper end, each ``[...]``, NaN for a single repeat. The resampling is seeded: the same values give
+        the same interval.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape[-1] < 2:
+        return np.full(values.shape[:-1], np.nan), np.full(values.shape[:-1], np.nan)
+    found = stats.bootstrap(
+        (values,), np.mean, axis=-1, confidence_level=confidence, method="percentile", batch=500, rng=0
+    )
+    return found.confidence_interval.low, found.confidence_interval.high
+
+
+def crossover(rates: Sequence[float], differences: np.ndarray, resamples: int = 2000) -> tuple[float, float, float]:
+    """Learning rate at which the mean difference first turns from above zero to below, with its 95 % interval.
+
+    The mean is interpolated linearly over the logarithm of the rate; the interval comes from resampling whole repeats,
+    so that the draws of a repeat stay together over all rates. A mean that does not turn within the rates turns outside
+    them: below the smallest if it is at or below zero there, else above the largest.
+
+    Args:
+        rates: learning rates, increasing.
+        differences: ``[rates, repeats]``.
+        resamples: number of bootstrap samples.
+
+    Returns:
+        Estimate, lower and upper end. 0 stands for a turn below the smallest rate, infinity for one above the largest:
+        an interval whose lower end is 0 is open below, one whose upper end is infinite is open above.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    random = np.random.default_rng(0)
+    repeats = differences.shape[1]
+    samples = [differences[:, random.integers(0, repeats, repeats)].mean(1) for _ in range(resamples)]
+    falls = np.sort([_first_fall(np.log(rates), sample) for sample in samples])
+    low, high = (falls[round(q * (resamples - 1))] for q in (0.025, 0.975))
+    found = np.exp([_first_fall(np.log(rates), differences.mean(1)), low, high])
+    return float(found[0]), float(found[1]), float(found[2])
+
+
+def _first_fall(x: np.ndarray, y: np.ndarray) -> float:
+    """Where the broken line through the points first crosses zero downwards; infinite where it does so outside them."""
+    for i in range(len(x) - 1):
+        if y[i] > 0 >= y[i + 1]:
+            return x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1])
+    return np.inf if y[0] > 0 else -np.inf
+
+
+@dataclass(frozen=True)
+class UsableRange:
+    """Learning rates at which training works, from :func:`usable_range`."""
+
+    low: float
+    high: float
+    open_below: bool = False
+    """It reaches the smallest rate tried, so that its lower end is not known."""
+    open_above: bool = False
+    """It reaches the largest rate tried, so that its upper end is not known."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether an end is not known; the width is then a lower bound."""
+        return self.open_below or self.open_above
+
+    @property
+    def decades(self) -> float:
+        """Width in factors of ten of the learning rate; 0 where no rate works."""
+        return float(np.log10(self.high / self.low)) if self.low > 0 else 0.0
+
+    def wider_than(self, other: "UsableRange") -> bool | None:
+        """Whether this range is wider than another; None where that depends on rates that were not tried."""
+        if self.decades > other.decades:
+            return None if other.cut_off else True
+        return None if self.cut_off else False
+
+    def __str__(self) -> str:
+        """``at least 1.01``, the width in decades."""
+        return f"{'at least ' if self.cut_off else ''}{self.decades:.2f}"
+
+
+def usable_range(rates: Sequence[float], losses: Sequence[float], limit: float) -> UsableRange:
+    """The learning rates around the best one at which a loss stays at or below a limit.
+
+    Between two rates the loss is interpolated linearly over the logarithm of the rate.
+
+    Args:
+        rates: learning rates, increasing.
+        losses: mean loss at each of them, or another quantity that is better when it is smaller; NaN is not usable.
+        limit: the largest loss that is still usable.
+
+    Returns:
+        The range, within the rates tried; from 0 to 0 where the loss is above the limit at all of them.
+    """
+    x, y = np.log(np.asarray(rates, dtype=np.float64)), np.asarray(losses, dtype=np.float64)
+    y = np.where(np.isnan(y), np.inf, y)
+    first = last = int(np.argmin(y))
+    if y[first] > limit:
+        return UsableRange(0.0, 0.0)
+    while first > 0 and y[first - 1] <= limit:
+        first -= 1
+    while last < len(x) - 1 and y[last + 1] <= limit:
+        last += 1
+
+    def end(inside: int, outside: int) -> float:
+        share = (limit - y[inside]) / (y[outside] - y[inside])
+        return float(np.exp(x[inside] + share * (x[outside] - x[inside])))
+
+    open_below, open_above = first == 0, last == len(x) - 1
+    low = float(rates[0]) if open_below else end(first, first - 1)
+    high = float(rates[-1]) if open_above else end(last, last + 1)
+    return UsableRange(low, high, open_below, open_above)
+
+
+def equivalence(differences: np.ndarray, margin: float = MARGIN) -> float:
+    """Two one-sided t tests (TOST) that the mean of paired differences lies within ``± margin``.
+
+    That no difference is found does not show that there is none; this test can.
+
+    Args:
+        differences: ``[repeats]``.
+        margin: half the width of what counts as equal, chosen before looking.
+
+    Returns:
+        The larger of both p values: below 0.05, the differences count as none. NaN for a single repeat.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    if len(differences) < 2:
+        return np.nan
+    above = stats.ttest_1samp(differences, -margin, alternative="greater")
+    below = stats.ttest_1samp(differences, margin, alternative="less")
+    return float(max(above.pvalue, below.pvalue))
+
+
+def equal_within(differences: np.ndarray) -> float:
+    """The smallest margin for which :func:`equivalence` stays at or below 0.05: no margin need be agreed on."""
+    mean, half_width = mean_interval(differences, confidence=0.9)
+    return float(np.abs(mean) + half_width)
+
+
+def with_interval(values: np.ndarray, form: str = ".2f") -> str:
+    """``97.61 ± 0.24``: the mean with its 95 % interval; the value alone where there is one."""
+    mean, half_width = mean_interval(values)
+    return f"{mean:{form}}" if np.isnan(half_width) else f"{mean:{form}} ± {half_width:{form.lstrip('+')}}"
+
+
+def verdicts(
+    labels: Sequence[str],
+    differences: np.ndarray,
+    interval: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = bootstrap_interval,
+) -> str:
+    """Say in words where paired differences are below, above, or not distinguishable from zero.
+
+    Args:
+        labels: what each row is called.
+        differences: ``[rows, repeats]``.
+        interval: gives the ends of the 95 % interval of the mean.
+
+    Returns:
+        For instance ``lower at 0.05, 0.1; not distinguishable at 0.01``.
+    """
+    found: dict[str, list[str]] = {"lower": [], "higher": [], "not distinguishable": []}
+    for label, low, high in zip(labels, *interval(differences), strict=True):
+        found["lower" if high < 0 else "higher" if low > 0 else "not distinguishable"].append(label)
+    return "; ".join(f"{word} at {', '.join(where)}" for word, where in found.items() if where) or "not measured"
+
+
+def ratio_interval(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+    """Median of paired ratios with its 95 % bootstrap interval: how many times as long, round by round.
+
+    Args:
+        values: one a round.
+        reference: of the same rounds, two or more.
+
+    Returns:
+        Median, lower and upper end.
+    """
+    ratios = np.asarray(values, dtype=np.float64) / np.asarray(reference, dtype=np.float64)
+    found = stats.bootstrap((ratios,), np.median, axis=-1, method="percentile", n_resamples=5000, rng=0)
+    ends = found.confidence_interval
+    return float(np.median(ratios)), float(ends.low), float(ends.high)
+
+
+def ratio_intervals(
+    seconds: Mapping[str, Sequence[float]], reference: str = "tsbp full"
+) -> dict[str, tuple[float, float, float]]:
+    """:func:`ratio_interval` of every candidate of a benchmark to one of them.
+
+    Args:
+        seconds: candidate → time of each round.
+        reference: the candidate that the others are compared with.
+    """
+    return {name: ratio_interval(times, seconds[reference]) for name, times in seconds.items()}

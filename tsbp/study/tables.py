@@ -1,0 +1,246 @@
+"""The other tables of the book and of the README, made from records: losses, speed, agreement; and how one is shown."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tsbp.gradients import ordered
+from tsbp.study.statistics import UsableRange, bootstrap_interval, crossover, ratio_interval, ratio_intervals
+
+if TYPE_CHECKING:
+    import pandas
+    import pandas.io.formats.style
+
+
+NARROWEST = 18
+"""Characters to a line of a column of words, at least."""
+
+
+def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Styler":
+    """A table as a page shows it: without its index, columns of words aligned left and free to break their lines.
+
+    Args:
+        table: what to show.
+        *words: the columns that hold words instead of numbers.
+    """
+    words = [name for name in words if name in table]
+    style = table.style.hide().set_properties(words, **{"white-space": "normal", "text-align": "left"})
+    for name in words:  # on a telephone the table is moved sideways instead of a word to the line
+        longest = table[name].astype(str).str.len().max()
+        style.set_properties([name], **{"min-width": f"{min(longest, NARROWEST)}ch"})
+    left = [{"selector": "", "props": [("text-align", "left")]}]
+    return style.set_table_styles({name: left for name in words})
+
+
+def loss_table(learning_rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> "pandas.DataFrame":
+    """Final loss of the single neuron, a row for each learning rate.
+
+    Args:
+        learning_rates: one for each row.
+        losses: gradient → final loss ``[learning rates, repeats]``.
+
+    Returns:
+        Mean over repeats of every gradient, and the differences to ``full`` paired by repeat, with bootstrap intervals.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame({"learning rate": [f"{rate:g}" for rate in learning_rates]})
+    for name, loss in losses.items():
+        table[name] = [f"{mean:.3f}" for mean in loss.mean(-1)]
+    for other in ("leak", "spatial"):
+        if {"full", other} <= losses.keys():
+            difference = losses["full"] - losses[other]
+            ends = zip(difference.mean(-1), *bootstrap_interval(difference), strict=True)
+            table[f"full - {other}"] = [f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" for mean, low, high in ends]
+    return table
+
+
+def crossover_table(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.ndarray]]]) -> "pandas.DataFrame":
+    """Where ``full`` overtakes ``leak``, and how low each gradient gets, a row for each study.
+
+    Args:
+        studies: title → learning rates, and gradient → final loss ``[learning rates, repeats]``.
+    """
+    import pandas as pd
+
+    rows = []
+    for title, (rates, losses) in studies.items():
+        estimate, low, high = crossing(rates, losses["full"] - losses["leak"])
+        row = {"study": title, "full overtakes leak at": f"{estimate} [{low}, {high}]"}
+        rows.append(row | {f"lowest, {name}": f"{loss.mean(-1).min():.3f}" for name, loss in losses.items()})
+    return pd.DataFrame(rows)
+
+
+def crossing(rates: Sequence[float], differences: np.ndarray) -> tuple[str, str, str]:
+    """Estimate, lower and upper end of :func:`.crossover` in words, for instance ``below 0.0005``."""
+
+    def shown(rate: float) -> str:
+        if rate == 0:
+            return f"below {rates[0]:g}"
+        return f"above {rates[-1]:g}" if np.isinf(rate) else f"{rate:.2g}"
+
+    estimate, low, high = map(shown, crossover(rates, differences))
+    return estimate, low, high
+
+
+def usable_table(ranges: Mapping[str, Mapping[str, UsableRange]]) -> "pandas.DataFrame":
+    """Width of the range of usable learning rates in decades, and its ends, a row for each study.
+
+    Args:
+        ranges: title → gradient → range, as :func:`tsbp.study.studies.usable_ranges` gives them.
+    """
+    import pandas as pd
+
+    def shown(found: UsableRange) -> str:
+        if not found.decades:
+            return "none"
+        return f"{'≥ ' if found.cut_off else ''}{found.decades:.2f} ({found.low:.2g} to {found.high:.2g})"
+
+    rows = [
+        {"study": title} | {name: shown(by_gradient[name]) for name in ordered(by_gradient)}
+        for title, by_gradient in ranges.items()
+    ]
+    return pd.DataFrame(rows).fillna("")
+
+
+_SIZES = {
+    "lif": "layer",
+    "recurrent": "recurrent layer",
+    "mnist": "MNIST step",
+    "nmnist": "N-MNIST step",
+    "cifar10": "CIFAR-10 step",
+}
+_WITH_AND_WITHOUT = {
+    "tsbp, one pass": ("tsbp full", "tsbp leak"),
+    "SpikingJelly": ("SpikingJelly", "SpikingJelly, detached"),
+    "snnTorch": ("snnTorch, no delay", "snnTorch"),
+}
+
+
+def whole_neurons(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record of ``tsbp bench`` has of the same neuron: without copying, and without *spikes alone*."""
+    return {name: value for name, value in measured.items() if name != "copy" and "(" not in name}
+
+
+def speed_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """How many times as long as ``tsbp full`` each candidate of ``tsbp bench`` takes, a column for each benchmark.
+
+    Args:
+        runs: records of ``tsbp bench`` from one device.
+
+    Returns:
+        Medians with 95 % intervals, in the order of the records' candidates.
+    """
+    import pandas as pd
+
+    columns = {}
+    for row in _rows(runs):
+        ratios = ratio_intervals(row["seconds"])
+        columns[_benchmark(row)] = {name: _ratio(interval) for name, interval in ratios.items() if name != "copy"}
+    table = pd.DataFrame(columns)
+    return table.rename_axis("").reset_index().fillna("")
+
+
+def price_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Time with the reset term over time without it, a row for each benchmark, a column for each implementation."""
+    import pandas as pd
+
+    rows = []
+    for row in _rows(runs):
+        seconds = row["seconds"]
+        rows.append({"benchmark": _benchmark(row)})
+        for name, (full, leak) in _WITH_AND_WITHOUT.items():
+            if full in seconds and leak in seconds:
+                rows[-1][name] = _ratio(ratio_interval(seconds[full], seconds[leak]))
+    return pd.DataFrame(rows).fillna("")
+
+
+def memory_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Bytes per neuron and step of a layer: kept for the backward pass, and at the peak of both; share of the floor."""
+    import pandas as pd
+
+    rows: dict[str, dict[str, str]] = {}
+    for row in _rows(runs):
+        if row["benchmark"] == "lif":
+            size = row["time_steps"] * row["batch_size"] * row["neurons"]
+            for name, kept in whole_neurons(row["kept_bytes"]).items():
+                found = rows.setdefault(name, {})
+                found.setdefault("kept bytes", f"{kept / size:.1f}")
+                found.setdefault("peak bytes", f"{row['peak_bytes'][name] / size:.1f}")
+                found[f"T = {row['time_steps']}"] = f"{row['floor_fraction'][name]:.2f}"
+    return pd.DataFrame(rows).T.rename_axis("").reset_index()
+
+
+def plain_process_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """How fast a layer is in a process as a user starts it, as a share of its speed where freed memory is kept.
+
+    Args:
+        runs: records of ``tsbp bench lif``.
+
+    Returns:
+        A row for each layer, a column for each number of cores: medians with 95 % intervals over processes.
+    """
+    import pandas as pd
+
+    rows = []
+    for row in _rows(runs):
+        if isinstance(row.get("plain_process"), dict):
+            shares = {
+                cores: _ratio(ratio_interval(seconds["kept"], seconds["plain"]))
+                for cores, seconds in row["plain_process"].items()
+            }
+            rows.append({"layer": f"T = {row['time_steps']}"} | shares)
+    return pd.DataFrame(rows)
+
+
+def _rows(runs: "pandas.DataFrame") -> list[dict]:
+    """Records as dictionaries, layers first, then by data set, time steps and precision."""
+    rows = runs.to_dict("records")
+    order = list(_SIZES)
+    return sorted(
+        rows, key=lambda row: (order.index(row["benchmark"]), row["time_steps"], row["precision"] != "float32")
+    )
+
+
+def _benchmark(row: Mapping) -> str:
+    """``layer, T = 5``."""
+    half = ", bfloat16" if row["precision"] == "bfloat16" else ""
+    return f"{_SIZES[row['benchmark']]}, T = {row['time_steps']}{half}"
+
+
+def _ratio(interval: Sequence[float]) -> str:
+    median, low, high = interval
+    digits = 1 if median >= 1.995 else 2
+    return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def agreement_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
+    """Distances of other libraries' gradients from the three, from a record of ``tsbp agreement``.
+
+    Returns:
+        A row for each neuron, those of a library together: its reset, its distance from every gradient, and the
+        gradient that it equals (``SAME`` is near enough), if any.
+    """
+    import pandas as pd
+
+    libraries = list(dict.fromkeys(name.partition(",")[0] for name in record["distances"]))
+    rows = []
+    for name in sorted(record["distances"], key=lambda name: libraries.index(name.partition(",")[0])):
+        distances = record["distances"][name]
+        row = {"neuron": name, "reset": "subtractive" if name in record["soft_reset"] else "to zero"}
+        row |= {
+            f"from {gradient}": f"{distance:.2g}" if distance > SAME else f"{distance:.0e}"
+            for gradient, distance in distances.items()
+        }
+        rows.append(row | {"computes": ", ".join(equal(distances)) or "none of them"})
+    return pd.DataFrame(rows)
+
+
+SAME = 1e-6
+"""Share of a gradient's length that counts as rounding; snnTorch keeps its leak in float32."""
+
+
+def equal(distances: Mapping[str, float]) -> list[str]:
+    """The gradients that a neuron's gradient equals, given its distance from each."""
+    return [gradient for gradient, distance in distances.items() if distance < SAME]
