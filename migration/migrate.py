@@ -50,7 +50,7 @@ def migrated(old: dict) -> dict:
         again = ratio_intervals(record["seconds"])
         assert all(math.isclose(a, b, rel_tol=5e-3) for n, r in record.pop("ratios").items() for a, b in zip(r, again[n], strict=True))
     config = CLASSES[kind].restored(record)
-    settings = config.model_dump(mode="json")
+    settings = config.strict()
     head = {"schema": f"{kind}-{records.SCHEMA_VERSION}", "kind": kind}
     head["identity"] = config.identity(record.get("data_fingerprint", ""))
     head["command"] = record.pop("command")

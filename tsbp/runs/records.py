@@ -42,7 +42,7 @@ def new(config: Config, results: Mapping[str, Any], device: torch.device) -> dic
     Raises:
         ValueError: a result has the key of a setting.
     """
-    settings = config.model_dump(mode="json")
+    settings = config.strict()
     clash = settings.keys() & results.keys()
     if clash:
         raise ValueError(f"results repeat keys of the configuration: {', '.join(sorted(clash))}")
