@@ -87,7 +87,7 @@ Markdown(survey.table())
 # a share of the length of ours.
 
 # %% tags=["hide-input"]
-agreement = records.recorded("agreement", AgreementConfig())
+agreement = records.recorded(AgreementConfig())
 tables.show(tables.agreement_table(agreement), "neuron", "reset", "computes")
 
 # %% tags=["remove-cell"]

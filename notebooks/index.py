@@ -29,22 +29,23 @@ profile: str = "quick"  # quick or full; this page is the same in both
 import torch
 from IPython.display import HTML
 
-from tsbp.runs import records
+from tsbp.runs import experiments, records
 from tsbp.runs.settings import TrainingConfig
-from tsbp.runs.toy import ToyConfig
 from tsbp.study import comparison, figures
 from tsbp.study.claims import claims_table
 from tsbp.study.statistics import with_interval
+from tsbp.study.studies import loss_study
 
 figures.use_style()
-toy = records.recorded("toy", ToyConfig())
-losses = records.final_losses(toy)
+table_1 = experiments.load("toy/table-1")
+toy = table_1.config
+rates, losses = loss_study(table_1)
 
 # %% tags=["remove-cell"]
-figure = figures.loss_by_learning_rate(toy["learning_rates"], losses)
+figure = figures.loss_by_learning_rate(rates, losses)
 figures.show("front-figure", figure)
-figures.note("front-repeats", toy["repeats"])
-figures.note("front-iterations", toy["iterations"])
+figures.note("front-repeats", toy.repeats)
+figures.note("front-iterations", toy.iterations)
 recorded = records.load("train")
 reduced = TrainingConfig.for_dataset("cifar10-reduced")
 difference = comparison.paired_difference(

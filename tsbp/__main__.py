@@ -7,6 +7,7 @@ import inspect
 import math
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_origin
@@ -49,13 +50,10 @@ def options_of(kind: type[config.Config]) -> Callable[[Callable[..., None]], Cal
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
         names = {parameter.name for parameter in own}
-        for name, field in kind.model_fields.items():
+        for name in kind.model_fields:
             if name not in names and name != kind.argument:
-                own.append(
-                    inspect.Parameter(
-                        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(kind, name)
-                    )
-                )
+                option = _option(kind, name)
+                own.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option))
         changed: Any = command
         changed.__signature__ = inspect.Signature(own)
         changed.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
@@ -154,15 +152,15 @@ def sweep_command(
     data_root: DataRoot = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the records [default: runs; of an experiment, its folder in results]."),
+        typer.Option(help="Folder for the records [default: runs; of an experiment, results/ and its folder]."),
     ] = None,
     **settings: Any,
 ) -> None:
     """Do many runs. Skips what is recorded in --out; what was stopped goes on.
 
-    An experiment is a file in experiments/, named settings/temperature, say. A YAML file holds a mapping, or a list of
-    them, of settings; a list of values stands for each of them: {dataset: mnist, seed: [0, 1, 2], gradient: [full,
-    leak], epochs: 20}. Options replace what a file says.
+    An experiment is a file in experiments/: settings/temperature, say; settings stands for all in that folder.
+    A YAML file holds a mapping, or a list of them, of settings; a list of values stands for each of them: {dataset:
+    mnist, seed: [0, 1, 2], gradient: [full, leak], epochs: 20}. Options replace what a file says.
     """
     given = _given(settings)
     if gradient:
@@ -170,26 +168,27 @@ def sweep_command(
     if seed is not None or seeds is not None:
         given["seed"] = list(range(seed or 0, (seed or 0) + (seeds or 1)))
     usual = {"gradient": list(STUDIED), "seed": [0]}
-    configs: list[config.Config] = []
+    folders: dict[Path, list[config.Config]] = {}
     for name in dataset:
-        if name in experiments.names():
-            experiment = experiments.read(experiments.FOLDER / f"{name}.yaml", experiments.FOLDER, **given)
-            configs += experiment.configs
-            out = out or experiment.folder
+        if found := experiments.named(name, **given):
+            for experiment in found:
+                folders.setdefault(out or experiment.folder, []).extend(experiment.configs)
         elif name.endswith((".yaml", ".yml")):
-            configs += experiments.read(Path(name), **given).configs
+            folders.setdefault(out or Path("runs"), []).extend(experiments.read(Path(name), **given).configs)
         else:
-            configs += experiments.trainings(name, **usual | given)
-    out = out or Path("runs")
-    outcome = sweep.sweep(
-        configs,
-        out,
-        workers=workers,
-        dask=dask,
-        data_root=data_root,
-        checkpoint_minutes=checkpoint_minutes,
-        time_budget=time_budget,
-    )
+            folders.setdefault(out or Path("runs"), []).extend(experiments.trainings(name, **usual | given))
+    outcome = sweep.Outcome()
+    ends = time.monotonic() + time_budget
+    for folder, configs in folders.items():
+        outcome += sweep.sweep(
+            configs,
+            folder,
+            workers=workers,
+            dask=dask,
+            data_root=data_root,
+            checkpoint_minutes=checkpoint_minutes,
+            time_budget=max(0.0, ends - time.monotonic()),
+        )
     print(f"{len(outcome.recorded)} recorded, {len(outcome.skipped)} were there, {len(outcome.unfinished)} unfinished")
     if outcome.unfinished:
         print("the time is over; the same command goes on")

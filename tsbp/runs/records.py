@@ -152,15 +152,15 @@ def command(config: Config, but: Mapping[str, Any] | None = None) -> str:
     return shlex.join(words(config, but))
 
 
-def words(config: Config, but: Mapping[str, Any] | None = None) -> list[str]:
-    """The words of :func:`command`."""
+def words(config: Config, but: Mapping[str, Any] | None = None, argument: str = "") -> list[str]:
+    """The words of :func:`command`; the argument may be another than the configuration's, such as a preset."""
     found = ["tsbp", config.kind]
     for name, value in config.model_dump().items():
         if but is not None and name in but and but[name] == value and name != config.argument:
             continue
         option = config.option(name)
         if name == config.argument:
-            found.append(value)
+            found.append(argument or value)
         elif isinstance(value, bool):
             found.append(option if value else option.replace("--", "--no-", 1))
         else:

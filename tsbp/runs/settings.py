@@ -38,7 +38,9 @@ class TrainingConfig(PluginConfig):
     network: Annotated[str, setting("In the notation of Table 3, without the output layer.")] = TABLE_3["mnist"]
     gradient: Annotated[
         Gradient,
-        setting("full keeps the reset term, leak drops it, spatial has none in time; or a number that scales the term."),
+        setting(
+            "full keeps the reset term, leak drops it, spatial has none in time; or a number that scales the term."
+        ),
     ] = "full"
     seed: Annotated[
         int, setting("Decides everything random: weights, order of the examples, augmentation, dropout.", ge=0)
@@ -89,21 +91,17 @@ class TrainingConfig(PluginConfig):
     clip_norm: Annotated[float, setting("Largest norm of the gradient; inf for no clipping.", gt=0)] = 1.0
     shift: Annotated[int, setting("Shift training images by up to so many pixels either way.", ge=0)] = 0
     flip: Annotated[bool, setting("Mirror training images half of the time.")] = False
-    rotation: Annotated[
-        float, setting("Rotate training images by up to so many degrees either way.", ge=0, le=180)
-    ] = 0.0
-    examples: Annotated[
-        int, setting("Train on so many examples, always the same ones; 0: on all of them.", ge=0)
-    ] = 0
+    rotation: Annotated[float, setting("Rotate training images by up to so many degrees either way.", ge=0, le=180)] = (
+        0.0
+    )
+    examples: Annotated[int, setting("Train on so many examples, always the same ones; 0: on all of them.", ge=0)] = 0
     evaluate_every: Annotated[
         int, setting("Epochs from one measurement to the next; the last one always counts.", ge=1)
     ] = 1
     validation: Annotated[
         int, setting("Measure on so many training examples, held out, instead: for choosing settings.", ge=0)
     ] = 0
-    compare_gradients: Annotated[
-        bool, setting("Measure after every epoch how far apart the gradients point.")
-    ] = False
+    compare_gradients: Annotated[bool, setting("Measure after every epoch how far apart the gradients point.")] = False
     precision: Annotated[
         str,
         setting("Of convolutions and linear layers; auto is bfloat16 on CUDA, float32 on a CPU."),

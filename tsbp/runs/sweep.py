@@ -54,6 +54,15 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     """Name → reason."""
 
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """What became of the runs of both."""
+        return Outcome(
+            self.recorded + other.recorded,
+            self.skipped + other.skipped,
+            self.unfinished + other.unfinished,
+            self.failed | other.failed,
+        )
+
 
 @dataclass(frozen=True)
 class Options:

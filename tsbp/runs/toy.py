@@ -54,9 +54,7 @@ class ToyConfig(PluginConfig):
     ] = "sgd"
     n_inputs: Annotated[int, setting("Input neurons.", ge=1)] = 50
     time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 100
-    input_probability: Annotated[
-        float, setting("Of a spike of one input neuron at one step.", ge=0, le=1)
-    ] = 1 / 10
+    input_probability: Annotated[float, setting("Of a spike of one input neuron at one step.", ge=0, le=1)] = 1 / 10
     target_probability: Annotated[float, setting("Of a target spike at one step.", ge=0, le=1)] = 1 / 20
     tau_m: Annotated[float, setting("Membrane time constant in steps.", ge=1)] = 6.0
     tau_s: Annotated[float, setting("Synaptic time constant in steps.", ge=1, allow_inf_nan=False)] = 2.0
@@ -65,9 +63,7 @@ class ToyConfig(PluginConfig):
         float, setting("Sigmoid temperature of the surrogate gradient.", gt=0, allow_inf_nan=False)
     ] = 0.3
     synaptic_delay: Annotated[int, setting("Time steps from the input neurons to this one.", ge=0)] = 1
-    initialisation: Annotated[
-        str, setting("Distribution of the initial weights."), OneOf(INITIALISATIONS)
-    ] = "normal"
+    initialisation: Annotated[str, setting("Distribution of the initial weights."), OneOf(INITIALISATIONS)] = "normal"
     reset: Annotated[
         str, setting("A spike resets the potential to zero, or subtracts the threshold from it."), OneOf(RESETS)
     ] = "zero"

@@ -24,6 +24,7 @@ from tsbp.runs.graph import Graph
 from tsbp.runs.optimizers import OPTIMIZERS
 from tsbp.runs.settings import TrainingConfig
 
+
 def train(
     config: TrainingConfig,
     *,

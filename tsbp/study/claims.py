@@ -10,9 +10,8 @@ import numpy as np
 from tsbp.gradients import STUDIED
 from tsbp.peers import survey
 from tsbp.peers.agreement import AgreementConfig
-from tsbp.runs import records
+from tsbp.runs import experiments, records
 from tsbp.runs.settings import TABLE_2
-from tsbp.runs.toy import ToyConfig
 from tsbp.study.comparison import TITLES, by_seed, favoured, groups, paired_difference, short
 from tsbp.study.statistics import (
     MARGIN,
@@ -24,7 +23,7 @@ from tsbp.study.statistics import (
     verdicts,
     with_interval,
 )
-from tsbp.study.studies import BROKEN, STUDIES, USABLE_LOSS, by_value, neuron_ranges, study
+from tsbp.study.studies import BROKEN, USABLE_LOSS, by_value, loss_study, neuron_ranges, study
 
 if TYPE_CHECKING:
     import pandas
@@ -69,7 +68,7 @@ def earlier_work() -> Claim:
     """Not reproduced if the code of one of the methods that the paper names differentiates the reset."""
     kept = [name for name in NAMED_BY_THE_PAPER if name in survey.named("kept")]
     config = AgreementConfig()
-    distances = records.recorded("agreement", config)["distances"]
+    distances = records.recorded(config)["distances"]
     same = ", ".join(f"{name} to {distances[name]['full']:.0e}" for name in ("SpikingJelly", "Norse"))
     return Claim(
         "All earlier work leaves the term out.",
@@ -79,7 +78,7 @@ def earlier_work() -> Claim:
         f"Of {len(survey.METHODS)} neurons read, {len(survey.named('kept'))} keep it; run as they come, "
         f"libraries equal the gradient with the term: {same}.",
         "07_other_methods.html",
-        (records.name_of("agreement", config),),
+        (records.name_of(config),),
     )
 
 
@@ -193,14 +192,12 @@ def _equal(differences: list[np.ndarray]) -> str:
 
 
 def real_data(runs: "pandas.DataFrame") -> Claim:
-    """Whether the term is of no help on real data, whatever the learning rate, in the plain descent of the neuron.
+    """Whether the term is of no help on real data, whatever the learning rate, under the SGD of the neuron.
 
     Not reproduced if ``full`` is more accurate at the rate at which the three gradients together do best; with a caveat
     if at some rate more trainings break down with ``leak`` than with ``full``.
     """
-    title = "MNIST, plain descent"
-    config, setting = STUDIES[title]
-    found = study(runs, config, setting)
+    found = study(runs, experiments.load("settings/mnist-nesterov"))
     accuracy = by_value(found)
     best = accuracy.mean(axis=1).idxmax()
     difference = (accuracy.loc[best, "full"] - accuracy.loc[best, "leak"]).to_numpy()
@@ -208,7 +205,7 @@ def real_data(runs: "pandas.DataFrame") -> Claim:
     more = broken.loc["leak"] - broken.loc["full"]
     worst = more.idxmax()
     helps = more[worst] > 0
-    evidence = f"With plain descent at the learning rate {best:g} it changes the accuracy on MNIST by "
+    evidence = f"With SGD at the learning rate {best:g} it changes the accuracy on MNIST by "
     evidence += f"{with_interval(difference, '+.2f')} points."
     if helps:
         means = accuracy.loc[worst]
@@ -246,9 +243,9 @@ def cost() -> Claim:
 
 def _single_neuron() -> tuple[np.ndarray, dict[str, np.ndarray], str]:
     """Learning rates, final losses and the name of the record of the paper's Table 1."""
-    config = ToyConfig()
-    record = records.recorded("toy", config)
-    return np.array(record["learning_rates"]), records.final_losses(record), records.name_of("toy", config)
+    table_1 = experiments.load("toy/table-1")
+    rates, losses = loss_study(table_1)
+    return np.array(rates), losses, records.name_of(table_1.config)
 
 
 def claims_table() -> str:
