@@ -12,6 +12,7 @@ from tsbp.networks import TABLE_3
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import records
+from tsbp.runs.data import DATA_SETS
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 from tsbp.study.comparison import MAY_DIFFER, TITLES, training_label, trainings
@@ -19,7 +20,7 @@ from tsbp.study.comparison import MAY_DIFFER, TITLES, training_label, trainings
 if TYPE_CHECKING:
     import pandas
 
-TRAINING_EXAMPLES = {"nmnist": 60_000, "mnist": 60_000, "cifar10": 50_000}
+TRAINING_EXAMPLES = {name: source.n_train for name, source in DATA_SETS.items() if source.n_train}
 """Of the whole data sets."""
 
 
