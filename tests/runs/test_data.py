@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import re
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command import tsbp
 from PIL import Image
 
 from tsbp.networks import TABLE_3
-from tsbp.runs import data
+from tsbp.runs import data, records
 from tsbp.runs.data import download, folders, mnist
+from tsbp.runs.plugins import load_plugin
 from tsbp.runs.settings import TrainingConfig
 
 
@@ -494,3 +497,48 @@ def test_a_data_set_is_one_entry(monkeypatch, tmp_path):
 def test_defaults_need_a_network():
     with pytest.raises(ValueError, match="defaults of shapes must name a network"):
         data.Source("shapes", lambda root, time_steps: made_up(), n_train=None, defaults={"lr": 0.1})
+
+
+SHAPES = """
+import torch
+from tsbp.runs.data import DATA_SETS, DataSet, Source
+
+
+def load(root, time_steps):
+    labels = torch.arange(20) % 2
+    images = (200 * labels[:, None, None, None]).expand(20, 1, 4, 4).to(torch.uint8)
+    return DataSet("shapes", images, labels, images[:6], labels[:6], n_classes=2)
+
+
+DATA_SETS["shapes"] = Source("shapes", load, n_train=20, defaults={"network": "8", "epochs": 2, "batch_size": 5})
+"""
+
+
+def test_a_data_set_of_a_plugin_trains_by_name_with_its_own_defaults(tmp_path):
+    (tmp_path / "mine.py").write_text(SHAPES)
+    done = tsbp("train", "shapes", "--plugin", "mine", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "runs").glob("*.json")
+    record = records.read(file)
+    assert (record["dataset"], record["network"], record["epochs"], record["n_train"]) == ("shapes", "8", 2, 20)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('DATA_SETS["mnist"] = DATA_SETS["digits"]', "changes mnist"),
+        ('DATA_SETS["shapes"] = print', "shapes must be a tsbp.runs.data.Source, got <built-in function print>"),
+    ],
+)
+def test_a_plugin_adds_data_sets_and_does_not_change_them(tmp_path, monkeypatch, content, words):
+    (tmp_path / "odd_data.py").write_text(f"from tsbp.runs.data import DATA_SETS\n{content}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd_data", raising=False)
+    kept = dict(data.DATA_SETS)
+    try:
+        with pytest.raises(ValueError, match=rf"^plugin odd_data[^\n]*{words}"):
+            load_plugin("odd_data")
+    finally:
+        data.DATA_SETS.clear()
+        data.DATA_SETS.update(kept)
+        sys.modules.pop("odd_data", None)
