@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsbp.runs import records
 from tsbp.runs.config import Config
+from tsbp.runs.data import DATA_SETS
 from tsbp.runs.files import PROJECT
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig
@@ -219,8 +220,6 @@ def _hours(config: Config, rates: Mapping[tuple[Any, ...], Sequence[float]]) -> 
     if config.precision == "auto":
         settings["precision"] = "bfloat16" if settings["device"] == "cuda" else "float32"
     found = rates.get(_cost_group(settings))
-    examples = config.examples or TRAINING_EXAMPLES.get(config.dataset, 0)
+    source = DATA_SETS.get(config.dataset)
+    examples = config.examples or (source.n_train if source else 0)
     return sum(found) / len(found) * config.epochs * examples if found and examples else None
-
-
-TRAINING_EXAMPLES = {"nmnist": 60_000, "mnist": 60_000, "cifar10": 50_000, "digits": 1_437}

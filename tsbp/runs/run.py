@@ -1,4 +1,4 @@
-"""One run, from its configuration to its record: recorded once, resumed from its checkpoint, never done twice at a time."""
+"""One run, from its configuration to its record. No run is done twice, or by two processes at a time."""
 
 import math
 from collections.abc import Iterator

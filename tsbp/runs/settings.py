@@ -13,8 +13,11 @@ from tsbp.gradients import resolve
 from tsbp.layers import POOLING
 from tsbp.networks import INITIALISATIONS, TABLE_3
 from tsbp.runs.config import Gradient, OneOf, PluginConfig, setting
+from tsbp.runs.data import CLASS_FOLDERS, DATA_SETS
+from tsbp.runs.data.folders import DEEP
 from tsbp.runs.encoding import ENCODINGS
 from tsbp.runs.optimizers import OPTIMIZERS
+from tsbp.runs.plugins import load_plugin
 from tsbp.surrogate import SCALES, SURROGATES
 
 SCHEDULES = ("one-cycle", "constant")
@@ -128,42 +131,15 @@ class TrainingConfig(PluginConfig):
         given = {setting: value for setting, value in settings.items() if value is not None}
         if name in PRESETS:
             return cls(**PRESETS[name] | given)
-        defaults = _DEFAULTS.get(name, _DEFAULTS_IMAGES)
+        if name not in DATA_SETS:
+            load_plugin(given.get("plugin", ""))  # which may add it
+        defaults = DATA_SETS.get(name, CLASS_FOLDERS).defaults
         network = given.get("network", defaults["network"])
         other = _DEFAULTS_BY_NETWORK.get(network, {}) if network != defaults["network"] else {}
         return cls(**{"dataset": name} | defaults | other | given)
 
 
-# What differs between data sets; time constants and steps are TSSL-BP's. Learning rates and epochs are chosen by the
-# mean accuracy of all three gradients on held-out training examples.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {"network": TABLE_3["mnist"], "padding": "same", "epochs": 20, "batch_size": 20, "lr": 0.01, "shift": 1},
-    "mnist": {"network": TABLE_3["mnist"], "epochs": 20, "lr": 0.01, "shift": 2},
-    "nmnist": {
-        "network": TABLE_3["nmnist"],
-        "padding": "1,0",
-        "time_steps": 30,
-        "tau_m": 8.0,
-        "tau_s": 4.0,
-        "epochs": 20,
-        "batch_size": 20,
-        "lr": 0.01,
-        "shift": 1,
-    },
-}
-# PyTorch's weights leave the upper half of eight spiking layers silent, and untrainable. These are the best of six
-# pairs by the mean accuracy of all three gradients on held-out digits.
-_DEEP: dict[str, Any] = {"weight_gain": 7.0, "lr": 0.001}
-_DEFAULTS_BY_NETWORK: dict[str, dict[str, Any]] = {TABLE_3["cifar10"]: _DEEP}
-_DEFAULTS_IMAGES: dict[str, Any] = _DEEP | {
-    "network": TABLE_3["cifar10"],
-    "padding": "same",
-    "lr": 0.005,  # likewise on held-out images
-    "epochs": 50,
-    "shift": 4,
-    "flip": True,
-}
-_DEFAULTS["cifar10"] = _DEFAULTS_IMAGES | {"epochs": 24, "evaluate_every": 4}  # what a GPU did in the time there was
+_DEFAULTS_BY_NETWORK: dict[str, dict[str, Any]] = {TABLE_3["cifar10"]: DEEP}
 
 _TSSL_BP: dict[str, Any] = {
     "pooling": "sum",
@@ -190,10 +166,11 @@ _CIFAR10 = _TSSL_BP | {"dataset": "cifar10", "network": TABLE_3["cifar10"], "epo
 _CIFAR10 |= {"dropout": 0.2, "weight_gain": 5.0, "shift": 4, "flip": True}
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "mnist-long": _DEFAULTS["mnist"] | {"dataset": "mnist", "epochs": 30, "rotation": 10.0, "evaluate_every": 5},
-    "mnist-30": _DEFAULTS["mnist"] | {"dataset": "mnist", "time_steps": 30, "epochs": 10},
-    "nmnist-5": _DEFAULTS["nmnist"] | {"dataset": "nmnist", "time_steps": 5},
-    "cifar10-reduced": _DEFAULTS_IMAGES | _CIFAR10_REDUCED,
+    "mnist-long": DATA_SETS["mnist"].defaults
+    | {"dataset": "mnist", "epochs": 30, "rotation": 10.0, "evaluate_every": 5},
+    "mnist-30": DATA_SETS["mnist"].defaults | {"dataset": "mnist", "time_steps": 30, "epochs": 10},
+    "nmnist-5": DATA_SETS["nmnist"].defaults | {"dataset": "nmnist", "time_steps": 5},
+    "cifar10-reduced": CLASS_FOLDERS.defaults | _CIFAR10_REDUCED,
     "paper-mnist": _MNIST | _STEPS_30,
     "paper-mnist-swapped": _MNIST | _STEPS_5,
     "paper-nmnist": _NMNIST | _STEPS_5,

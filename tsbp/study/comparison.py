@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
+TITLES = {name: source.title for name, source in data.DATA_SETS.items()}
 NOT_MEASURED = "not measured"
 MAY_DIFFER = ("gradient", "seed", "device", "precision", "plugin")
 

@@ -13,16 +13,13 @@ from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import records
 from tsbp.runs.config import Config
+from tsbp.runs.data import DATA_SETS
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 from tsbp.study.comparison import MAY_DIFFER, TITLES, training_label, trainings
 
 if TYPE_CHECKING:
     import pandas
-
-TRAINING_EXAMPLES = {"nmnist": 60_000, "mnist": 60_000, "cifar10": 50_000}
-"""Of the whole data sets."""
-
 
 CONFIGURATIONS: dict[str, type[Config]] = {
     kind.kind: kind for kind in (TrainingConfig, ToyConfig, BenchConfig, AgreementConfig)
@@ -57,7 +54,7 @@ def missing_table() -> "pandas.DataFrame":
             found = records.select(runs, config, but=MAY_DIFFER)
             if len(found) and (found["data_note"] == "").any():
                 continue
-            examples = config.examples or TRAINING_EXAMPLES[dataset]
+            examples = config.examples or DATA_SETS[dataset].n_train
             on_cuda = _step_seconds(bench, config, "cuda") * examples * config.epochs / 3600
             found = found[found["device"] == "cpu"] if len(found) else found
             if len(found):
