@@ -6,7 +6,8 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help book pdf links test test-all lint hooks torch-oldest torch-newest
+.PHONY: help book pdf links test test-unit test-records test-book test-gpu test-slow test-all
+.PHONY: lint hooks torch-oldest torch-newest
 .PHONY: experiments peers bench bench-cpu bench-cuda lock clean
 .DEFAULT_GOAL := help
 
@@ -14,7 +15,8 @@ help:
 	@echo "make book        build the book, quick profile (PROFILE=full for the full one)"
 	@echo "make pdf         the same as one PDF; needs a LaTeX"
 	@echo "make links       check the links that lead out of the book"
-	@echo "make test        run the tests; make test-all runs the slow ones too"
+	@echo "make test        run the tests; make test-all runs the slow ones too, make test-slow those alone"
+	@echo "make test-unit   run the tests of the package; test-records, test-book and test-gpu run the others"
 	@echo "make lint        check style with ruff"
 	@echo "make hooks       have git check style before every commit, and refuse what does not belong under version control"
 	@echo "make torch-oldest   put the oldest PyTorch that tsbp allows into .venv; make torch-newest puts the newest"
@@ -33,11 +35,23 @@ pdf: $(VENV)/installed
 links: $(VENV)/installed
 	$(BIN)/python book/build.py --to links
 
+# On all cores: -n 0 in PYTEST runs the tests in one process.
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadgroup
+
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-unit test-records test-book: test-%: $(VENV)/installed
+	$(PYTEST) -m "$* and not slow"
+
+test-gpu: $(VENV)/installed
+	$(BIN)/python -m pytest -m gpu
+
+test-slow: $(VENV)/installed
+	$(PYTEST) -m slow
 
 test-all: $(VENV)/installed
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -24,6 +24,25 @@ settings.load_profile("tsbp")
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# One thread each, where several processes share the tests.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+TESTS = Path(__file__).parent
+TIERS = {"paper": "unit", "kernels": "unit", "runs": "unit", "peers": "unit"}
+TIERS |= {"study": "records", "book": "book", "gpu": "gpu"}
+"""Folder → the marker of its tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by folder; keep in one process what builds or reads the built book."""
+    for item in items:
+        if tier := TIERS.get(item.path.relative_to(TESTS).parts[0]):
+            item.add_marker(tier)
+        if "address" in getattr(item, "fixturenames", ()) or item.path.stem in ("test_book", "test_notebooks"):
+            item.add_marker(pytest.mark.xdist_group("book"))
+
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
