@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tsbp.runs import processes
-from tsbp.runs.data import DataSet
-from tsbp.runs.encoding import encode, target_spikes
 from tsbp.gradients import STUDIED
 from tsbp.loss import van_rossum_distance
 from tsbp.networks import SpikingNetwork
+from tsbp.runs import processes
+from tsbp.runs.data import DataSet
+from tsbp.runs.encoding import encode, target_spikes
 from tsbp.runs.settings import TrainingConfig
 
 COMPARED = 200

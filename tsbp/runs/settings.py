@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
 from tsbp.checks import RESETS
-from tsbp.runs.encoding import ENCODINGS
 from tsbp.gradients import resolve
 from tsbp.layers import POOLING
 from tsbp.networks import INITIALISATIONS, TABLE_3
+from tsbp.runs.encoding import ENCODINGS
 from tsbp.runs.plugins import load_plugin
 from tsbp.surrogate import SCALES, SURROGATES
 
