@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pandas.io.formats.style import Styler
+    import pandas.io.formats.style
 
 ON_PAPER = r"\begingroup\footnotesize"
 """How the LaTeX of a table begins. MyST-NB needs to be told that it is not an equation."""
@@ -25,7 +25,7 @@ class Output:
         return self.latex
 
 
-def latex(table: "Styler") -> str:
+def latex(table: "pandas.io.formats.style.Styler") -> str:
     """A table without index as LaTeX in small letters, no wider than the page, its numbers as they are formatted.
 
     ``Styler.to_latex`` would leave characters such as % and _ as they are, and take CSS for commands.
