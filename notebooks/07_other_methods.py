@@ -28,6 +28,7 @@ from tsbp.peers.agreement import AgreementConfig
 from tsbp.runs import records
 from tsbp.study import figures, tables
 
+figures.use_style()
 for treatment in survey.TREATMENTS:
     names = survey.named(treatment)
     figures.note(f"n-{treatment}", len(names))

@@ -49,7 +49,9 @@ profile: str = "quick"  # quick or full; this page is the same in both
 # %% tags=["remove-cell"]
 from IPython.display import HTML
 
-from tsbp.study import reproduce, tables
+from tsbp.study import figures, reproduce, tables
+
+figures.use_style()
 
 # %% [markdown]
 # ## Computing time

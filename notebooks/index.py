@@ -27,7 +27,6 @@ profile: str = "quick"  # quick or full; this page is the same in both
 
 # %% tags=["remove-cell"]
 import torch
-from IPython.display import HTML
 
 from tsbp.runs import experiments, records
 from tsbp.runs.settings import TrainingConfig
@@ -99,7 +98,7 @@ figures.note("torch", here["versions"]["torch"])
 # ## What became of the paper's claims
 
 # %% tags=["remove-input", "full-width"]
-HTML(claims_table())
+claims_table()
 
 # %% [markdown]
 # Verdicts and numbers are computed from the records when this page is built, by rules that stand in `tsbp/study/claims.py`.

@@ -13,6 +13,7 @@ from tsbp.peers.agreement import AgreementConfig
 from tsbp.runs import experiments, records
 from tsbp.runs.settings import TABLE_2
 from tsbp.study.comparison import TITLES, by_seed, favoured, groups, paired_difference, short
+from tsbp.study.display import Output, latex
 from tsbp.study.statistics import (
     MARGIN,
     bootstrap_interval,
@@ -248,9 +249,15 @@ def _single_neuron() -> tuple[np.ndarray, dict[str, np.ndarray], str]:
     return np.array(rates), losses, records.name_of(table_1.config)
 
 
-def claims_table() -> str:
-    """The claims as an HTML table with links to sections and records; for a page beside the chapters."""
-    rows = []
+def claims_table() -> Output:
+    """The claims as a table; on the web with links to sections and records, for a page beside the chapters.
+
+    pandas would write the HTML in as many lines, and with a class and alignments of its own.
+    """
+    import pandas as pd
+
+    titles = ("the paper says", "verdict", "what was measured", "where")
+    rows, texts = [], []
     for claim in claims():
         where = f"<a href='{claim.section}'>section</a>"
         if claim.records:
@@ -259,5 +266,7 @@ def claims_table() -> str:
         word = f"<strong class='tsbp-verdict' data-verdict='{claim.verdict}'>{claim.verdict}</strong>"
         cells = (f"{escape(claim.says)} <small>({escape(claim.source)})</small>", word, escape(claim.evidence), where)
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{title}</th>" for title in ("the paper says", "verdict", "what was measured", "where"))
-    return f"<table class='tsbp-claims'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        texts.append((f"{claim.says} ({claim.source})", claim.verdict, claim.evidence))
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    html = f"<table class='tsbp-claims'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return Output(html, latex(pd.DataFrame(texts, columns=titles[:-1]).style.hide()))

@@ -107,7 +107,10 @@ def effort_table() -> "pandas.DataFrame":
 
 
 def command_list() -> str:
-    """All published records with the command that repeats each, as HTML: a folded table for each folder and kind."""
+    """All published records with the command that repeats each, as HTML: a folded table for each folder and kind.
+
+    pandas gives cells no names of one's own, by which the claims link to a record.
+    """
     parts = []
     for (folder, what), group in _groups().items():
         head = "<tr><th>record</th><th>result</th><th>commit</th><th>command</th></tr>"
