@@ -24,9 +24,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from papermill.exceptions import PapermillExecutionError
 
 from fingerprint import fingerprint
-from tsbp.runs import records
+from tsbp.runs import files
 
-PROJECT = records.PROJECT
+PROJECT = files.PROJECT
 NOTEBOOKS = PROJECT / "notebooks"
 EXECUTED = PROJECT / "book"
 SITE = PROJECT / "build" / "_build" / "html"
@@ -237,7 +237,7 @@ def _write(page: NotebookNode, target: Path) -> None:
     text = jupytext.writes(page, fmt="ipynb")
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         target.parent.mkdir(parents=True, exist_ok=True)
-        records.write_text(target, text)
+        files.write_text(target, text)
 
 
 def _instructions(name: str, parameters: dict[str, dict[str, str]]) -> str:

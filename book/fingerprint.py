@@ -14,9 +14,9 @@ from typing import Any
 
 import jupytext
 
-from tsbp.runs import records
+from tsbp.runs import files, records
 
-PROJECT = records.PROJECT
+PROJECT = files.PROJECT
 
 
 def fingerprint(source: Path, parameters: dict[str, Any]) -> str:

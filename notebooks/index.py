@@ -28,7 +28,7 @@ profile: str = "quick"  # quick or full; this page is the same in both
 # %% tags=["remove-cell"]
 import torch
 
-from tsbp.runs import experiments, records
+from tsbp.runs import experiments, provenance, records
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study import comparison, figures
 from tsbp.study.claims import claims_table
@@ -56,7 +56,7 @@ figures.note("reduced-difference", with_interval(difference, "+.2f"))
 figures.note("reduced-seeds", len(difference))
 for gradient, rate in best_rates.items():
     figures.note(f"reduced-rate-{gradient}", rate)
-here = records.provenance(torch.device("cpu"))
+here = provenance.provenance(torch.device("cpu"))
 changed = " with changes" if here["git_dirty"] else ""
 figures.note("commit", (here["git_commit"] or "unknown")[:7] + changed)
 figures.note("machine", here["device_name"])

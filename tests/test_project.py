@@ -6,9 +6,9 @@ import subprocess
 import pytest
 
 from book import readme
-from tsbp.runs import records
+from tsbp.runs import files
 
-PROJECT = records.PROJECT
+PROJECT = files.PROJECT
 
 
 def tracked() -> list[str]:

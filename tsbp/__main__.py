@@ -66,8 +66,7 @@ def _option(kind: type[config.Config], name: str) -> Any:
     """A setting as Typer has options."""
     field = kind.model_fields[name]
     several = get_origin(field.annotation) is tuple
-    words = [field.description or "", config.limits(field).capitalize(), "Repeat for several." if several else ""]
-    said = " ".join(word if word.endswith(".") else f"{word}." for word in words if word)
+    said = config.said(kind, name) + (" Repeat for several." if several else "")
     flag = kind.option(name)
     if field.annotation is bool:
         return Annotated[bool | None, typer.Option(f"{flag}/{flag.replace('--', '--no-', 1)}", help=said)]

@@ -55,6 +55,27 @@ Gradient = Annotated[str, BeforeValidator(_canonical_number)]
 """A name in ``tsbp.GRADIENTS``, or a number that scales the reset term."""
 
 
+def said(config: "type[Config]", name: str) -> str:
+    """What a setting means, with its range or the names that it may have: its help, wherever it is shown."""
+    field = config.model_fields[name]
+    words = [field.description or "", limits(field).capitalize()]
+    if found := choices(field):
+        words.append(f"One of {', '.join(found)}")
+    return " ".join(word if word.endswith(".") else f"{word}." for word in words if word)
+
+
+def limits(field: FieldInfo) -> str:
+    """The range of a setting in words, such as ``at least 1``; empty if there is none."""
+    words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+    found = {end: getattr(limit, end) for limit in field.metadata for end in words if hasattr(limit, end)}
+    return ", ".join(f"{words[end]} {bound:g}" for end, bound in found.items())
+
+
+def choices(field: FieldInfo) -> list[str]:
+    """The names that a setting may have; empty if it takes any."""
+    return next((list(found.choices) for found in field.metadata if isinstance(found, OneOf)), [])
+
+
 KINDS: dict[str, "type[Config]"] = {}
 """Kind of record → its configuration; a class with a ``kind`` enters itself."""
 
@@ -78,6 +99,8 @@ class Config(BaseModel):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         if "kind" in vars(cls):
             KINDS[cls.kind] = cls
+        settings = "".join(f"        {name}: {said(cls, name)}\n" for name in cls.model_fields)
+        cls.__doc__ = f"{cls.__doc__}\n\n    Args:\n{settings}"
 
     @field_validator("*", mode="before")
     @classmethod
@@ -138,18 +161,6 @@ class PluginConfig(Config):
     def _imported(cls, value: str) -> str:
         load_plugin(value)
         return value
-
-
-def limits(field: FieldInfo) -> str:
-    """The range of a setting in words, such as ``at least 1``; empty if there is none."""
-    words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
-    found = {end: getattr(limit, end) for limit in field.metadata for end in words if hasattr(limit, end)}
-    return ", ".join(f"{words[end]} {bound:g}" for end, bound in found.items())
-
-
-def choices(field: FieldInfo) -> list[str]:
-    """The names that a setting may have; empty if it takes any."""
-    return next((list(found.choices) for found in field.metadata if isinstance(found, OneOf)), [])
 
 
 def _explained(error: Any, config: type[Config]) -> str:
