@@ -25,6 +25,19 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+# One thread each, where several processes share the tests.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What builds or reads the built book stays in one process."""
+    for item in items:
+        if "address" in item.fixturenames or item.path.stem in ("test_book", "test_notebooks"):
+            item.add_marker(pytest.mark.xdist_group("book"))
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)

@@ -34,7 +34,12 @@ PEAKS = {"sigmoid": 0.25, "fast-sigmoid": 0.5, "arctan": 1 / np.pi, "triangle": 
 PEAKS["gaussian"] = 1 / np.sqrt(2 * np.pi)
 
 
-def of_ones_own(U, S, h):
+def label(gradient) -> str:
+    """Of a gradient in the name of a test."""
+    return getattr(gradient, "__name__", str(gradient))
+
+
+def custom(U, S, h):
     """A gradient that no name stands for."""
     return (1 - S) / (1 + U * U) - 0.3 * h
 
@@ -48,7 +53,7 @@ FACTORS = {
     "leak": ("leak", share_of_the_reset(0.0)),
     "spatial": ("spatial", lambda U, S, h: np.zeros_like(h)),
     "scaled(0.3)": (scaled(0.3), share_of_the_reset(0.3)),
-    "own": (of_ones_own, of_ones_own),
+    "own": (custom, custom),
 }
 """Name → what `lif` is given, and the factor in NumPy."""
 

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 import torch
-from independent import PEAKS, all_near, case, gradient_at, near, of_ones_own, plain_and_compiled
+from independent import PEAKS, all_near, case, custom, gradient_at, near, plain_and_compiled
 from torch import nn
 from torch._library.custom_ops import CustomOpDef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,7 +80,7 @@ def test_torch_compile_with_other_settings(setting, compiled):
 
     def run(current, weights):
         options = {
-            "own": {"gradient": of_ones_own},
+            "own": {"gradient": custom},
             "relaxed": {"relaxed": True},
             "recurrent": {"recurrent": weights},
             "learned": {"temperature": weights[0].abs() + 0.2, "tau_m": weights[1].square() + 1},

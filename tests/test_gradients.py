@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from independent import PEAKS, RESET_SHARE, case, in_chunks, near, of_ones_own, plain_and_compiled, simulate
+from independent import PEAKS, RESET_SHARE, case, custom, in_chunks, near, plain_and_compiled, simulate
 from torch.autograd import gradgradcheck
 
 from tsbp import GRADIENTS, LIF, SURROGATES, SpikingNetwork, lif, reference_lif, scaled
@@ -59,7 +59,7 @@ def test_every_function_is_its_form(gradient):
 
 def test_forms():
     assert [form(GRADIENTS[name]) for name in STUDIED] == [Form(True, 1.0), Form(True, 0.0), Form(False, 0.0)]
-    assert form(scaled(0.25)) == Form(True, 0.25) and form(of_ones_own) is None
+    assert form(scaled(0.25)) == Form(True, 0.25) and form(custom) is None
     assert form(lambda U, S, h: GRADIENTS["full"](U, S, h)) is None
 
 
@@ -112,7 +112,7 @@ def test_a_scale_of_0_is_leak_and_of_1_full(reset, compiled):
 def test_numbers_scale_the_reset_term():
     assert [resolve(number).c for number in ("0.5", "1e-3", "-2", " 3 ", 0.5, 1)] == [0.5, 1e-3, -2, 3, 0.5, 1]
     assert all(resolve(name) is GRADIENTS[name] for name in GRADIENTS)
-    assert resolve(of_ones_own) is of_ones_own
+    assert resolve(custom) is custom
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_is_no_gradient_is_named(gradient):
 
 @plain_and_compiled
 def test_a_new_entry_is_usable_by_its_name_everywhere(monkeypatch, compiled):
-    monkeypatch.setitem(GRADIENTS, "mine", of_ones_own)
+    monkeypatch.setitem(GRADIENTS, "mine", custom)
     current, *arriving = case(7, 3)
     expected = simulate(current, arriving, "own").current
     assert near(gradient_of(lif, current, arriving, gradient="mine", compiled=compiled), expected)
@@ -146,7 +146,7 @@ def test_a_new_entry_is_usable_by_its_name_everywhere(monkeypatch, compiled):
 @plain_and_compiled
 def test_an_entry_that_is_replaced_is_replaced_everywhere(monkeypatch, compiled):
     """No form or kernel of the function that bore the name before."""
-    monkeypatch.setitem(GRADIENTS, "leak", of_ones_own)
+    monkeypatch.setitem(GRADIENTS, "leak", custom)
     current, *arriving = case(7, 3)
     found = gradient_of(lif, current, arriving, gradient="leak", compiled=compiled)
     assert near(found, simulate(current, arriving, "own").current)
@@ -379,7 +379,7 @@ def test_second_derivatives_through_pooling(shape, memory_format):
 def test_second_derivatives_of_a_function_of_ones_own_are_refused(reset, compiled):
     """In one line; first derivatives are not, whichever way they are asked for."""
     current, *_ = case(5, 3)
-    settings = dict(gradient=of_ones_own, reset=reset, compiled=compiled)
+    settings = dict(gradient=custom, reset=reset, compiled=compiled)
     wanted = simulate(current, (torch.ones_like(current), torch.zeros_like(current)), "own", reset=reset).current
     leaf = current.clone().requires_grad_()
 

@@ -599,8 +599,8 @@ def test_a_forked_process_has_memory_of_its_own_and_one_thread(needs_a_compiler)
             os._exit(0 if same else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert held and memory.POOL.free == held and psc.max() < 7, "written by the child"
-        kept = psc  # tensors and threads that are alive when the interpreter ends
-        threading.Thread(target=lambda: [time.sleep(0.01) for _ in iter(lambda: psc.sum(), None)], daemon=True).start()
+        kept = psc  # a tensor and a thread with one that are alive when the interpreter ends
+        threading.Thread(target=lambda tensor: time.sleep(60), args=[psc], daemon=True).start()
         print("done")
         """
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from independent import all_near, near, of_ones_own, plain_and_compiled, simulate
+from independent import all_near, custom, label, near, plain_and_compiled, simulate
 from torch import nn
 
 from tsbp import GRADIENTS, LIFState, SpikingNetwork, lif, van_rossum_distance
@@ -117,7 +117,7 @@ def test_weights_between_the_neurons_of_a_layer():
 
 
 @plain_and_compiled
-@pytest.mark.parametrize("gradient", [*GRADIENTS, of_ones_own], ids=str)
+@pytest.mark.parametrize("gradient", [*GRADIENTS, custom], ids=label)
 def test_every_setting_of_the_neuron_reaches_every_layer(gradient, compiled):
     """A network is its layers with these settings, and its weights' gradients theirs."""
     settings = dict(gradient=gradient, surrogate="arctan", surrogate_scale="peak", reset="subtract", temperature=0.7)

@@ -15,9 +15,9 @@ from independent import (
     KERNELS,
     RESET_SHARE,
     case,
+    custom,
     in_chunks,
     near,
-    of_ones_own,
     plain_and_compiled,
     random_lengths,
     simulate,
@@ -431,7 +431,7 @@ def test_no_gradient_of_a_setting_is_lost_in_silence(name, compiled):
         out = lif(current, **{name: setting})
         assert torch.autograd.grad(out.psc.square().sum(), setting)[0] != 0
     with pytest.raises(ValueError, match="gradient"):
-        lif(current, **{name: setting}, gradient=of_ones_own)
+        lif(current, **{name: setting}, gradient=custom)
 
 
 @resets

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from independent import (
     FACTORS,
     case,
+    custom,
     in_chunks,
     near,
-    of_ones_own,
     plain_and_compiled,
     random_lengths,
     simulate,
@@ -488,6 +488,6 @@ def test_own_functions_reach_the_recurrent_weights():
     weights = torch.randn(3, 3, dtype=torch.float64)
     expected = simulate(current, arriving, "own", recurrent=weights)
     inputs = leaves(current, weights)
-    out = lif(inputs[0], recurrent=inputs[1], gradient=of_ones_own)
+    out = lif(inputs[0], recurrent=inputs[1], gradient=custom)
     found = torch.autograd.grad(out[:2], inputs, arriving)
     assert near(found[0], expected.current) and near(found[1], expected.recurrent)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from independent import all_near, case, gradient_at, near, of_ones_own, plain_and_compiled, simulate
+from independent import all_near, case, custom, gradient_at, label, near, plain_and_compiled, simulate
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
@@ -17,7 +17,7 @@ from tsbp.layers import AveragePool
 
 resets = pytest.mark.parametrize("reset", ["zero", "subtract"])
 named = pytest.mark.parametrize("gradient", [*GRADIENTS, scaled(0.3)], ids=str)
-all_gradients = pytest.mark.parametrize("gradient", [*GRADIENTS, scaled(0.3), of_ones_own], ids=str)
+all_gradients = pytest.mark.parametrize("gradient", [*GRADIENTS, scaled(0.3), custom], ids=label)
 
 
 def neuron(compiled: bool, **settings):
@@ -33,7 +33,7 @@ def neuron(compiled: bool, **settings):
 @all_gradients
 def test_func_grad(gradient, reset, compiled):
     current, psc, _ = case(5, 3)
-    name = {of_ones_own: "own"}.get(gradient, str(gradient).replace("c=", ""))
+    name = {custom: "own"}.get(gradient, str(gradient).replace("c=", ""))
     expected = simulate(current, (psc, torch.zeros_like(psc)), name, reset=reset)
     run = neuron(compiled, gradient=gradient, reset=reset)
     assert near(grad(lambda x: (psc * run(x)).sum())(current), expected.current)
@@ -196,7 +196,7 @@ def test_forward_mode_of_a_function_of_ones_own_is_refused(compiled):
     """In one line: autograd cannot know it."""
     current = case(3, 2)[0]
     with pytest.raises(ValueError, match=r"gradient must be .* forward mode") as error:
-        jvp(neuron(compiled, gradient=of_ones_own), (current,), (current,))
+        jvp(neuron(compiled, gradient=custom), (current,), (current,))
     assert "\n" not in str(error.value)
 
 
