@@ -3,47 +3,32 @@
 import re
 from pathlib import Path
 
-from tsbp.runs import experiments, records
+import pandas as pd
+
+from tsbp.runs import experiments
 from tsbp.runs.files import PROJECT, write_text
-from tsbp.runs.settings import TrainingConfig
 from tsbp.study import figures
-from tsbp.study.comparison import favoured, table_2
+from tsbp.study.claims import claims
 from tsbp.study.studies import loss_study
-from tsbp.study.tables import loss_table, speed_table
 
 README = PROJECT / "README.md"
 PICTURE = PROJECT / "results" / "learning-rates.svg"
 
 
 def results() -> str:
-    """The tables of what was measured, in Markdown."""
-    toy = experiments.load("toy/table-1")
-    rates, losses = loss_study(toy)
-    parts = [
-        f"A single neuron (the paper's Table 1): mean loss after {toy.config.iterations} updates of gradient descent, "
-        f"{toy.config.repeats} neurons, the same draws for every gradient. Lower is better.",
-        loss_table(rates, losses).to_markdown(index=False, disable_numparse=True),
-    ]
-    runs = records.load("train")
-    parts += [
-        "Networks (the paper's Table 2): test accuracy in per cent after the last epoch, mean over seeds.",
-        table_2(runs).to_markdown(index=False, disable_numparse=True),
-    ]
-    note = favoured(runs, TrainingConfig.for_dataset("cifar10-reduced"))
-    parts += [f"The row `cifar10-reduced` is for one learning rate. {note}"] if note else []
-    bench = records.load("bench")
-    layers = bench[(bench["benchmark"] == "lif") & (bench["device"] == "cpu")]
-    parts += [
-        "Speed: forward and backward of a layer of neurons on one core, as multiples of the time of `tsbp full`. The "
-        "other libraries are set to the same neuron; *spikes alone* leaves out its synaptic filter.",
-        speed_table(layers).to_markdown(index=False, disable_numparse=True),
-    ]
-    return "\n\n".join([*parts, "± and brackets are 95 % intervals; differences are paired by draw or seed."])
+    """The claims with verdict and number, in Markdown."""
+    rows = [{"the paper says": claim.says, "verdict": claim.verdict, "measured": claim.number} for claim in claims()]
+    table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+    return f"{table}\n\nBrackets and ± are 95 % intervals; differences are paired by draw or seed."
 
 
 def with_results(text: str) -> str:
     """A README with what stands between its two marks replaced by :func:`results`."""
-    return re.sub(r"(?s)(<!-- results -->\n).*(\n<!-- end of results -->)", lambda m: m[1] + results() + m[2], text)
+    return re.sub(
+        r"(?s)(<!-- results -->\n).*?<!-- end of results -->",
+        lambda m: f"{m[1]}{results()}\n<!-- end of results -->",
+        text,
+    )
 
 
 def draw(path: Path = PICTURE) -> None:

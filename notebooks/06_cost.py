@@ -97,7 +97,7 @@ tables.show(counted, "gradient", "numbers read", "numbers written")
 
 # %%
 config = BenchConfig(
-    "lif",
+    benchmark="lif",
     time_steps=time_steps,
     batch_size=batch_size,
     neurons=neurons,

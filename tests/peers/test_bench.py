@@ -15,7 +15,7 @@ from tsbp.peers.bench import BenchConfig
 from tsbp.runs import records
 from tsbp.study.statistics import ratio_interval
 
-LIF = BenchConfig("lif", time_steps=4, batch_size=3, neurons=50, repeats=3)
+LIF = BenchConfig(benchmark="lif", time_steps=4, batch_size=3, neurons=50, repeats=3)
 
 
 @pytest.mark.parametrize("name", libraries.PEERS)
@@ -98,7 +98,7 @@ def test_memory_is_that_of_the_tensors():
 
 @pytest.mark.parametrize("benchmark", ["lif", "mnist", "nmnist"])
 def test_a_record_says_what_was_measured(benchmark):
-    config = LIF if benchmark == "lif" else BenchConfig(benchmark, time_steps=2, batch_size=2, repeats=2)
+    config = LIF if benchmark == "lif" else BenchConfig(benchmark=benchmark, time_steps=2, batch_size=2, repeats=2)
     threads = torch.get_num_threads()
     record = bench.run(config)
     assert torch.get_num_threads() == threads
@@ -114,7 +114,7 @@ def test_a_record_says_what_was_measured(benchmark):
 
 @pytest.mark.slow
 def test_the_network_of_cifar10_is_measured():
-    record = bench.run(BenchConfig("cifar10", time_steps=2, batch_size=1, repeats=2))
+    record = bench.run(BenchConfig(benchmark="cifar10", time_steps=2, batch_size=1, repeats=2))
     assert record["seconds"].keys() >= {"tsbp full", "plain autograd"}
 
 

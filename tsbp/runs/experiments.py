@@ -6,7 +6,7 @@ are in the folder of ``results/`` that is called as the file's own folder is.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas
 
 FOLDER = PROJECT / "experiments"
-_KEYS = ("title", "about", "order", "command", "axis", "runs")
+_KEYS = ("title", "about", "order", "command", "axis", "data", "runs")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Experiment:
     configs: tuple[Config, ...]
     order: int = 0
     """Its place among those of its folder, wherever they are shown together."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Data set → fingerprint, where the records must be those of certain data."""
 
     @property
     def config(self) -> Any:
@@ -52,17 +54,17 @@ class Experiment:
     @cached_property
     def keys(self) -> list[str]:
         """Of each run, its settings as :func:`key` has them."""
-        return [key(config) for config in self.configs]
+        return [key(config, self.data.get(getattr(config, "dataset", ""), "")) for config in self.configs]
 
 
-def key(config: Config) -> str:
-    """The settings of a run alone, without its data: whether it is recorded can be told without reading them."""
+def key(config: Config, data: str = "") -> str:
+    """What tells whether a run is recorded without reading its data: settings, and a fingerprint if one is known."""
     if isinstance(config, TrainingConfig):
         device = "cpu" if config.device == "auto" else config.device
         usual = "bfloat16" if device == "cuda" else "float32"
         precision = usual if config.precision == "auto" else config.precision
         config = config.model_copy(update={"device": device, "precision": precision})
-    return config.identity()
+    return config.identity(data)
 
 
 def load(name: str, folder: Path | None = None) -> Experiment:
@@ -106,9 +108,9 @@ def of(folder: str) -> dict[str, Experiment]:
 def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     """The experiment in a file.
 
-    The file holds ``title``, ``about``, ``axis``, ``command`` (train or toy), and ``runs``, a mapping of settings or a
-    list of such mappings, in which a list of values stands for each of them; or such a mapping or list alone. The runs
-    of ``{dataset: [digits, mnist], seed: [0, 1], gradient: [full, leak]}`` are eight.
+    The file holds ``title``, ``about``, ``order``, ``axis``, ``command`` (train or toy), ``data`` (data set →
+    fingerprint, where only certain data count), and ``runs``, a mapping of settings or a list of such mappings, in
+    which a list of values stands for each of them; or such a mapping or list alone. The runs of ``{dataset: [digits, mnist], seed: [0, 1], gradient: [full, leak]}`` are eight.
 
     Args:
         path: the file.
@@ -143,7 +145,7 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     within = folder and path.is_relative_to(folder)
     name = (path.relative_to(folder) if within and folder else path).with_suffix("").as_posix()
     title, axis = str(head.get("title") or name), str(head.get("axis") or "")
-    return Experiment(name, title, axis, tuple(configs), int(head.get("order") or 0))
+    return Experiment(name, title, axis, tuple(configs), int(head.get("order") or 0), head.get("data") or {})
 
 
 def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingConfig]:
@@ -186,9 +188,10 @@ def progress_table() -> "pandas.DataFrame":
     for path in records.files(records.results_folder()):
         record = records.read(path)
         if record["kind"] in ("train", "toy"):
-            done[key((TrainingConfig if record["kind"] == "train" else ToyConfig).restored(record))] = record
+            config = (TrainingConfig if record["kind"] == "train" else ToyConfig).restored(record)
+            done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
     rates: dict[tuple[Any, ...], list[float]] = {}
-    for record in done.values():
+    for record in {record["identity"]: record for record in done.values()}.values():
         if record["kind"] == "train":
             cores = record["threads"] if record["device"] == "cpu" else 1
             share = record["wall_time"] * cores / record["epochs"] / record["n_train"] / 3600
