@@ -1,6 +1,6 @@
 """What a notebook shows, in two forms: HTML for the page, LaTeX for the book on paper."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ _BETWEEN = "\x1f"  # ASCII's separator of units: in no cell
 class Output:
     """An output of a notebook whose two forms were made apart."""
 
-    html: str
-    latex: str
+    html: str = field(repr=False)
+    latex: str = field(repr=False)
 
     def _repr_html_(self) -> str:
         return self.html
