@@ -110,7 +110,8 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
 
     The file holds ``title``, ``about``, ``order``, ``axis``, ``command`` (train or toy), ``data`` (data set →
     fingerprint, where only certain data count), and ``runs``, a mapping of settings or a list of such mappings, in
-    which a list of values stands for each of them; or such a mapping or list alone. The runs of ``{dataset: [digits, mnist], seed: [0, 1], gradient: [full, leak]}`` are eight.
+    which a list of values stands for each of them; or such a mapping or list alone. ``{dataset: [digits, mnist], seed:
+    [0, 1], gradient: [full, leak]}`` are eight runs.
 
     Args:
         path: the file.

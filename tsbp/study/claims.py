@@ -184,11 +184,7 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
         f"{reported['leak']:.2f} % without.",
         "Table 2",
         _equal(whole) if evidence else NOT_MEASURED,
-        f"{with_interval(max(whole, key=len), '+.2f')} points"
-        if whole
-        else "data re-encoded or a subset"
-        if evidence
-        else "",
+        number if evidence else "",
         " ".join(["Accuracy with the term less that without: " + "; ".join(evidence) + ".", *filter(None, rate)])
         if evidence
         else "",
