@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help book pdf links test test-unit test-records test-book test-gpu test-slow test-all
 .PHONY: lint hooks torch-oldest torch-newest
-.PHONY: toy-study network-study peers bench bench-cpu bench-cuda lock clean
+.PHONY: experiments peers bench bench-cpu bench-cuda lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,8 +20,7 @@ help:
 	@echo "make lint        check style, types and the workflows"
 	@echo "make hooks       have git check style before every commit, and refuse what does not belong under version control"
 	@echo "make torch-oldest   put the oldest PyTorch that tsbp allows into .venv; make torch-newest puts the newest"
-	@echo "make toy-study   make the records of the single neuron in results/toy anew (minutes)"
-	@echo "make network-study   the same of the networks in results/short (hours)"
+	@echo "make experiments list the experiments: complete, partial or missing; tsbp sweep NAME does one"
 	@echo "make peers       install the other libraries that make bench compares with"
 	@echo "make bench       compare with other libraries: their gradients, then times (minutes; DEVICE=cuda on a GPU)"
 	@echo "make lock        renew requirements.txt and environment.yml from pyproject.toml"
@@ -77,23 +76,8 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-# Table 1, then one thing changed at a time (0.3 is a reset term that lacks the factor 1/temperature); last, the precursor of the author's code, and the temperatures of the heat map.
-TOY := $(BIN)/tsbp toy --device cpu --out results/toy
-toy-study: $(VENV)/installed
-	$(TOY)
-	$(TOY) --optimizer momentum
-	$(TOY) --optimizer adam
-	$(TOY) --gradient full --gradient 0.3 --gradient leak
-	$(TOY) --normalised --lr 0.002 --lr 0.005 --lr 0.01 --lr 0.02 --lr 0.05 --lr 0.1 --lr 0.2 --lr 0.5
-	$(TOY) --initialisation uniform
-	$(TOY) --initialisation positive
-	$(TOY) --synaptic-delay 0
-	$(TOY) --soft-reset
-	$(TOY) --n-inputs 100 --synaptic-delay 0 --tau-m 5 --temperature 0.2 --initialisation positive
-	for temperature in 0.05 0.1 0.15 0.2 0.6 1.0 2.0; do $(TOY) --temperature $$temperature || exit 1; done
-
-network-study: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/tsbp sweep sweeps/short.yaml --workers 2 --out results/short
+experiments: $(VENV)/installed
+	$(BIN)/tsbp experiments
 
 # The sizes are layers of the networks of Table 3, on a GPU with batches that fill it; the network of CIFAR-10 takes few
 # images on a CPU, for its sake.

@@ -1,13 +1,11 @@
 """From text notebooks to the book: jupytext makes them .ipynb, papermill executes them, Jupyter Book sets the pages.
 
-``python book/build.py`` does it all. A notebook is executed again only when its code, its parameters, the package, the
-records or the locked requirements changed; a change of its prose alone keeps the outputs that are there.
+``python book/build.py`` does it all. Each notebook is written as soon as it is executed, and executed again only when
+something changed on which its outputs depend (see ``fingerprint.py``). So a build that was interrupted goes on.
 """
 
 import argparse
 import ast
-import functools
-import hashlib
 import json
 import os
 import shutil
@@ -25,9 +23,10 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from papermill.exceptions import PapermillExecutionError
 
-from tsbp.runs import records
+from fingerprint import fingerprint
+from tsbp.runs import files
 
-PROJECT = records.PROJECT
+PROJECT = files.PROJECT
 NOTEBOOKS = PROJECT / "notebooks"
 EXECUTED = PROJECT / "book"
 SITE = PROJECT / "build" / "_build" / "html"
@@ -36,8 +35,6 @@ TEX_LIVE = ("texlive-xetex", "texlive-latex-extra", "texlive-fonts-recommended",
 """What a PDF needs, by the names of Debian and Ubuntu."""
 REPORTS = PROJECT / "build" / "reports"
 """What a notebook that failed leaves: how far it came, and the error."""
-SHOW_NOTHING = ("book", "readme", "__main__")
-"""Modules that no notebook imports."""
 ADDED = "added-by-the-build"
 """Tag of the cells that a text notebook has not, but every page needs."""
 
@@ -88,9 +85,8 @@ def execute(source: Path, parameters: dict[str, Any], folder: Path = EXECUTED) -
     """
     notebook = jupytext.read(source)
     target = folder / f"{source.stem}.ipynb"
-    fingerprint = _fingerprint(notebook, parameters)
-    earlier = jupytext.read(target) if target.exists() else None
-    good = earlier is not None and earlier.metadata.get("tsbp_fingerprint") == fingerprint
+    depends_on = fingerprint(source, parameters)
+    good = _depended_on(target) == depends_on
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / target.name
         jupytext.write(notebook, plain)
@@ -98,10 +94,15 @@ def execute(source: Path, parameters: dict[str, Any], folder: Path = EXECUTED) -
         unknown = parameters.keys() - known.keys()
         if unknown:
             raise ValueError(f"{source.name} has no parameter {', '.join(sorted(unknown))}")
-        page = _with_outputs(notebook, earlier if good else _run(plain, parameters))
-    page.metadata["tsbp_fingerprint"] = fingerprint
+        page = _with_outputs(notebook, jupytext.read(target) if good else _run(plain, parameters))
+    page.metadata["tsbp_fingerprint"] = depends_on
     _write(_with_additions(page, source.stem, known), target)
     return not good
+
+
+def _depended_on(page: Path) -> str | None:
+    """The fingerprint with which a notebook was executed; None where it was not."""
+    return jupytext.read(page).metadata.get("tsbp_fingerprint") if page.exists() else None
 
 
 def _run(plain: Path, parameters: dict[str, Any]) -> NotebookNode:
@@ -179,8 +180,8 @@ def check_links() -> Path:
 def _jupyter_book(builder: str, result: Path) -> Path:
     """Build what is ``result`` in the end."""
     # Sphinx does not see that these changed.
-    around = [*(PROJECT / "book" / "_static").iterdir(), PROJECT / "book" / "tsbp_sphinx.py", PROJECT / "_config.yml"]
-    around += [PROJECT / "book" / "_toc.yml", PROJECT / "book" / "notation.md"]
+    around = [PROJECT / "book" / name for name in ("tsbp_sphinx.py", "_toc.yml", "notation.md")]
+    around += [*(PROJECT / "book" / "_static").iterdir(), PROJECT / "_config.yml"]
     stale = not result.exists() or any(path.stat().st_mtime > result.stat().st_mtime for path in around)
     result.unlink(missing_ok=True)  # its presence proves the build: other versions of the tool end in silence
     folder = next(parent for parent in result.parents if parent.name == "_build")
@@ -197,34 +198,6 @@ def _jupyter_book(builder: str, result: Path) -> Path:
     if not result.exists():
         raise FileNotFoundError(f"Jupyter Book ended without an error and without {result}")
     return result
-
-
-def _fingerprint(notebook: NotebookNode, parameters: dict[str, Any]) -> str:
-    """Hash of everything that the outputs depend on."""
-    digest = hashlib.sha256()
-    digest.update(json.dumps([cell.source for cell in notebook.cells if cell.cell_type == "code"]).encode())
-    digest.update(json.dumps(parameters, sort_keys=True).encode())
-    for path in sorted((PROJECT / "tsbp").rglob("*.py")):
-        if path.stem not in SHOW_NOTHING:
-            digest.update(_code(path))
-    other = PROJECT / "tsbp" / "kernels" / "cpu.cpp", PROJECT / "requirements.txt"
-    for path in [*sorted(records.results_folder().rglob("*.json")), *other]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _code(module: Path) -> bytes:
-    """What a module does: without its comments and docstrings, on which no output depends."""
-    tree = ast.parse(module.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [line for line in node.body if not _is_text(line)]
-    return ast.dump(tree).encode()
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
 
 
 def _with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode:
@@ -264,7 +237,7 @@ def _write(page: NotebookNode, target: Path) -> None:
     text = jupytext.writes(page, fmt="ipynb")
     if not target.exists() or target.read_text(encoding="utf-8") != text:
         target.parent.mkdir(parents=True, exist_ok=True)
-        records.write_text(target, text)
+        files.write_text(target, text)
 
 
 def _instructions(name: str, parameters: dict[str, dict[str, str]]) -> str:
@@ -302,11 +275,15 @@ def main() -> None:
     try:
         if options.to == "pdf":
             check_latex()
-        for source in sorted(NOTEBOOKS.glob("*.py")):
+        # The notebooks' own default is the quick profile: nothing is injected into the page then.
+        parameters = {} if options.profile == "quick" else {"profile": options.profile}
+        pages = {source: EXECUTED / f"{source.stem}.ipynb" for source in sorted(NOTEBOOKS.glob("*.py"))}
+        outdated = [path.stem for path in pages if _depended_on(pages[path]) != fingerprint(path, parameters)]
+        print(f"to execute: {', '.join(outdated) or 'nothing'}", flush=True)
+        for source in pages:
             started = time.perf_counter()
             print(f"{source.name:28}", end="", flush=True)
-            # The notebooks' own default is the quick profile: nothing is injected into the page then.
-            ran = execute(source, {} if options.profile == "quick" else {"profile": options.profile})
+            ran = execute(source, parameters, EXECUTED)
             print(f"executed in {time.perf_counter() - started:.0f} s" if ran else "unchanged", flush=True)
     except PapermillExecutionError as error:
         sys.exit(f"{_report(error)}\n\nThe notebook as far as it came is {REPORTS / source.stem}.ipynb")

@@ -3,24 +3,26 @@
 import re
 from pathlib import Path
 
-from tsbp.runs import records
+from tsbp.runs import experiments, records
+from tsbp.runs.files import PROJECT, write_text
 from tsbp.runs.settings import TrainingConfig
-from tsbp.runs.toy import ToyConfig
 from tsbp.study import figures
 from tsbp.study.comparison import favoured, table_2
+from tsbp.study.studies import loss_study
 from tsbp.study.tables import loss_table, speed_table
 
-README = records.PROJECT / "README.md"
-PICTURE = records.PROJECT / "results" / "learning-rates.svg"
+README = PROJECT / "README.md"
+PICTURE = PROJECT / "results" / "learning-rates.svg"
 
 
 def results() -> str:
     """The tables of what was measured, in Markdown."""
-    toy = records.recorded("toy", ToyConfig())
+    toy = experiments.load("toy/table-1")
+    rates, losses = loss_study(toy)
     parts = [
-        f"A single neuron (the paper's Table 1): mean loss after {toy['iterations']} updates of gradient descent, "
-        f"{toy['repeats']} neurons, the same draws for every gradient. Lower is better.",
-        loss_table(toy["learning_rates"], records.final_losses(toy)).to_markdown(index=False, disable_numparse=True),
+        f"A single neuron (the paper's Table 1): mean loss after {toy.config.iterations} updates of gradient descent, "
+        f"{toy.config.repeats} neurons, the same draws for every gradient. Lower is better.",
+        loss_table(rates, losses).to_markdown(index=False, disable_numparse=True),
     ]
     runs = records.load("train")
     parts += [
@@ -47,11 +49,10 @@ def with_results(text: str) -> str:
 def draw(path: Path = PICTURE) -> None:
     """Draw the README's picture."""
     figures.use_style()
-    toy = records.recorded("toy", ToyConfig())
-    figure = figures.loss_by_learning_rate(toy["learning_rates"], records.final_losses(toy))
+    figure = figures.loss_by_learning_rate(*loss_study(experiments.load("toy/table-1")))
     figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":
-    records.write_text(README, with_results(README.read_text(encoding="utf-8")))
+    write_text(README, with_results(README.read_text(encoding="utf-8")))
     draw()

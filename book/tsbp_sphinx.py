@@ -7,14 +7,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bs4 import BeautifulSoup, Tag
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from tsbp.study.display import ON_PAPER
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_transform(Tables)
     app.add_post_transform(Meanings)
     app.add_post_transform(OnPaper)
     app.connect("source-read", keep_together)
@@ -99,6 +102,20 @@ def explain(tex: str, meanings: dict[str, str]) -> str:
     return re.sub(rf"(?:{whole})(?![A-Za-z])|{words}|[A-Za-z]+", explained, tex)
 
 
+class Tables(SphinxTransform):
+    """MyST-NB takes all LaTeX in outputs for equations; that of a table stays as it is.
+
+    This comes before Sphinx looks for equations: a page without any loads no MathJax.
+    """
+
+    default_priority = 500
+
+    def apply(self, **_: Any) -> None:
+        for equation in list(self.document.findall(nodes.math_block)):
+            if equation.astext().startswith(ON_PAPER):
+                equation.replace_self(nodes.raw("", equation.astext(), format="latex"))
+
+
 class OnPaper(SphinxPostTransform):
     """LaTeX knows no HTML, and would make chapters of the front page's sections."""
 
@@ -106,37 +123,11 @@ class OnPaper(SphinxPostTransform):
     default_priority = 3  # before MyST-NB chooses among the forms of an output, at 4
 
     def run(self, **_: Any) -> None:
-        for output in [
-            node for node in self.document.findall(nodes.container) if node.get("nb_element") == "mime_bundle"
-        ]:
-            forms = {form["mime_type"]: form for form in output.children}
-            if "text/html" in forms and "application/pdf" not in forms:
-                output.replace_self(from_html(forms["text/html"].astext()))
+        outputs = [node for node in self.document.findall(nodes.container) if node.get("nb_element") == "mime_bundle"]
+        for output in outputs:
+            if {form["mime_type"] for form in output.children} == {"text/html", "text/plain"}:
+                output.replace_self(nodes.paragraph("", "", nodes.emphasis(text="Only the web can show this.")))
         front_page = self.document.next_node(nodes.section)
         for section in [node for node in front_page.children if isinstance(node, nodes.section)]:
             title, *rest = section.children
             section.replace_self([nodes.rubric("", "", *title.children), *rest])
-
-
-def from_html(html: str) -> list[nodes.Node]:
-    """An output's tables, or the titles of what it folds."""
-    soup = BeautifulSoup(html, "html.parser")
-    titles = [nodes.list_item("", nodes.paragraph(text=title.get_text())) for title in soup.find_all("summary")]
-    if titles:
-        return [nodes.bullet_list("", *titles)]
-    elsewhere = nodes.paragraph("", "", nodes.emphasis(text="To be played with on the web."))
-    return [node for found in soup.find_all("table") for node in table(found)] or [elsewhere]
-
-
-def table(html: Tag) -> list[nodes.Node]:
-    """A table in smaller letters."""
-    rows = [(row.parent.name, row.find_all(["th", "td"])) for row in html.find_all("tr")]
-    columns = max(len(cells) for _, cells in rows)
-    parts = {"thead": nodes.thead(), "tbody": nodes.tbody()}
-    for part, cells in rows:
-        texts = [nodes.paragraph(text=cell.get_text(" ", strip=True).replace(" ± ", "\xa0±\xa0")) for cell in cells]
-        parts[part] += nodes.row("", *(nodes.entry("", text) for text in texts))
-    widths = [nodes.colspec(colwidth=1) for _ in range(columns)]
-    group = nodes.tgroup("", *widths, *(part for part in parts.values() if part.children), cols=columns)
-    smaller, end = (nodes.raw("", text, format="latex") for text in (r"\begingroup\footnotesize", r"\endgroup"))
-    return [smaller, nodes.table("", group), end]

@@ -30,17 +30,22 @@ iterations: int = 200  # updates of the weights
 import resource
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML
 
-from tsbp.runs import records, toy
+from tsbp.runs import experiments, toy
 from tsbp.study import figures
 from tsbp.study.statistics import verdicts
-from tsbp.study.studies import USABLE_LOSS, neuron_ranges
+from tsbp.study.studies import (
+    USABLE_LOSS,
+    loss_studies,
+    loss_studies_over,
+    loss_study,
+    neuron_ranges,
+)
 from tsbp.study.tables import crossing, crossover_table, loss_table
 
 figures.use_style()
@@ -91,7 +96,7 @@ pd.DataFrame(
 # One neuron is trained with `full` at the default learning rate, and every iteration is kept.
 
 # %%
-one = replace(config, gradients=("full",), learning_rates=(0.005,))
+one = config.but(gradients=("full",), learning_rates=(0.005,))
 trace = toy.trace(one)
 
 # %% tags=["hide-input", "remove-output"]
@@ -135,7 +140,7 @@ figures.note("convergence", text)
 seconds = {}
 for some in (repeats // 4, repeats // 2, repeats):
     started = time.perf_counter()
-    result = toy.run(replace(config, repeats=max(some, 1)))
+    result = toy.run(config.but(repeats=max(some, 1)))
     seconds[some] = time.perf_counter() - started
 
 rates = np.array(config.learning_rates)
@@ -277,17 +282,7 @@ figures.note("best-median", int(np.median(done)) if len(done) else "none")
 # ½; the gradient it follows has.) The records show both set-ups:
 
 # %% tags=["hide-input", "remove-output"]
-precursor = toy.ToyConfig(
-    n_inputs=100,
-    synaptic_delay=0,
-    tau_m=5.0,
-    temperature=0.2,
-    initialisation="positive",
-)
-
-baselines = records.loss_studies(
-    {"Table 1": toy.ToyConfig(), "the precursor's constants": precursor}
-)
+baselines = loss_studies("toy/table-1", "toy/precursor")
 figures.show("baselines-figure", figures.loss_panels(baselines))
 rates_1, losses_1 = baselines["Table 1"]
 labels = [f"{rate:g}" for rate in rates_1]
@@ -317,9 +312,7 @@ figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"
 # `leak` begins to fail, and fails with it at the largest:
 
 # %% tags=["hide-input"]
-scaled = toy.ToyConfig(gradients=("full", "0.3", "leak"))
-scaled_losses = records.final_losses(records.recorded("toy", scaled))
-beside = loss_table(scaled.learning_rates, scaled_losses)
+beside = loss_table(*loss_study(experiments.load("toy/missing-factor")))
 beside.rename(columns={"0.3": "term × 0.3"}).style.hide()
 
 # %% [markdown]
@@ -330,7 +323,7 @@ beside.rename(columns={"0.3": "term × 0.3"}).style.hide()
 # rate:
 
 # %%
-along = toy.compare_along(replace(one, repeats=min(repeats, 200)))
+along = toy.compare_along(one.but(repeats=min(repeats, 200)))
 norms = {name: gradient.norm(dim=2).numpy() for name, gradient in along.items()}
 cosines = {
     name: torch.cosine_similarity(along["full"], along[name], dim=2).numpy()
@@ -361,15 +354,7 @@ for name, cosine in cosines.items():
 # both in the records: every gradient rescaled to length one, and Adam, which is blind to scale.
 
 # %% tags=["hide-input", "remove-output"]
-scale_free = records.loss_studies(
-    {
-        "gradient of length 1": toy.ToyConfig(
-            normalised=True,
-            learning_rates=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
-        ),
-        "Adam": toy.ToyConfig(optimizer="adam"),
-    }
-)
+scale_free = loss_studies("toy/length-one", "toy/adam")
 figures.show("scale-free-figure", figures.loss_panels(scale_free))
 for key, (some_rates, some_losses) in zip(
     ("normalised", "adam"), scale_free.values(), strict=True
@@ -404,16 +389,8 @@ for key, (some_rates, some_losses) in zip(
 # One thing at a time is changed from Table 1:
 
 # %% tags=["hide-input", "remove-output"]
-studies = records.loss_studies(
-    {
-        "Table 1": toy.ToyConfig(),
-        "momentum 0.9": toy.ToyConfig(optimizer="momentum"),
-        "initial weights U(-1/√n, 1/√n)": toy.ToyConfig(initialisation="uniform"),
-        "initial weights U(0, 0.05)": toy.ToyConfig(initialisation="positive"),
-        "no synaptic delay": toy.ToyConfig(synaptic_delay=0),
-        "soft reset": toy.ToyConfig(soft_reset=True),
-    }
-)
+changed = ("momentum", "uniform", "positive", "no-delay", "subtractive-reset")
+studies = loss_studies("toy/table-1", *(f"toy/{name}" for name in changed))
 figures.show("studies-figure", figures.loss_panels(studies))
 
 # %% [markdown]
@@ -460,10 +437,8 @@ print(
 # temperatures:
 
 # %% tags=["hide-input", "remove-output"]
-temperatures = (0.05, 0.1, 0.15, 0.2, 0.3, 0.6, 1.0, 2.0)
-by_temperature = records.loss_studies(
-    {value: toy.ToyConfig(temperature=value) for value in temperatures}
-)
+by_temperature = loss_studies_over("toy/temperature")
+temperatures = tuple(by_temperature)
 heat = np.stack(
     [(loss["full"] - loss["leak"]).mean(-1) for _, loss in by_temperature.values()]
 )
@@ -487,7 +462,7 @@ figures.show("heat-figure", figures.advantage(heat_rates, temperatures, heat))
 rows = []
 for value in temperatures:
     gradients = toy.compare_along(
-        replace(one, repeats=50, iterations=30, temperature=value)
+        one.but(repeats=50, iterations=30, temperature=value)
     )
     length = {name: gradient.norm(dim=2) for name, gradient in gradients.items()}
     cosine = torch.cosine_similarity(gradients["full"], gradients["leak"], dim=2)
@@ -517,7 +492,7 @@ pd.DataFrame(rows).style.hide()
 # leaps. At a membrane time constant of 1 no potential survives its step, and the three gradients are one.
 
 # %% tags=["hide-input"]
-draws = toy.draw(replace(config, repeats=1, dtype="float64"))
+draws = toy.draw(config.but(repeats=1, dtype="float64"))
 HTML(
     figures.explorable(
         draws.input_spikes[0].numpy(),

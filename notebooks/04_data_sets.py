@@ -368,7 +368,7 @@ tables.show(settings, *settings.columns)
 # unfinished*.
 #
 # ```bash
-# tsbp sweep sweeps/short.yaml --workers 2 --out results/short
-# tsbp sweep sweeps/cuda.yaml --out results/cuda
-# tsbp sweep sweeps/table-2.yaml --time-budget 570 --out results/table-2
+# tsbp sweep networks --workers 2
+# tsbp sweep cuda
+# tsbp sweep paper --time-budget 570
 # ```

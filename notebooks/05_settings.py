@@ -31,7 +31,7 @@ import pandas as pd
 import torch
 
 from tsbp import gradients
-from tsbp.runs import records, toy
+from tsbp.runs import experiments, records, toy
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.training import train
 from tsbp.study import figures, studies, tables, training_figures
@@ -44,9 +44,8 @@ recorded = records.load("train")
 #
 # Two ways of training, since what a learning rate means depends on the optimiser. *AdamW* is what the last chapter
 # trains with: it divides every gradient by its own recent size, so that a gradient that is merely longer gains nothing,
-# and its learning rate rises and falls once. *Plain descent* is as close to the single neuron's training as a network
-# allows: a constant rate, no clipping, no rescaling; it has momentum 0.9, as one of the
-# [single neuron's variants](studies) has.
+# and its learning rate rises and falls once. *SGD*, with Nesterov momentum 0.9, is as close to the single neuron's training as a network
+# allows: a constant rate, no clipping, no rescaling. One of the [single neuron's variants](studies) has momentum too.
 #
 # Each way is tried on two data sets: {glue:text}`examples:,d` images of MNIST for {glue:text}`epochs` epochs, which is
 # short on purpose, since what is learned slowly must show; and the 8×8 digits with everything else as in the last
@@ -54,10 +53,11 @@ recorded = records.load("train")
 
 # %% tags=["remove-cell"]
 found = studies.studies(recorded)
+mnist = experiments.load("settings/mnist-adamw").config
 rates = {title: found[title] for title in list(found)[:4]}
 others = {title: found[title] for title in list(found)[4:]}
-figures.note("examples", studies.MNIST.examples)
-figures.note("epochs", studies.MNIST.epochs)
+figures.note("examples", mnist.examples)
+figures.note("epochs", mnist.epochs)
 figures.note("broken", studies.BROKEN)
 
 # %% tags=["hide-input", "remove-output"]
@@ -67,7 +67,7 @@ for key, runs in zip(("ma", "ms", "da", "ds"), rates.values(), strict=True):
     for other in ("leak", "spatial"):
         figures.note(f"{key}-{other}", studies.study_verdict(runs, other))
     figures.note(f"{key}-seeds", runs["seed"].nunique())
-fall = rates["MNIST, plain descent"].query("value == 1")
+fall = rates["MNIST, SGD"].query("value == 1")
 figures.note("fall-rate", fall["value"].iloc[0])
 for name, group in fall.groupby("gradient"):
     figures.note(f"fall-{name}", group["test_accuracy"].mean())
@@ -96,9 +96,9 @@ tables.show(studies.study_table(rates), "study")
 # | | than `leak` | than `spatial` |
 # | --- | --- | --- |
 # | MNIST, AdamW | {glue:text}`ma-leak` | {glue:text}`ma-spatial` |
-# | MNIST, plain descent | {glue:text}`ms-leak` | {glue:text}`ms-spatial` |
+# | MNIST, SGD | {glue:text}`ms-leak` | {glue:text}`ms-spatial` |
 # | digits, AdamW | {glue:text}`da-leak` | {glue:text}`da-spatial` |
-# | digits, plain descent | {glue:text}`ds-leak` | {glue:text}`ds-spatial` |
+# | digits, SGD | {glue:text}`ds-leak` | {glue:text}`ds-spatial` |
 #
 # These are many comparisons: of twenty intervals one misses zero by chance. And where some seeds break down and others
 # do not, an interval says little; the counts say more.

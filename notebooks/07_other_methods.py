@@ -28,6 +28,7 @@ from tsbp.peers.agreement import AgreementConfig
 from tsbp.runs import records
 from tsbp.study import figures, tables
 
+figures.use_style()
 for treatment in survey.TREATMENTS:
     names = survey.named(treatment)
     figures.note(f"n-{treatment}", len(names))
@@ -87,7 +88,7 @@ Markdown(survey.table())
 # a share of the length of ours.
 
 # %% tags=["hide-input"]
-agreement = records.recorded("agreement", AgreementConfig())
+agreement = records.recorded(AgreementConfig())
 tables.show(tables.agreement_table(agreement), "neuron", "reset", "computes")
 
 # %% tags=["remove-cell"]

@@ -50,6 +50,9 @@ from tsbp.surrogate import relaxed_spike, surrogate_derivative
 
 neuron = dict(tau_m=tau_m, threshold=threshold, temperature=temperature)
 
+# %% tags=["remove-cell"]
+figures.use_style()
+
 # %% [markdown]
 # (erratum-1)=
 # ## The factor of the reset term

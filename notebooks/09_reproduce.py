@@ -29,12 +29,12 @@
 # | what | command |
 # | --- | --- |
 # | the single neuron, {doc}`03_one_neuron` | `make toy-study` |
-# | the networks, {doc}`04_data_sets` | `tsbp sweep sweeps/short.yaml --workers 2 --out results/short` |
-# | the networks that ran on a GPU | `tsbp sweep sweeps/cuda.yaml --out results/cuda`, and before it `tsbp sweep sweeps/learning-rate-cuda.yaml --out results/tuning` |
-# | the learning rates of the other runs, chosen on held-out examples | `tsbp sweep sweeps/learning-rate.yaml --workers 2 --out results/tuning` |
-# | whether to rotate images of MNIST, chosen the same way | `tsbp sweep sweeps/augmentation.yaml --workers 2 --out results/tuning` |
-# | one setting at a time, {doc}`05_settings` | `tsbp sweep sweeps/settings.yaml --workers 2 --out results/settings` |
-# | the paper's Table 2 at full length, on CUDA | `tsbp sweep sweeps/table-2.yaml --time-budget 570 --out results/table-2` |
+# | the networks, {doc}`04_data_sets` | `tsbp sweep networks --workers 2` |
+# | the networks that ran on a GPU | `tsbp sweep cuda`, and before it `tsbp sweep tuning/cifar10` |
+# | the learning rates of the other runs, chosen on held-out examples | `tsbp sweep tuning --workers 2` |
+# | whether to rotate images of MNIST, chosen the same way | `tsbp sweep tuning/augmentation --workers 2` |
+# | one setting at a time, {doc}`05_settings` | `tsbp sweep settings --workers 2` |
+# | the paper's Table 2 at full length, on CUDA | `tsbp sweep paper --time-budget 570` |
 # | the timings, {doc}`06_cost` | `make bench`, or `make bench DEVICE=cuda` |
 # | the gradients of other libraries, {doc}`07_other_methods` | `make peers`, then `tsbp agreement --out results/agreement` |
 #
@@ -49,7 +49,9 @@ profile: str = "quick"  # quick or full; this page is the same in both
 # %% tags=["remove-cell"]
 from IPython.display import HTML
 
-from tsbp.study import reproduce, tables
+from tsbp.study import figures, reproduce, tables
+
+figures.use_style()
 
 # %% [markdown]
 # ## Computing time
@@ -65,7 +67,7 @@ tables.show(effort, "records", "of", "on")
 # ## Every record and its command
 #
 # Settings at their default are left out of the commands. *With changes* means that the code had uncommitted changes;
-# `sweeps/cuda.yaml` names the commit that contains them. The result of a training is its test accuracy after the last
+# the files of the records from a GPU of 2026-11-26 were those of commit 21291c5. The result of a training is its test accuracy after the last
 # epoch. On one core, the same machine and versions repeat a training to the last digit. Elsewhere sums are formed in
 # another order, and a difference in the last digit can add or remove a spike.
 

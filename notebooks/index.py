@@ -27,24 +27,24 @@ profile: str = "quick"  # quick or full; this page is the same in both
 
 # %% tags=["remove-cell"]
 import torch
-from IPython.display import HTML
 
-from tsbp.runs import records
+from tsbp.runs import experiments, provenance, records
 from tsbp.runs.settings import TrainingConfig
-from tsbp.runs.toy import ToyConfig
 from tsbp.study import comparison, figures
 from tsbp.study.claims import claims_table
 from tsbp.study.statistics import with_interval
+from tsbp.study.studies import loss_study
 
 figures.use_style()
-toy = records.recorded("toy", ToyConfig())
-losses = records.final_losses(toy)
+table_1 = experiments.load("toy/table-1")
+toy = table_1.config
+rates, losses = loss_study(table_1)
 
 # %% tags=["remove-cell"]
-figure = figures.loss_by_learning_rate(toy["learning_rates"], losses)
+figure = figures.loss_by_learning_rate(rates, losses)
 figures.show("front-figure", figure)
-figures.note("front-repeats", toy["repeats"])
-figures.note("front-iterations", toy["iterations"])
+figures.note("front-repeats", toy.repeats)
+figures.note("front-iterations", toy.iterations)
 recorded = records.load("train")
 reduced = TrainingConfig.for_dataset("cifar10-reduced")
 difference = comparison.paired_difference(
@@ -56,7 +56,7 @@ figures.note("reduced-difference", with_interval(difference, "+.2f"))
 figures.note("reduced-seeds", len(difference))
 for gradient, rate in best_rates.items():
     figures.note(f"reduced-rate-{gradient}", rate)
-here = records.provenance(torch.device("cpu"))
+here = provenance.provenance(torch.device("cpu"))
 changed = " with changes" if here["git_dirty"] else ""
 figures.note("commit", (here["git_commit"] or "unknown")[:7] + changed)
 figures.note("machine", here["device_name"])
@@ -98,7 +98,7 @@ figures.note("torch", here["versions"]["torch"])
 # ## What became of the paper's claims
 
 # %% tags=["remove-input", "full-width"]
-HTML(claims_table())
+claims_table()
 
 # %% [markdown]
 # Verdicts and numbers are computed from the records when this page is built, by rules that stand in `tsbp/study/claims.py`.

@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 
 from tsbp.runs import data
-from tsbp.runs.records import PROJECT
+from tsbp.runs.files import PROJECT
 
 # A loaded machine is slow, not wrong; derandomised so that a failure is there for everybody.
 settings.register_profile("tsbp", deadline=None, derandomize=True)

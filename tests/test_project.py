@@ -3,9 +3,9 @@
 import re
 
 from book import readme
-from tsbp.runs import records
+from tsbp.runs import files
 
-PROJECT = records.PROJECT
+PROJECT = files.PROJECT
 
 
 def test_environment_yml_equals_the_lock():

@@ -1,27 +1,30 @@
-"""The command line: ``tsbp toy``, ``tsbp train``, ``tsbp sweep``, ``tsbp bench`` and ``tsbp agreement``."""
+"""The command line: ``tsbp toy``, ``train``, ``sweep``, ``experiments``, ``bench`` and ``agreement``.
+
+The options of a command are the settings of its configuration, see :mod:`tsbp.runs.config`.
+"""
 
 import inspect
 import math
 import statistics
 import sys
-from collections.abc import Callable
-from dataclasses import fields
-from enum import StrEnum
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 try:
     import typer
     from tqdm import tqdm
     from typer.exceptions import TyperException
+
+    from tsbp.peers import agreement, bench
+    from tsbp.runs import config, experiments, files, processes, records, run, sweep
+    from tsbp.runs.settings import PRESETS, TrainingConfig
+    from tsbp.runs.toy import ToyConfig
 except ModuleNotFoundError as error:
     sys.exit(f'error: the command line needs {error.name}; install it with: pip install "tsbp[run]"')
 
-import torch
-
 from tsbp.gradients import STUDIED
-from tsbp.runs import processes, records, sweep, toy, training
-from tsbp.runs.settings import TrainingConfig
 
 app = typer.Typer(
     help="Train spiking neurons and networks with and without the reset gradient.",
@@ -30,170 +33,161 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Device = StrEnum("Device", ["auto", "cpu", "cuda"])
-ToyOptimizer = StrEnum("ToyOptimizer", {name: name for name in toy.OPTIMIZERS})
-Initialisation = StrEnum("Initialisation", {name: name for name in toy.INITIALISATIONS})
-DType = StrEnum("DType", ["float32", "float64"])
-Precision = StrEnum("Precision", ["float32", "bfloat16"])
-
 Out = Annotated[Path, typer.Option(help="Folder for the record.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets, if not $TSBP_DATA or the cache.")]
 CheckpointMinutes = Annotated[float, typer.Option(help="Time from one checkpoint to the next.", min=0)]
 TimeBudget = Annotated[
     float, typer.Option(help="Seconds after which to save a checkpoint and end.", min=0, show_default="no limit")
 ]
-Seed = Annotated[int, typer.Option(help="Decides everything random.", min=0)]
-DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU when there is one.")]
-TauM = Annotated[float | None, typer.Option(help="Membrane time constant in steps.")]
-TauS = Annotated[float | None, typer.Option(help="Synaptic time constant in steps.")]
-Threshold = Annotated[float | None, typer.Option(help="Potential above which a neuron fires.")]
-Temperature = Annotated[float | None, typer.Option(help="Sigmoid temperature of the surrogate gradient.")]
-TimeSteps = Annotated[int | None, typer.Option(help="Number of time steps T.")]
-Delay = Annotated[int | None, typer.Option(help="Time steps from one layer to the next.")]
-Plugin = Annotated[str | None, typer.Option(help="Module to import first, which adds gradients.")]
+
+
+def options_of(kind: type[config.Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every setting of a configuration, in the place of its ``**settings``.
+
+    Values are passed on as text, and converted and checked where the configuration is made.
+    """
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        names = {parameter.name for parameter in own}
+        for name in kind.model_fields:
+            if name not in names and name != kind.argument:
+                option = _option(kind, name)
+                own.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option))
+        changed: Any = command
+        changed.__signature__ = inspect.Signature(own)
+        changed.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
+        return command
+
+    return decorated
+
+
+def _option(kind: type[config.Config], name: str) -> Any:
+    """A setting as Typer has options."""
+    field = kind.model_fields[name]
+    several = get_origin(field.annotation) is tuple
+    said = config.said(kind, name) + (" Repeat for several." if several else "")
+    flag = kind.option(name)
+    if field.annotation is bool:
+        return Annotated[bool | None, typer.Option(f"{flag}/{flag.replace('--', '--no-', 1)}", help=said)]
+    names = {int: "INTEGER", float: "FLOAT"}
+    metavar = "|".join(config.choices(field)) or names.get(field.annotation or str, "TEXT")
+    return Annotated[list[str] | None if several else str | None, typer.Option(flag, help=said, metavar=metavar)]
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given; a setting left out keeps its default."""
+    return {name: value for name, value in settings.items() if value is not None and value != []}
 
 
 @app.command("toy")
+@options_of(ToyConfig)
 def toy_command(
-    gradient: Annotated[
-        list[str] | None,
-        typer.Option(help="full, leak, spatial, or a number that scales the reset term; repeat for several."),
-    ] = None,
-    lr: Annotated[list[float] | None, typer.Option(help="Learning rate; repeat for several.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="Neurons per gradient and learning rate.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Updates of the weights.")] = None,
-    seed: Seed = 0,
-    optimizer: Annotated[ToyOptimizer | None, typer.Option()] = None,
-    n_inputs: Annotated[int | None, typer.Option(help="Input neurons.")] = None,
-    time_steps: TimeSteps = None,
-    input_probability: Annotated[float | None, typer.Option(help="Of an input spike at a step.")] = None,
-    target_probability: Annotated[float | None, typer.Option(help="Of a target spike at a step.")] = None,
-    tau_m: TauM = None,
-    tau_s: TauS = None,
-    threshold: Threshold = None,
-    temperature: Temperature = None,
-    synaptic_delay: Delay = None,
-    initialisation: Annotated[Initialisation | None, typer.Option(help="Distribution of the initial weights.")] = None,
-    soft_reset: Annotated[bool | None, typer.Option(help="A spike takes the threshold from the potential.")] = None,
-    normalised: Annotated[bool | None, typer.Option(help="Rescale every gradient to length 1.")] = None,
-    dtype: Annotated[DType | None, typer.Option()] = None,
-    plugin: Plugin = None,
-    device: DeviceOption = Device.auto,
+    device: Annotated[str, typer.Option(help="auto takes a GPU when there is one.", metavar="auto|cpu|cuda")] = "auto",
     out: Out = Path("runs"),
+    **settings: Any,
 ) -> None:
     """Train single neurons, every repeat x learning rate x gradient at once. Writes a record.
 
     An option left out takes the value of the paper's Table 1 where there is one.
     """
-    settings = _given(toy.ToyConfig, locals())
-    if gradient:
-        settings["gradients"] = tuple(gradient)
-    if lr:
-        settings["learning_rates"] = tuple(lr)
-    config = toy.ToyConfig(**settings)
-    records.check_folder(out)
-    where = training.resolve_device(device)
-    result = toy.run(config, device=where, progress=lambda it: tqdm(it, "toy", unit="iteration", disable=None))
-    path = records.write(records.new("toy", config, result.summary(), where), out)
-    print(f"mean loss after {config.iterations} iterations, {config.repeats} repeats")
-    print("".join(["learning rate", *(f"{name:>10}" for name in config.gradients)]))
-    for rate in config.learning_rates:
-        losses = (result.final_loss(name, rate).mean().item() for name in config.gradients)
+    study = ToyConfig(**_given(settings))
+    path = run.run(study, out, device=device, resume=False)
+    assert path is not None
+    record = records.read(path)
+    print(f"mean loss after {study.iterations} iterations, {study.repeats} repeats")
+    print("".join(["learning rate", *(f"{name:>10}" for name in study.gradients)]))
+    for place, rate in enumerate(study.learning_rates):
+        losses = (statistics.fmean(record["final_loss"][row][place]) for row in range(len(study.gradients)))
         print("".join([f"{rate:<13g}", *(f"{loss:10.4f}" for loss in losses)]))
     print(path)
 
 
-def _with_settings(command: Callable) -> Callable:
-    """Give a command an option for every setting of a training, in the place of its ``**settings``."""
-    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    names = {parameter.name for parameter in own}
-    for setting in fields(TrainingConfig):
-        if setting.name not in names:
-            kind = str if setting.name == "padding" else setting.type
-            annotation = Annotated[kind | None, typer.Option(help=setting.metadata["meaning"])]
-            own.append(
-                inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            )
-    command.__signature__ = inspect.Signature(own)
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
-    return command
-
-
 @app.command("train")
-@_with_settings
+@options_of(TrainingConfig)
 def train_command(
     dataset: Annotated[str, typer.Argument(help="A data set or a preset.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of this run in --out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the record's path alone.")] = False,
     checkpoint_minutes: CheckpointMinutes = 5.0,
     time_budget: TimeBudget = math.inf,
     data_root: DataRoot = None,
     out: Out = Path("runs"),
-    **settings,
+    **settings: Any,
 ) -> None:
-    """Train a spiking network on a data set. Writes a record. A setting left out takes the data set's own default.
-
-    Data sets: digits, mnist, nmnist, cifar10, or a folder with train/<class>/ and test/<class>/. Presets, for Table 2
-    in full length: paper-mnist, paper-mnist-swapped, paper-nmnist, paper-nmnist-swapped, paper-cifar10; short ones:
-    mnist-long, mnist-30, nmnist-5, cifar10-reduced.
-    """
-    config = training.resolve(TrainingConfig.for_dataset(dataset, **settings))
-    records.check_folder(out)
-    processes.join(torch.device(config.device))
-    name = records.name_of("train", config)
-    path, checkpoint = out / f"{name}.json", out / f"{name}.pt"
-    if resume and path.exists():
-        print(path)
-        return
-    record = training.train(
-        config,
+    """Train a spiking network on a data set. Writes a record. A setting left out takes the data set's own default."""
+    training = run.resolve(TrainingConfig.for_dataset(dataset, **_given(settings)))
+    processes.join(training.device)
+    path = run.run(
+        training,
+        out,
         data_root=data_root,
-        checkpoint=checkpoint,
         resume=resume,
+        quiet=quiet,
         checkpoint_minutes=checkpoint_minutes,
         time_budget=time_budget,
     )
-    if processes.rank():
-        return
-    if record is None:
-        print(f"the time is over; --resume goes on from {checkpoint}")
-        return
-    print(records.write(record, out))
-    checkpoint.unlink(missing_ok=True)
+    if not processes.rank():
+        print(path or f"the time is over; --resume goes on from the checkpoint in {out}")
+
+
+train_command.__doc__ = (
+    f"{train_command.__doc__}\n\nData sets: digits, mnist, nmnist, cifar10, or a folder with train/<class>/ and "
+    f"test/<class>/. Presets: {', '.join(PRESETS)}; those that start with paper- are for Table 2 in full length."
+)
 
 
 @app.command("sweep")
-@_with_settings
+@options_of(TrainingConfig)
 def sweep_command(
-    dataset: Annotated[list[str], typer.Argument(help="Data sets, presets or YAML files.")],
+    dataset: Annotated[list[str], typer.Argument(help="Experiments, YAML files, data sets or presets.")],
     gradient: Annotated[list[str] | None, typer.Option(help="Repeat for several [default: all three].")] = None,
-    seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
-    seeds: Annotated[int, typer.Option(help="How many seeds.", min=1)] = 1,
+    seed: Annotated[int | None, typer.Option(help="The first seed [default: 0].", min=0)] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds [default: 1].", min=1)] = None,
     workers: Annotated[int, typer.Option(help="Trainings at a time, each in a process.", min=1)] = 1,
     dask: Annotated[str | None, typer.Option(help="Do them on the cluster of this scheduler: tcp://host:port.")] = None,
     checkpoint_minutes: CheckpointMinutes = 5.0,
     time_budget: TimeBudget = math.inf,
     data_root: DataRoot = None,
-    out: Out = Path("runs"),
-    **settings,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the records [default: runs; of an experiment, results/ and its folder]."),
+    ] = None,
+    **settings: Any,
 ) -> None:
-    """Train on data sets x seeds x gradients. Skips what is recorded in --out; what was stopped goes on.
+    """Do many runs. Skips what is recorded in --out; what was stopped goes on.
 
-    A YAML file holds a mapping, or a list of them, of settings; a list of values stands for each of them:
-    {dataset: mnist, seed: [0, 1, 2], gradient: [full, leak], epochs: 20}.
+    An experiment is a file in experiments/: settings/temperature, say; settings stands for all in that folder.
+    A YAML file holds a mapping, or a list of them, of settings; a list of values stands for each of them: {dataset:
+    mnist, seed: [0, 1, 2], gradient: [full, leak], epochs: 20}. Options replace what a file says.
     """
-    settings |= {"seed": range(seed, seed + seeds), "gradient": gradient or list(STUDIED)}
-    configs = []
+    given = _given(settings)
+    if gradient:
+        given["gradient"] = gradient
+    if seed is not None or seeds is not None:
+        given["seed"] = list(range(seed or 0, (seed or 0) + (seeds or 1)))
+    usual = {"gradient": list(STUDIED), "seed": [0]}
+    folders: dict[Path, list[config.Config]] = {}
     for name in dataset:
-        configs += sweep.read_file(name) if name.endswith((".yaml", ".yml")) else sweep.grid([name], **settings)
-    outcome = sweep.sweep(
-        configs,
-        out,
-        workers=workers,
-        dask=dask,
-        data_root=data_root,
-        checkpoint_minutes=checkpoint_minutes,
-        time_budget=time_budget,
-    )
+        if found := experiments.named(name, **given):
+            for experiment in found:
+                folders.setdefault(out or experiment.folder, []).extend(experiment.configs)
+        elif name.endswith((".yaml", ".yml")):
+            folders.setdefault(out or Path("runs"), []).extend(experiments.read(Path(name), **given).configs)
+        else:
+            folders.setdefault(out or Path("runs"), []).extend(experiments.trainings(name, **usual | given))
+    outcome = sweep.Outcome()
+    ends = time.monotonic() + time_budget
+    for folder, configs in folders.items():
+        outcome += sweep.sweep(
+            configs,
+            folder,
+            workers=workers,
+            dask=dask,
+            data_root=data_root,
+            checkpoint_minutes=checkpoint_minutes,
+            time_budget=max(0.0, ends - time.monotonic()),
+        )
     print(f"{len(outcome.recorded)} recorded, {len(outcome.skipped)} were there, {len(outcome.unfinished)} unfinished")
     if outcome.unfinished:
         print("the time is over; the same command goes on")
@@ -204,28 +198,25 @@ def sweep_command(
         raise sweep.SweepError("; ".join(f"{', '.join(failed)}: {reason}" for reason, failed in names.items()))
 
 
+@app.command("experiments")
+def experiments_command() -> None:
+    """List the experiments: which are complete, partial or missing, and how long the rest takes."""
+    print(experiments.progress_table().to_string(index=False))
+
+
 @app.command("bench")
+@options_of(bench.BenchConfig)
 def bench_command(
-    benchmark: Annotated[
-        str, typer.Argument(help="lif or recurrent: a layer; mnist, nmnist or cifar10: a training step.")
-    ],
-    time_steps: TimeSteps = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples.")] = None,
-    neurons: Annotated[int | None, typer.Option(help="Per example, of lif.")] = None,
-    precision: Annotated[Precision | None, typer.Option(help="Of tsbp's training step.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="Rounds; each times every candidate once.")] = None,
-    seed: Seed = 0,
-    device: DeviceOption = Device.auto,
+    benchmark: Annotated[str, typer.Argument(help=bench.BenchConfig.model_fields["benchmark"].description)],
     out: Out = Path("runs"),
+    **settings: Any,
 ) -> None:
     """Time the neuron or a training step beside other libraries, those that are installed. Writes a record."""
-    from tsbp.peers import bench
     from tsbp.study.statistics import ratio_intervals  # SciPy, which the other commands need not wait for
 
-    config = bench.BenchConfig(**_given(bench.BenchConfig, locals()))
-    records.check_folder(out)
-    record = bench.run(config, progress=lambda rounds: tqdm(rounds, "bench", unit="round", disable=None))
+    chosen = bench.BenchConfig(**{"device": "auto"} | _given(settings), benchmark=benchmark)
+    files.check_folder(out)
+    record = bench.run(chosen, progress=lambda rounds: tqdm(rounds, "bench", unit="round", disable=None))
     print(f"{'':<32}{'ms':>10}{'times ' + bench.REFERENCE:>18}  95 % interval")
     for name, (ratio, low, high) in ratio_intervals(record["seconds"], bench.REFERENCE).items():
         milliseconds = 1000 * statistics.median(record["seconds"][name])
@@ -236,37 +227,22 @@ def bench_command(
 
 
 @app.command("agreement")
-def agreement_command(
-    time_steps: TimeSteps = None,
-    neurons: Annotated[int | None, typer.Option(help="Neurons, each with random currents of its own.")] = None,
-    seed: Seed = 0,
-    out: Out = Path("runs"),
-) -> None:
+@options_of(agreement.AgreementConfig)
+def agreement_command(out: Out = Path("runs"), **settings: Any) -> None:
     """Find out which of the three gradients other libraries compute, those that are installed. Writes a record."""
-    from tsbp.peers import agreement
-
-    config = agreement.AgreementConfig(**_given(agreement.AgreementConfig, locals()))
-    records.check_folder(out)
-    record = agreement.run(config)
+    files.check_folder(out)
+    record = agreement.run(agreement.AgreementConfig(**_given(settings)))
     print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in STUDIED))
     for name, distances in record["distances"].items():
         print(f"{name:<40}" + "".join(f"{distance:10.1e}" for distance in distances.values()))
     print(records.write(record, out))
 
 
-def _given(config: type, options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given and are fields of a configuration; the others keep the configuration's default."""
-    names = {field.name for field in fields(config)}
-    return {
-        name: str(value) if isinstance(value, StrEnum) else value
-        for name, value in options.items()
-        if name in names and value is not None
-    }
-
-
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error."""
     processes.keep_freed_memory()
+    sweep.end_with_the_parent()
+    message = ""
     try:
         try:
             code = app(standalone_mode=False) or 0
@@ -277,6 +253,8 @@ def main() -> None:
         message, code = error.format_message(), 2
     except ModuleNotFoundError as error:
         message, code = f'this command needs {error.name}; install it with: pip install "tsbp[run]"', 1
+    except run.BusyError as error:
+        message, code = str(error), sweep.BUSY
     except (ValueError, FloatingPointError, OSError, sweep.SweepError) as error:
         message, code = str(error), 1
     if message:

@@ -1,8 +1,10 @@
 """The builder: what is executed again and when, and how a failure looks."""
 
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -10,7 +12,10 @@ import jupytext
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
+import fingerprint
 from book import build
+
+CHAPTERS = {path.stem for path in build.NOTEBOOKS.glob("*.py")}
 
 SOURCE = """# ---
 # jupyter:
@@ -39,12 +44,14 @@ CHAPTER = """
 
 # %%
 import pandas as pd
-from IPython.display import HTML, display
+from IPython.display import HTML
 
-pd.DataFrame({"words": ["one"], "numbers": [1]}).style.hide()
+from tsbp.study import figures
+
+figures.use_style()
+pd.DataFrame({"words_": ["50 %"], "numbers": [1.25]}).style.hide().format("{:.2f}", subset=["numbers"])
 
 # %%
-display(HTML("<details><summary>folded</summary><table><tr><td>hidden</td></tr></table></details>"))
 HTML("<div><input></div>")
 """
 
@@ -75,8 +82,7 @@ def execute(notebook, parameters=None) -> bool:
     return build.execute(notebook, parameters or {}, notebook.with_name("out"))
 
 
-def test_a_second_build_executes_only_what_changed(notebook, monkeypatch, tmp_path):
-    monkeypatch.setenv("TSBP_RESULTS", str(tmp_path / "results"))
+def test_a_second_build_executes_only_what_changed(notebook):
     assert execute(notebook)
     first = printed(notebook)
     assert first[0] == "42"
@@ -94,21 +100,86 @@ def test_a_second_build_executes_only_what_changed(notebook, monkeypatch, tmp_pa
     notebook.write_text(SOURCE.replace("* 7", "* 8"))
     assert execute(notebook) and printed(notebook)[0] == "48"
 
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "a.json").write_text("{}")
-    assert execute(notebook)
+
+@pytest.fixture
+def change(monkeypatch, tmp_path):
+    """Changes a file in a copy of the project, and says which of its chapters would be executed again."""
+    project = tmp_path / "project"
+    for folder in ("tsbp", "notebooks"):
+        shutil.copytree(build.PROJECT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(build.PROJECT / "requirements.txt", project)
+    monkeypatch.setattr(fingerprint, "PROJECT", project)
+    monkeypatch.setenv("TSBP_RESULTS", str(project / "results"))
+    chapters = sorted((project / "notebooks").glob("*.py"))
+
+    def change(path: str, text: str) -> set[str]:
+        before = {chapter.stem: fingerprint.fingerprint(chapter, {}) for chapter in chapters}
+        file = project / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text((file.read_text() if file.exists() else "") + text)
+        return {chapter.stem for chapter in chapters if fingerprint.fingerprint(chapter, {}) != before[chapter.stem]}
+
+    return change
 
 
-def test_what_is_said_of_the_code_executes_nothing_again(tmp_path):
-    def code(text: str) -> bytes:
-        module = tmp_path / f"m{abs(hash(text))}.py"
-        module.write_text(text)
-        return build._code(module)
+@pytest.mark.parametrize(
+    ("path", "text", "again"),
+    [
+        ("tsbp/kernels/cpu.cpp", "// faster", CHAPTERS),
+        ("tsbp/neuron.py", "a = 1", CHAPTERS),
+        ("tsbp/neuron.py", "# a comment", set()),
+        ("tsbp/study/__init__.py", "a = 1", CHAPTERS),
+        ("tsbp/study/claims.py", "a = 1", {"index"}),
+        ("tsbp/runs/graph.py", "a = 1", {"04_data_sets", "05_settings", "06_cost", "09_reproduce"}),  # in a function
+        ("tsbp/__main__.py", "a = 1", set()),
+        ("results/a.json", "{}", CHAPTERS - {"01_neuron", "02_gradient", "08_errata"}),
+        ("requirements.txt", "numpy", CHAPTERS),
+        ("notebooks/01_neuron.py", "\n# %%\na = 1\n", {"01_neuron"}),
+        ("notebooks/01_neuron.py", "\n# %% [markdown]\n# Prose.\n", set()),
+    ],
+)
+def test_a_chapter_is_executed_again_if_what_it_depends_on_changed(change, path, text, again):
+    assert change(path, text) == again
 
-    described = 'A = 1\n"""One."""\n\n\ndef f(x):\n    """Twice."""\n    return 2 * x  # so\n'
-    assert (
-        code(described) == code("A = 1\ndef f(x):\n    return 2 * x\n") != code("A = 1\ndef f(x):\n    return 3 * x\n")
+
+def test_experiments_are_of_the_chapters_that_read_them(change):
+    assert change("tsbp/runs/experiments.py", "") == set()
+    assert change("notebooks/01_neuron.py", "\n# %%\nfrom tsbp.runs import experiments\n") == {"01_neuron"}
+    assert change("experiments/short.yaml", "lr: 1") == {"01_neuron"}
+
+
+def test_what_is_said_of_the_code_executes_nothing_again():
+    described = b'A = 1\n"""One."""\n\n\ndef f(x):\n    """Twice."""\n    return 2 * x  # so\n'
+    bare = b"A = 1\ndef f(x):\n    return 2 * x\n"
+    assert fingerprint._code(described) == fingerprint._code(bare) != fingerprint._code(bare.replace(b"2", b"3"))
+
+
+def test_a_build_that_was_killed_goes_on(tmp_path):
+    """Chapter by chapter: what was executed before stays, and the next build says what it will execute."""
+    flag = tmp_path / "flag"
+    kill = f"import os, pathlib, signal\nif not pathlib.Path({str(flag)!r}).exists():\n"
+    kill += "    os.kill(os.getppid(), signal.SIGKILL)"
+    for name, end in (("a", ""), ("b", kill), ("c", "")):
+        (tmp_path / f"{name}.py").write_text(SOURCE.replace("number: int", 'profile: str = "quick"\nnumber: int') + end)
+    program = (
+        "import sys, pathlib; from book import build; build.NOTEBOOKS = build.EXECUTED = pathlib.Path(sys.argv[1])\n"
     )
+    program += "build.BUILDERS['html'] = lambda: 'the book', ''; sys.argv[1:] = ['--profile', 'full']; build.main()"
+
+    def built() -> tuple[int, list[str]]:
+        paths = os.pathsep.join([str(build.PROJECT), str(build.PROJECT / "book")])
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
+        return done.returncode, done.stdout.splitlines()
+
+    status, lines = built()
+    assert status == -signal.SIGKILL and lines[0] == "to execute: a, b, c"
+    assert [path.name for path in tmp_path.glob("*.ipynb")] == ["a.ipynb"]
+    flag.touch()
+    status, lines = built()
+    assert status == 0 and lines[0] == "to execute: b, c" and lines[-1] == "the book"
+    assert [line.split()[1] for line in lines[1:4]] == ["unchanged", "executed", "executed"]
+    assert built()[1][0] == "to execute: nothing"
 
 
 def test_an_unknown_parameter_is_an_error(notebook):
@@ -127,7 +198,7 @@ def test_a_failing_cell_is_named_and_the_earlier_result_stays(notebook, monkeypa
 
     monkeypatch.setattr(build, "NOTEBOOKS", notebook.parent)
     monkeypatch.setattr(build, "EXECUTED", notebook.with_name("out"))
-    monkeypatch.setattr("sys.argv", ["tsbp.book"])
+    monkeypatch.setattr("sys.argv", ["book/build.py"])
     with pytest.raises(SystemExit) as end:
         build.main()
     message = re.sub(r"\x1b\[[\d;]*m", "", str(end.value.code))
@@ -236,11 +307,21 @@ def test_a_warning_is_an_error(notebook, small_book, capfd):
 
 def test_without_latex_there_is_one_line_and_no_work(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("sys.argv", ["tsbp.book", "--to", "pdf"])
+    monkeypatch.setattr("sys.argv", ["book/build.py", "--to", "pdf"])
     with pytest.raises(SystemExit) as end:
         build.main()
     assert end.value.code.startswith("error: a PDF needs xelatex and latexmk") and "\n" not in end.value.code
     assert capsys.readouterr().out == ""
+
+
+def test_a_table_is_html_on_the_web_and_latex_on_paper(small_book):
+    page = build.build_site().with_name("book") / "chapter.html"
+    html = page.read_text()
+    assert "<td" in html and "tabulary" not in html and "<input>" in html
+    assert "MathJax" not in html, "there are no equations"
+    tex = build._jupyter_book("latex", build.SITE.with_name("latex") / "tsbp.tex").read_text()
+    assert r"words\_ & numbers \\" in tex and r"50 \% & 1.25 \\" in tex and "Only the web can show this" in tex
+    assert "equation" not in tex[tex.index(r"\begin{document}") :]
 
 
 @pytest.mark.slow
@@ -250,5 +331,5 @@ def test_a_book_on_paper(small_book):
         pytest.skip("no LaTeX, or no pdftotext, on this machine")
     pdf = build.build_pdf()
     text = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True).stdout
-    assert re.search(r"words +numbers\s+one +1", text) and "folded" in text and "played with on the web" in text
+    assert re.search(r"words_ +numbers\s+50 % +1.25", text) and "Only the web can show this" in text
     assert "HTML object" not in text and "Styler object" not in text and "CHAPTER" not in text

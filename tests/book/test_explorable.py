@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tsbp import GRADIENTS
-from tsbp.runs import records, toy
+from tsbp.runs import files, toy
 
-SCRIPT = records.PROJECT / "book" / "_static" / "neuron.js"
+SCRIPT = files.PROJECT / "book" / "_static" / "neuron.js"
 REPEATS = 3
 CONFIG = toy.ToyConfig(learning_rates=(0.001, 0.005, 0.02, 0.1), repeats=REPEATS, dtype="float64")
 TOLERANCE = 1e-9

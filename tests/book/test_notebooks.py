@@ -71,3 +71,8 @@ def test_functions_live_in_the_package(name):
         if cell.cell_type == "code":
             kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
             assert not kinds & {ast.FunctionDef, ast.ClassDef}, cell.source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_have_a_form_for_paper(name):
+    assert "figures.use_style()" in (NOTEBOOKS / f"{name}.py").read_text().splitlines()

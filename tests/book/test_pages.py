@@ -8,7 +8,8 @@ import tsbp
 from book.build import NOTEBOOKS, SITE
 
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("0*.py"))
-PAGES = ["index", *CHAPTERS, "notation", "api", "api_runs", "api_results", "references"]
+API = ["api", "api_kernels", "api_runs", "api_peers", "api_study"]
+PAGES = ["index", *CHAPTERS, "notation", *API, "references"]
 MATHEMATICS = {"01_neuron": 20, "02_gradient": 20, "03_one_neuron": 3, "07_other_methods": 10, "08_errata": 20}
 MATHEMATICS |= {"notation": 10}
 FIGURES = {"index": 1, "01_neuron": 2, "02_gradient": 3, "03_one_neuron": 9, "04_data_sets": 3}

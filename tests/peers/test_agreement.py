@@ -12,7 +12,7 @@ from tsbp import lif
 from tsbp.gradients import STUDIED
 from tsbp.peers import agreement, libraries, survey
 from tsbp.peers.agreement import AgreementConfig
-from tsbp.runs import records
+from tsbp.runs import files
 from tsbp.study.tables import agreement_table, equal
 
 ALL = libraries.PEERS | libraries.MORE
@@ -91,7 +91,7 @@ def test_wrong_arguments_are_named(tmp_path):
 
 
 def test_every_method_read_has_a_treatment_a_citation_and_a_commit():
-    keys = re.findall(r"^@\w+\{(\w+),", (records.PROJECT / "book" / "references.bib").read_text(), re.MULTILINE)
+    keys = re.findall(r"^@\w+\{(\w+),", (files.PROJECT / "book" / "references.bib").read_text(), re.MULTILINE)
     for method in survey.METHODS:
         assert method.treatment in survey.TREATMENTS and method.citation in keys and method.sources
         for source in method.sources:

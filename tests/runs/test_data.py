@@ -1,15 +1,26 @@
 """Data sets: real ones where they are at hand, files made by hand for the formats, and what happens to damaged ones."""
 
+import hashlib
+import pickle
+import re
 import struct
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command import tsbp
 from PIL import Image
 
-from tsbp.runs import data
+from tsbp.networks import TABLE_3
+from tsbp.runs import data, records
+from tsbp.runs.data import download, folders, mnist
+from tsbp.runs.plugins import load_plugin
+from tsbp.runs.settings import TrainingConfig
 
 
 def write_recording(file: Path, events: list[tuple[int, int, int, int]]) -> None:
@@ -69,6 +80,47 @@ def test_fingerprint_sees_a_single_pixel_and_label(digits):
         assert replace(digits, **{part: changed}).fingerprint() != digits.fingerprint()
 
 
+def made_up(**changes: Any) -> data.DataSet:
+    images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    fields = {"train_images": images, "train_labels": torch.tensor([0, 1, 1])}
+    fields |= {"test_images": images[:2], "test_labels": torch.tensor([1, 0]), "n_classes": 2}
+    return data.DataSet("made up", **fields | changes)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("train_labels", torch.tensor([0, 1, 2]), "train_labels must be from 0 to 1, got 2"),
+        ("test_labels", torch.tensor([0, -1]), "test_labels must be from 0 to 1, got -1"),
+        (
+            "train_labels",
+            torch.tensor([0, 1]),
+            "train_labels must be one label for each of the 3 images, got the shape",
+        ),
+        ("test_labels", torch.tensor([[0], [1]]), "test_labels must be one label for each of the 2 images"),
+        ("test_labels", torch.tensor([0.0, 1.0]), "test_labels must be a tensor of torch.int64, got torch.float32"),
+        ("train_labels", [0, 1, 1], "train_labels must be a tensor of torch.int64, got list"),
+        ("train_images", torch.zeros(3, 1, 4, 4), "train_images must be a tensor of torch.uint8, got torch.float32"),
+        (
+            "train_images",
+            torch.zeros(3, 4, 4, dtype=torch.uint8),
+            "train_images must be [N, C, H, W] or [N, T, C, H, W]",
+        ),
+        ("test_images", torch.zeros(0, 1, 4, 4, dtype=torch.uint8), "test_images must not be empty"),
+        ("test_images", torch.zeros(2, 1, 4, 5, dtype=torch.uint8), "test_images must have the size of train_images"),
+        ("n_classes", 0, "n_classes must be an integer of at least 1, got 0"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(field, value, said):
+    with pytest.raises(ValueError, match=rf"^made up: {re.escape(said)}[^\n]*$"):
+        made_up(**{field: value})
+
+
+def test_frames_without_time_steps_are_empty():
+    with pytest.raises(ValueError, match=r"train_images must not be empty, got the shape \[3, 0, 1, 4, 4\]"):
+        made_up(train_images=torch.zeros(3, 0, 1, 4, 4, dtype=torch.uint8))
+
+
 def test_nmnist_events_by_hand(tmp_path):
     """x, y, polarity and time land in frames[t, polarity, y, x]; what comes after the window is left out."""
     for split in ("Train", "Test"):
@@ -109,6 +161,113 @@ def test_jpeg_is_noted(class_folders):
     assert "JPEG" in data.load(str(class_folders)).note
 
 
+def test_jpeg_is_noted_in_capitals_too(class_folders):
+    write_image(class_folders / "train" / "apple" / "2.JPG", (250, 0, 0))
+    loaded = data.load(str(class_folders))
+    assert loaded.train_labels.tolist() == [0, 0, 1, 1] and loaded.note == data.JPEG_NOTE
+
+
+def test_suffixes_in_capitals_are_read(class_folders):
+    (class_folders / "train" / "pear" / "2.png").rename(class_folders / "train" / "pear" / "2.PNG")
+    assert data.load(str(class_folders)).train_labels.tolist() == [0, 1, 1]
+
+
+def test_hidden_files_and_folders_are_passed_over(class_folders):
+    fingerprint = data.load(str(class_folders)).fingerprint()
+    for split in ("train", "test"):
+        write_image(class_folders / split / ".ipynb_checkpoints" / "1-checkpoint.png", (1, 1, 1), size=(9, 9))
+        (class_folders / split / "apple" / "._1.png").write_bytes(b"not an image")
+    loaded = data.load(str(class_folders))
+    assert loaded.n_classes == 2 and loaded.fingerprint() == fingerprint
+
+
+def test_a_class_without_training_images_is_named(class_folders):
+    (class_folders / "train" / "fig").mkdir()
+    (class_folders / "train" / "kiwi").mkdir()
+    (class_folders / "train" / "kiwi" / "notes.txt").write_text("no image")
+    with pytest.raises(ValueError, match=r"^fruit: class folders without an image in .*train: fig, kiwi$"):
+        data.load(str(class_folders))
+
+
+def test_a_test_folder_may_lack_classes(class_folders):
+    (class_folders / "test" / "apple" / "1.png").unlink()
+    loaded = data.load(str(class_folders))
+    assert loaded.n_classes == 2 and loaded.test_labels.tolist() == [1]
+    (class_folders / "test" / "apple").rmdir()
+    assert data.load(str(class_folders)).fingerprint() == loaded.fingerprint()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])
+def test_truncated_images_are_named(class_folders, suffix):
+    file = class_folders / "train" / "apple" / f"8.{suffix}"
+    write_image(file, (1, 2, 3))
+    file.write_bytes(file.read_bytes()[: -file.stat().st_size // 3])
+    with pytest.raises(ValueError, match=rf"8\.{suffix} is not a readable image: [^\n]+$"):
+        data.load(str(class_folders))
+
+
+def test_a_damaged_byte_of_a_png_is_noticed(class_folders):
+    file = class_folders / "train" / "apple" / "8.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)).save(file)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"IDAT") + 20] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"8\.png is not a readable image"):
+        data.load(str(class_folders))
+
+
+def test_grey_images_become_rgb(class_folders):
+    for i, mode in enumerate(("L", "1", "P", "LA", "RGBA")):  # the last two opaque
+        Image.new("L", (4, 6), 255).convert(mode).save(class_folders / "train" / "apple" / f"a{i}.png")
+    loaded = data.load(str(class_folders))
+    grey = loaded.train_images[1:6]
+    assert loaded.train_labels.tolist() == [0] * 6 + [1] * 2 and (grey == 255).all()
+
+
+def transparent(mode: str) -> Image.Image:
+    if mode in ("L", "P"):
+        return Image.new(mode, (4, 6), 0)
+    image = Image.new(mode, (4, 6))
+    image.putalpha(200)
+    return image
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "P"])
+def test_transparent_images_are_refused(class_folders, mode):
+    options = {"transparency": 0} if mode in ("L", "P") else {}
+    transparent(mode).save(class_folders / "train" / "apple" / "8.png", **options)
+    with pytest.raises(ValueError, match=r"8\.png must be opaque, got transparent pixels"):
+        data.load(str(class_folders))
+
+
+def test_sixteen_bits_are_refused(class_folders):
+    """Pillow would clip them at 255."""
+    grey = Image.fromarray(np.full((6, 4), 300, dtype=np.uint16))
+    grey.save(class_folders / "train" / "apple" / "8.png")
+    with pytest.raises(ValueError, match=r"8\.png must have eight bits a channel, got an image of Pillow's mode I"):
+        data.load(str(class_folders))
+
+
+def test_a_note_is_read_and_one_that_is_no_text_is_named(class_folders):
+    note = class_folders / "NOTE.txt"
+    note.write_text("half\n  of the  pears\n")
+    assert data.load(str(class_folders)).note == "half of the pears"
+    note.write_bytes(b"caf\xe9\n")
+    with pytest.raises(ValueError, match=r"NOTE\.txt must be text in UTF-8, got the byte 0xe9$"):
+        data.load(str(class_folders))
+
+
+def test_images_keep_their_order_whatever_the_threads_do(tmp_path):
+    """Each image carries its own number as its colour."""
+    for split, n in (("train", 300), ("test", 2)):
+        for i in range(n):
+            write_image(tmp_path / split / f"class {i % 2}" / f"{i:03d}.png", (i // 256, i % 256, 0))
+    loaded = data.load(str(tmp_path))
+    red, green = loaded.train_images[:, 0, 0, 0].int(), loaded.train_images[:, 1, 0, 0].int()
+    assert (256 * red + green).tolist() == [*range(0, 300, 2), *range(1, 300, 2)]
+    assert loaded.train_labels.tolist() == [0] * 150 + [1] * 150
+
+
 def test_class_folders_that_are_wrong(class_folders):
     odd = class_folders / "train" / "apple" / "9.png"
     write_image(odd, (1, 1, 1), size=(5, 5))
@@ -129,10 +288,10 @@ def test_unknown_and_missing_data_are_named(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"nmnist.*Train.*--data-root"):
         data.load("nmnist", tmp_path)
 
-    def offline(dataset, root):
+    def offline(root: Path, fetch: Callable[[Path], None]) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(data, "_download", offline)
+    monkeypatch.setattr(download, "into", offline)
     for name, expected in (("mnist", "train-images-idx3-ubyte"), ("cifar10", "cifar-10-batches-py")):
         with pytest.raises(FileNotFoundError, match=rf"{name}: expected.*{expected}.*no route to host"):
             data.load(name, tmp_path)
@@ -140,13 +299,22 @@ def test_unknown_and_missing_data_are_named(tmp_path, monkeypatch):
 
 
 def test_a_failed_download_leaves_nothing(tmp_path):
-    def breaks(root, train, download):
-        (Path(root) / "half.bin").write_bytes(b"x")
+    def breaks(folder: Path) -> None:
+        (folder / "half.bin").write_bytes(b"x")
         raise OSError("connection lost")
 
-    with pytest.raises(OSError, match="connection lost"):
-        data._download(breaks, tmp_path / "new" / "root")
+    with pytest.raises(FileNotFoundError, match=r"mine: expected half\.bin.*connection lost"):
+        download.download("mine", tmp_path / "new" / "root", "half.bin", breaks)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_ends_in_the_root_beside_what_is_there(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "other.bin").write_bytes(b"y")
+    download.download("mine", root, "whole.bin", lambda folder: (folder / "whole.bin").write_bytes(b"x"))
+    assert {file.name: file.read_bytes() for file in root.iterdir()} == {"other.bin": b"y", "whole.bin": b"x"}
+    assert list(tmp_path.iterdir()) == [root]
 
 
 def test_data_root(monkeypatch, tmp_path):
@@ -168,14 +336,108 @@ def test_mnist(real_data):
     assert loaded.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
 
 
-def test_a_damaged_mnist_is_named(real_data, tmp_path):
-    source = real_data("MNIST") / "MNIST" / "raw"
+def write_idx(file: Path, array: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    file.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def small_mnist(tmp_path, monkeypatch) -> Path:
+    """Files in the format of MNIST with five and three images; returns the folder that holds them."""
+    monkeypatch.setattr(mnist, "N_TRAIN", 5)
+    monkeypatch.setattr(mnist, "N_TEST", 3)
     raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for file in source.iterdir():
-        (raw / file.name).write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="mnist"):
+    for part, n in (("train", 5), ("t10k", 3)):
+        write_idx(raw / f"{part}-images-idx3-ubyte", np.arange(n * 6).reshape(n, 2, 3))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(n) + 5)
+    return raw
+
+
+def test_idx_files_by_hand(small_mnist, tmp_path):
+    loaded = data.load("mnist", tmp_path)
+    assert loaded.train_images.flatten().tolist() == list(range(30)) and loaded.in_shape == (1, 2, 3)
+    assert loaded.train_labels.tolist() == [5, 6, 7, 8, 9] and loaded.test_labels.tolist() == [5, 6, 7]
+
+
+@pytest.mark.parametrize("name", mnist.FILES)
+@pytest.mark.parametrize("damage", ["empty", "short", "long", "of floats"])
+def test_a_damaged_idx_file_is_named(small_mnist, tmp_path, name, damage):
+    file = small_mnist / name
+    content = file.read_bytes()
+    file.write_bytes(
+        {
+            "empty": b"",
+            "short": content[:-1],
+            "long": content + b"\0",
+            "of floats": content[:2] + b"\x0d" + content[3:],
+        }[damage]
+    )
+    with pytest.raises(ValueError, match=rf"^mnist: .*{name} is damaged: [^\n]+$"):
         data.load("mnist", tmp_path)
+
+
+def test_what_else_may_be_wrong_with_idx_files(small_mnist, tmp_path):
+    write_idx(small_mnist / mnist.FILES[3], np.array([1, 2, 11]))
+    with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte is damaged: expected labels from 0 to 9, got 11"):
+        data.load("mnist", tmp_path)
+    write_idx(small_mnist / mnist.FILES[3], np.array([1, 2]))
+    with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte is damaged: expected 3 entries, got 2"):
+        data.load("mnist", tmp_path)
+    (small_mnist / mnist.FILES[3]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"mnist: expected the four files.*; missing: t10k-labels-idx1-ubyte$"):
+        data.load("mnist", tmp_path)
+
+
+@pytest.fixture
+def batches(tmp_path, monkeypatch) -> Path:
+    """Files in the format of CIFAR-10 with three images each; torchvision is told of their hashes."""
+    cifar = pytest.importorskip("torchvision.datasets").CIFAR10
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+
+    def write(name: str, content: dict) -> str:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    def batch(name: str, start: int) -> tuple[str, str]:
+        pixels = np.full((3, 3072), start, dtype=np.uint8)
+        pixels[:, :1024] += np.arange(3, dtype=np.uint8)[:, None]  # red
+        return name, write(name, {"data": pixels, "labels": [start, 1, 2]})
+
+    monkeypatch.setattr(cifar, "train_list", [batch("data_batch_1", 7), batch("data_batch_2", 9)])
+    monkeypatch.setattr(cifar, "test_list", [batch("test_batch", 3)])
+    md5 = write("batches.meta", {"label_names": list("abcdefghij")})
+    monkeypatch.setattr(cifar, "meta", cifar.meta | {"md5": md5})
+    return folder
+
+
+def test_cifar10_batches_by_hand(batches, tmp_path):
+    loaded = data.load("cifar10", tmp_path)
+    assert loaded.in_shape == (3, 32, 32) and loaded.name == "cifar10" and loaded.n_classes == 10
+    assert loaded.train_images[:, :, 5, 6].tolist() == [
+        [7, 7, 7],
+        [8, 7, 7],
+        [9, 7, 7],
+        [9, 9, 9],
+        [10, 9, 9],
+        [11, 9, 9],
+    ]
+    assert loaded.train_labels.tolist() == [7, 1, 2, 9, 1, 2] and loaded.test_labels.tolist() == [3, 1, 2]
+
+
+def test_damaged_cifar10_batches_are_named(batches, tmp_path):
+    for name in ("data_batch_2", "test_batch"):
+        (batches / name).write_bytes((batches / name).read_bytes()[:-10])
+    said = rf"^cifar10: damaged or missing in {re.escape(str(batches))}: data_batch_2, test_batch; expected [^\n]+$"
+    with pytest.raises(ValueError, match=said):
+        data.load("cifar10", tmp_path)
+
+
+def test_cifar10_as_class_folders(class_folders):
+    class_folders.rename(class_folders.with_name("cifar10"))
+    loaded = data.load("cifar10", class_folders.parent)
+    assert loaded.name == "cifar10" and loaded.train_labels.tolist() == [0, 1, 1]
 
 
 def test_nmnist(real_data):
@@ -187,3 +449,96 @@ def test_nmnist(real_data):
     fine = loaded.test_images.unflatten(1, (5, 6)).amax(2)
     assert torch.equal(coarse.test_images, fine)
     assert np.unique(loaded.train_labels.numpy()).tolist() == list(range(10))
+
+
+# --- the registry -----------------------------------------------------------------------------------------------------
+
+
+def test_the_registry_has_the_order_of_the_tables():
+    from tsbp.study.comparison import TITLES
+    from tsbp.study.reproduce import TRAINING_EXAMPLES
+
+    assert list(data.DATA_SETS) == ["nmnist", "mnist", "cifar10", "digits"]
+    assert list(TITLES.values()) == ["N-MNIST", "MNIST", "CIFAR-10", "digits, 8×8 pixels"]
+    assert TRAINING_EXAMPLES == {"nmnist": 60_000, "mnist": 60_000, "cifar10": 50_000, "digits": 1_437}
+
+
+def test_the_size_of_the_digits(digits):
+    assert len(digits.train_images) == data.DATA_SETS["digits"].n_train
+
+
+@pytest.mark.parametrize("name", list(data.DATA_SETS))
+def test_defaults_become_the_settings_of_a_training(name):
+    config = TrainingConfig.for_dataset(name)
+    assert config == TrainingConfig(dataset=name, **data.DATA_SETS[name].defaults)
+
+
+def test_a_folder_has_the_defaults_of_class_folders():
+    config = TrainingConfig.for_dataset("some/folder")
+    assert config == TrainingConfig(dataset="some/folder", **data.CLASS_FOLDERS.defaults)
+    deep = TrainingConfig.for_dataset("mnist", network=TABLE_3["cifar10"])
+    assert deep.weight_gain == folders.DEEP["weight_gain"] and deep.lr == folders.DEEP["lr"]
+
+
+def test_a_data_set_is_one_entry(monkeypatch, tmp_path):
+    def load(root: Path, time_steps: int) -> data.DataSet:
+        assert (root, time_steps) == (tmp_path, 7)
+        return made_up()
+
+    source = data.Source("shapes", load, n_train=3, defaults={"network": "4C3-P2", "time_steps": 7})
+    monkeypatch.setitem(data.DATA_SETS, "shapes", source)
+    config = TrainingConfig.for_dataset("shapes")
+    assert (config.dataset, config.network, config.time_steps) == ("shapes", "4C3-P2", 7)
+    assert data.load(config.dataset, tmp_path, config.time_steps).name == "made up"
+    with pytest.raises(ValueError, match=r"unknown data set 'shape'.*shapes"):
+        data.check_name("shape")
+
+
+def test_defaults_need_a_network():
+    with pytest.raises(ValueError, match="defaults of shapes must name a network"):
+        data.Source("shapes", lambda root, time_steps: made_up(), n_train=None, defaults={"lr": 0.1})
+
+
+SHAPES = """
+import torch
+from tsbp.runs.data import DATA_SETS, DataSet, Source
+
+
+def load(root, time_steps):
+    labels = torch.arange(20) % 2
+    images = (200 * labels[:, None, None, None]).expand(20, 1, 4, 4).to(torch.uint8)
+    return DataSet("shapes", images, labels, images[:6], labels[:6], n_classes=2)
+
+
+DATA_SETS["shapes"] = Source("shapes", load, n_train=20, defaults={"network": "8", "epochs": 2, "batch_size": 5})
+"""
+
+
+def test_a_data_set_of_a_plugin_trains_by_name_with_its_own_defaults(tmp_path):
+    (tmp_path / "mine.py").write_text(SHAPES)
+    done = tsbp("train", "shapes", "--plugin", "mine", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "runs").glob("*.json")
+    record = records.read(file)
+    assert (record["dataset"], record["network"], record["epochs"], record["n_train"]) == ("shapes", "8", 2, 20)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('DATA_SETS["mnist"] = DATA_SETS["digits"]', "changes mnist"),
+        ('DATA_SETS["shapes"] = print', "shapes must be a tsbp.runs.data.Source, got <built-in function print>"),
+    ],
+)
+def test_a_plugin_adds_data_sets_and_does_not_change_them(tmp_path, monkeypatch, content, words):
+    (tmp_path / "odd_data.py").write_text(f"from tsbp.runs.data import DATA_SETS\n{content}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd_data", raising=False)
+    kept = dict(data.DATA_SETS)
+    try:
+        with pytest.raises(ValueError, match=rf"^plugin odd_data[^\n]*{words}"):
+            load_plugin("odd_data")
+    finally:
+        data.DATA_SETS.clear()
+        data.DATA_SETS.update(kept)
+        sys.modules.pop("odd_data", None)

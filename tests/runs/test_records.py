@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import pytest
 import torch
 
-from tsbp.runs import records
+from tsbp.runs import files, records
 from tsbp.runs.settings import TrainingConfig
 
 
@@ -106,7 +106,7 @@ def test_records_of_the_first_version_get_the_settings_they_were_run_with(tmp_pa
 
 def test_what_version_3_added_renames_no_earlier_run():
     names = [setting.name for setting in fields(TrainingConfig)]
-    paths = sorted((records.PROJECT / "results" / "short").glob("train-*.json"))
+    paths = sorted((files.PROJECT / "results" / "short").glob("train-*.json"))
     assert paths
     for path in paths:
         record = records.read(path)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from command import without_times
 
-from tsbp.runs import records, training
+from tsbp.runs import files, records, training
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.sweep import ATTEMPTS, _run, grid, read_file, sweep
 
@@ -55,7 +55,7 @@ def test_what_is_no_sweep_is_named(tmp_path, content):
         read_file(file)
 
 
-@pytest.mark.parametrize("path", sorted((records.PROJECT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((files.PROJECT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_published_sweeps_give_all_gradients_the_same(path):
     """Of each configuration, but for the number of seeds, all gradients are there with the same settings."""
     configs = [training.resolve(replace(config, device="cpu")) for config in read_file(path)]

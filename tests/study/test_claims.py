@@ -147,7 +147,7 @@ def test_the_front_page_comes_from_the_records(monkeypatch, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(records.results_folder(), folder)
     monkeypatch.setenv("TSBP_RESULTS", str(folder))
-    before = claims.claims_table()
+    before = claims.claims_table().html
     for name in re.findall(r"#((?:toy|train|bench|agreement)-[^']+)'", before):
         assert list(folder.rglob(f"{name}.json"))
     runs = records.load("train")

@@ -36,26 +36,24 @@ from tsbp.study.statistics import (
 from tsbp.study.tables import SAME, equal
 from tsbp.surrogate import relaxed_spike, surrogate_derivative
 
-TABLE_1 = ToyConfig()
-NORMALISED = ToyConfig(normalised=True, learning_rates=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5))
-VARIANTS = {
-    "table 1": TABLE_1,
-    "momentum": ToyConfig(optimizer="momentum"),
-    "uniform": ToyConfig(initialisation="uniform"),
-    "positive": ToyConfig(initialisation="positive"),
-    "no delay": ToyConfig(synaptic_delay=0),
-    "soft reset": ToyConfig(soft_reset=True),
-}
+TABLE_1, NORMALISED, ADAM = "toy/table-1", "toy/length-one", "toy/adam"
+VARIANTS = [TABLE_1, "toy/momentum", "toy/uniform", "toy/positive", "toy/no-delay", "toy/subtractive-reset"]
 
 
-def losses(config: ToyConfig) -> dict[str, np.ndarray]:
-    return records.final_losses(records.recorded("toy", config))
+def losses(experiment: str) -> dict[str, np.ndarray]:
+    return studies.loss_study(experiments.load(experiment))[1]
 
 
-def difference(config: ToyConfig, rate: float, other: str = "leak") -> tuple[float, float]:
+def rates(experiment: str) -> list[float]:
+    return studies.loss_study(experiments.load(experiment))[0]
+
+
+def difference(experiment: str, rate: float, other: str = "leak") -> tuple[float, float]:
     """Ends of the interval of ``full`` minus another at one learning rate."""
-    found = losses(config)
-    row = config.learning_rates.index(rate)
+    return interval(losses(experiment), rates(experiment).index(rate), other)
+
+
+def interval(found: dict[str, np.ndarray], row: int, other: str = "leak") -> tuple[float, float]:
     low, high = bootstrap_interval(found["full"][row] - found[other][row])
     return float(low), float(high)
 

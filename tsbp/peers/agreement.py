@@ -1,33 +1,23 @@
 """Which of the three gradients other libraries compute: one neuron, the same input, float64."""
 
-from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 
 from tsbp.peers import libraries
 from tsbp.runs import records
+from tsbp.runs.config import Config, setting
 
 
-@dataclass(frozen=True)
-class AgreementConfig:
+class AgreementConfig(Config):
     """The random currents on which gradients are compared."""
 
-    time_steps: int = 25
-    neurons: int = 200
-    seed: int = 0
+    kind: ClassVar[str] = "agreement"
 
-    def checked(self) -> "AgreementConfig":
-        """The configuration itself.
-
-        Raises:
-            ValueError: a value is out of its range.
-        """
-        for name in ("time_steps", "neurons"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        return self
+    time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 25
+    neurons: Annotated[int, setting("Neurons, each with random currents of its own.", ge=1)] = 200
+    seed: Annotated[int, setting("Decides everything random.", ge=0)] = 0
 
 
 def run(config: AgreementConfig) -> dict[str, Any]:
@@ -39,7 +29,6 @@ def run(config: AgreementConfig) -> dict[str, Any]:
     Raises:
         ValueError: a value is out of its range, or a library has another neuron than the one compared with.
     """
-    config = config.checked()
     found = {name: peer for name, peer in (libraries.PEERS | libraries.MORE).items() if peer.installed}
     distances = {}
     for name, peer in found.items():
@@ -50,4 +39,4 @@ def run(config: AgreementConfig) -> dict[str, Any]:
         "soft_reset": [name for name, peer in found.items() if peer.soft_reset],
         "peer_versions": {peer.package: metadata.version(peer.package) for peer in found.values()},
     }
-    return records.new("agreement", config, results, torch.device("cpu"))
+    return records.new(config, results, torch.device("cpu"))

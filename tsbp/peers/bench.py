@@ -10,11 +10,11 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from importlib import metadata
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from tsbp.gradients import STUDIED
@@ -22,6 +22,7 @@ from tsbp.kernels import memory as pool
 from tsbp.neuron import lif, reference_lif
 from tsbp.peers import bench_processes, libraries
 from tsbp.runs import evaluation, processes, records, training
+from tsbp.runs.config import Config, OneOf, setting
 from tsbp.runs.data import DataSet
 from tsbp.runs.settings import TrainingConfig
 
@@ -35,44 +36,39 @@ EXAMPLES = 500
 """Random images, as many as a training step may need."""
 
 
-@dataclass(frozen=True)
-class BenchConfig:
-    """One benchmark: the LIF layer alone, or a training step on a data set of random images."""
-
-    benchmark: str
-    """lif, recurrent (a recurrent layer), or a data set: its network of Table 3."""
-    time_steps: int = 5
-    batch_size: int = 128
-    neurons: int = 12288
-    """Per example; of lif and recurrent alone."""
-    precision: str = "float32"
-    """Of tsbp's training step; the other libraries' is float32."""
-    threads: int = 1
-    repeats: int = 15
-    device: str = "cpu"
-    seed: int = 0
-
-    def checked(self) -> "BenchConfig":
-        """The configuration itself.
-
-        Raises:
-            ValueError: a value is out of its range.
-        """
-        if self.benchmark not in (*LAYERS, *SHAPES):
-            raise ValueError(f"benchmark must be one of {', '.join((*LAYERS, *SHAPES))}, got {self.benchmark!r}")
-        for name in ("time_steps", "batch_size", "neurons", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.repeats < 2:
-            raise ValueError(f"repeats must be at least 2, got {self.repeats}")
-        if self.benchmark in SHAPES and self.batch_size > EXAMPLES:
-            raise ValueError(f"batch_size must be at most {EXAMPLES}, got {self.batch_size}")
-        return self
-
-
 SHAPES = {"mnist": (1, 28, 28), "nmnist": (2, 34, 34), "cifar10": (3, 32, 32)}
 INK = {"mnist": 0.2, "nmnist": 0.02, "cifar10": 1.0}
 """Share of pixels that are not black."""
+BENCHMARKS = ("lif", "recurrent", *SHAPES)
+
+
+class BenchConfig(Config):
+    """One benchmark: a layer of neurons alone, or a training step on a data set of random images."""
+
+    kind: ClassVar[str] = "bench"
+    argument: ClassVar[str] = "benchmark"
+
+    benchmark: Annotated[
+        str, setting("lif or recurrent: a layer; a data set: a training step of its network."), OneOf(BENCHMARKS)
+    ]
+    time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 5
+    batch_size: Annotated[int, setting("Examples.", ge=1)] = 128
+    neurons: Annotated[int, setting("Per example; of lif and recurrent alone.", ge=1)] = 12288
+    precision: Annotated[
+        str,
+        setting("Of tsbp's training step; the other libraries' is float32."),
+        OneOf(("float32", "bfloat16")),
+    ] = "float32"
+    threads: Annotated[int, setting("Cores to use.", ge=1)] = 1
+    repeats: Annotated[int, setting("Rounds; each times every candidate once.", ge=2)] = 15
+    device: Annotated[str, setting("auto takes a GPU when there is one."), OneOf(("auto", "cpu", "cuda"))] = "cpu"
+    seed: Annotated[int, setting("Decides everything random.", ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _images_are_enough(self) -> Self:
+        if self.benchmark in SHAPES and self.batch_size > EXAMPLES:
+            raise ValueError(f"batch_size must be at most {EXAMPLES}, got {self.batch_size}")
+        return self
 
 
 def run(
@@ -91,8 +87,8 @@ def run(
         ValueError: a value is out of its range, there is no such device, or an installed library computes another
             neuron than the one it is compared as.
     """
-    device = training.resolve_device(config.checked().device)
-    config = replace(config, device=device.type)
+    device = training.resolve_device(config.device)
+    config = config.but(device=device.type)
     processes.keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
@@ -134,7 +130,7 @@ def run(
         results["floor_fraction"] = {
             name: moved / bandwidth / statistics.median(times) for name, times in seconds.items() if name != "copy"
         }
-    return records.new("bench", config, results, device)
+    return records.new(config, results, device)
 
 
 def measure(

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tsbp.runs.data import DataSet
 from tsbp.neuron import filter_spikes
+from tsbp.runs.data import DataSet
 
 ENCODINGS = ("direct", "filtered", "poisson")
 

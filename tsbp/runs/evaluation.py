@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tsbp.runs import processes
-from tsbp.runs.data import DataSet
-from tsbp.runs.encoding import encode, target_spikes
 from tsbp.gradients import STUDIED
 from tsbp.loss import van_rossum_distance
 from tsbp.networks import SpikingNetwork
+from tsbp.runs import processes
+from tsbp.runs.data import DataSet
+from tsbp.runs.encoding import encode, target_spikes
 from tsbp.runs.settings import TrainingConfig
 
 COMPARED = 200
@@ -67,16 +66,16 @@ def target_of(labels: Tensor, dataset: DataSet, config: TrainingConfig) -> Tenso
 
 
 @torch.no_grad()
-def evaluate(network: SpikingNetwork, dataset: DataSet, config: TrainingConfig) -> float:
-    """Accuracy on the test part of a data set, in per cent."""
+def evaluate(network: SpikingNetwork, dataset: DataSet, config: TrainingConfig) -> Tensor:
+    """Which examples of the test part are classified correctly, ``[N]`` of bool."""
     network.eval()
-    correct = torch.zeros((), device=dataset.test_labels.device)
-    batches = torch.arange(len(dataset.test_images)).split(max(config.batch_size, 500))
-    with _own_random(correct.device):
+    right = torch.zeros(len(dataset.test_images), device=dataset.test_labels.device)
+    batches = torch.arange(len(right)).split(max(config.batch_size, 500))
+    with _own_random(right.device):
         for batch in batches[processes.rank() :: processes.count()]:
             psc = output(network, dataset.test_images[batch], dataset, config)
-            correct += (psc.sum(0).argmax(1) == dataset.test_labels[batch]).sum()
-    return 100 * int(processes.add_up(correct)) / len(dataset.test_images)
+            right[batch] = (psc.sum(0).argmax(1) == dataset.test_labels[batch]).to(right.dtype)
+    return processes.add_up(right) > 0
 
 
 def compare_gradients(
@@ -88,12 +87,12 @@ def compare_gradients(
         ``cosine_leak``, ``length_leak`` and the same of ``spatial``: cosine to the gradient ``full``, and length in
         multiples of its length; a number for each layer with weights, None where no gradient reaches it.
     """
-    config = replace(config, precision="float32")
+    config = config.but(precision="float32")
     images = dataset.train_images[:COMPARED]
     target = target_of(dataset.train_labels[:COMPARED], dataset, config)
     gradients: dict[str, list[Tensor]] = {}
     for name in STUDIED:
-        twin = build_network(replace(config, gradient=name), dataset, compiled).to(images.device).eval()
+        twin = build_network(config.but(gradient=name), dataset, compiled).to(images.device).eval()
         twin.load_state_dict(network.state_dict())
         with _own_random(images.device):
             loss_of(twin, images, target, dataset, config).mean().backward()

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, distributed
 
 
-def join(device: torch.device) -> None:
+def join(device: str) -> None:
     """Work together with the other processes where torchrun started several; else do nothing."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        if device.type == "cuda":
+        if device == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        distributed.init_process_group("nccl" if device == "cuda" else "gloo")
 
 
 def leave() -> None:
@@ -34,19 +34,19 @@ def count() -> int:
 
 
 def add_up(value: Tensor, parameters: Iterable[Tensor] = ()) -> Tensor:
-    """Sum a value over all processes, and the gradients of parameters, those in place."""
+    """Sum a value of any shape over all processes, and the gradients of parameters, those in place."""
     if count() == 1:
         return value
     parameters = list(parameters)
     for parameter in parameters:
         if parameter.grad is None:  # this process had no example of the batch
             parameter.grad = torch.zeros_like(parameter)
-    together = torch.cat([value.view(1), *(parameter.grad.flatten() for parameter in parameters)])
+    together = torch.cat([value.flatten(), *(parameter.grad.flatten() for parameter in parameters)])
     distributed.all_reduce(together)
-    parts = together[1:].split([parameter.numel() for parameter in parameters])
+    parts = together[value.numel() :].split([parameter.numel() for parameter in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad.copy_(part.view_as(parameter.grad))
-    return together[0]
+    return together[: value.numel()].view_as(value)
 
 
 def first_says(answer: bool, device: torch.device) -> bool:

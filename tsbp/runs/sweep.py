@@ -1,36 +1,44 @@
-"""Many trainings: which are still to be done, and doing them on any ``concurrent.futures.Executor``.
+"""Many runs: which are still to be done, and doing them here, in processes, or on a Dask cluster.
 
-The executor is a plain loop, a pool of processes, or a Dask cluster. It runs the trainings; the records are written
-here, each once. A run whose worker is lost is submitted again and goes on from its checkpoint.
+A run outside this process is a ``tsbp train --resume`` of its own. Nothing that happens to it costs another run, and
+one whose process was killed is started again and goes on from its checkpoint.
 """
 
-import itertools
 import math
-import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from tsbp.runs import data, processes, records, training
+from tsbp.runs import files, records, run
+from tsbp.runs.config import Config
 from tsbp.runs.settings import TrainingConfig
 
 ATTEMPTS = 4
-"""How often a run is started before it is given up because its workers keep dying."""
+"""How often a run is started before it is given up because its process keeps dying."""
+BUSY = 75
+"""Exit code of a run that another process is doing: EX_TEMPFAIL of sysexits.h."""
+WATCHED = "TSBP_ENDS_WITH_ITS_PARENT"
+"""Variable that tells a process to end when its standard input does."""
 
 
 class SweepError(Exception):
     """Some runs of a sweep failed."""
+
+
+class LostError(Exception):
+    """The process of a run was killed."""
 
 
 @dataclass
@@ -38,7 +46,7 @@ class Outcome:
     """What became of the runs of a sweep, by the names of their records."""
 
     recorded: list[str] = field(default_factory=list)
-    """They were done now."""
+    """They were done now, here or by another sweep over the same folder."""
     skipped: list[str] = field(default_factory=list)
     """There was a record already."""
     unfinished: list[str] = field(default_factory=list)
@@ -46,52 +54,33 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     """Name → reason."""
 
-
-def grid(datasets: Sequence[str], **settings: Any) -> list[TrainingConfig]:
-    """All combinations: for every data set or preset, with the last setting changing fastest.
-
-    Args:
-        datasets: names that :meth:`.TrainingConfig.for_dataset` knows.
-        **settings: fields of a configuration; a list stands for each of its values.
-    """
-    values = [value if isinstance(value, list | tuple | range) else [value] for value in settings.values()]
-    return [
-        TrainingConfig.for_dataset(dataset, **dict(zip(settings, chosen, strict=True)))
-        for dataset in datasets
-        for chosen in itertools.product(*values)
-    ]
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """What became of the runs of both."""
+        return Outcome(
+            self.recorded + other.recorded,
+            self.skipped + other.skipped,
+            self.unfinished + other.unfinished,
+            self.failed | other.failed,
+        )
 
 
-def read_file(path: str | Path) -> list[TrainingConfig]:
-    """The runs that a YAML file asks for: one mapping, or a list of them, of settings or lists of settings.
+@dataclass(frozen=True)
+class Options:
+    """What is the same for all runs of a sweep."""
 
-    ``{dataset: [digits, mnist], seed: [0, 1], gradient: [full, leak]}`` are eight runs.
+    data_root: str | None
+    checkpoint_minutes: float
+    end: float
+    """Time of the clock at which runs save a checkpoint and end."""
 
-    Raises:
-        ValueError: the file is not of that form.
-        FileNotFoundError: there is no such file.
-    """
-    import yaml
-
-    try:
-        blocks = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    blocks = blocks if isinstance(blocks, list) else [blocks]
-    if not all(isinstance(block, dict) and block.get("dataset") for block in blocks):
-        raise ValueError(f"{path} must hold a mapping with the key dataset, or a list of such mappings")
-    configs = []
-    for block in blocks:
-        datasets = block.pop("dataset")
-        try:
-            configs += grid(datasets if isinstance(datasets, list) else [datasets], **block)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from None
-    return configs
+    @property
+    def time_budget(self) -> float:
+        """Seconds that are left."""
+        return max(0.0, self.end - time.time())
 
 
 def sweep(
-    configs: Sequence[TrainingConfig],
+    configs: Sequence[Config],
     out: str | Path,
     *,
     workers: int = 1,
@@ -102,10 +91,12 @@ def sweep(
 ) -> Outcome:
     """Do the runs that have no record yet, and write one for each.
 
+    Several sweeps may share a folder: a run is done by one of them.
+
     Args:
         configs: the runs, in the order in which they are started.
-        out: folder of records and checkpoints. Workers on other machines must see it under the same path for a lost
-            run to go on from its checkpoint; without that it starts again.
+        out: folder of records and checkpoints. Workers on other machines must see it under the same absolute path for
+            a lost run to go on from its checkpoint; without that it starts again.
         workers: how many runs go on at a time; more than one take a process each.
         dask: address of a Dask scheduler whose workers do the runs; ``workers`` is then ignored.
         data_root: see :func:`tsbp.runs.data.data_root`; on the workers.
@@ -113,41 +104,46 @@ def sweep(
         time_budget: seconds after which the runs under way save a checkpoint and end.
 
     Raises:
-        ValueError: a setting is out of range, or a worker count below 1.
+        ValueError: a worker count below 1.
         OSError: the folder cannot be written, or there is no scheduler at the address.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    end = time.time() + time_budget
+    root = str(Path(data_root).absolute()) if data_root else None
+    options = Options(root, checkpoint_minutes, time.time() + time_budget)
     out = Path(out).absolute()
-    records.check_folder(out)
-    with _executor(workers, dask) as (start, workers):
-        executor = start()
-        # Workers may have a GPU where this process has none: they say what "auto" means.
-        configs = executor.submit(_resolved, list(configs)).result()
-        runs = {records.name_of("train", config): config for config in configs}
-        outcome = Outcome(skipped=[name for name in runs if (out / f"{name}.json").exists()])
+    files.check_folder(out)
+    with _executor(workers, dask) as (executor, do, workers):
+        named = executor.submit(_named, list(configs), root).result()
+        outcome = Outcome(failed={name: reason for name, (_, reason) in named.items() if reason})
+        runs = {name: config for name, (config, reason) in named.items() if not reason}
+        outcome.skipped += [name for name in runs if (out / f"{name}.json").exists()]
         waiting = [name for name in runs if name not in outcome.skipped]
-        attempts = dict.fromkeys(waiting, 0)
-        under_way: dict[Future, str] = {}
+        attempts: Counter[str] = Counter()
+        under_way: dict[Future[str | None], str] = {}
         with tqdm(total=len(runs), initial=len(outcome.skipped), desc="sweep", unit="run", disable=None) as bar:
             while waiting or under_way:
-                while waiting and len(under_way) < workers and time.time() < end:
+                while waiting and len(under_way) < workers and options.time_budget:
                     name = waiting.pop(0)
-                    attempts[name] += 1
-                    arguments = (runs[name], out / f"{name}.pt", data_root, checkpoint_minutes, end)
-                    under_way[executor.submit(_run, *arguments)] = name
+                    under_way[executor.submit(do, runs[name], str(out), options)] = name
                 if not under_way:
                     outcome.unfinished += waiting
                     break
-                lost = []
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
                     name = under_way.pop(future)
                     try:
                         record = future.result()
+                    except run.BusyError:
+                        if not waiting and not under_way:
+                            time.sleep(1)
+                        waiting.append(name)
+                        continue
                     except Exception as error:
-                        if _is_loss(error) and attempts[name] < ATTEMPTS:
-                            lost.append(name)
+                        lost = isinstance(error, LostError) or type(error).__name__ == "KilledWorker"
+                        attempts[name] += lost
+                        if lost and attempts[name] < ATTEMPTS:
+                            tqdm.write(f"a process was lost; its run goes on from its checkpoint: {name}")
+                            waiting.insert(0, name)
                             continue
                         outcome.failed[name] = " ".join(str(error).split()) or type(error).__name__
                         tqdm.write(f"{name}: {outcome.failed[name]}")
@@ -155,36 +151,21 @@ def sweep(
                     if record is None:
                         outcome.unfinished.append(name)
                         continue
-                    path = records.write(record, out)
-                    path.with_suffix(".pt").unlink(missing_ok=True)
+                    path = out / f"{name}.json"
+                    if not path.exists():  # a worker elsewhere has a file system of its own
+                        files.write_text(path, record)
                     outcome.recorded.append(name)
                     bar.update()
                     tqdm.write(str(path))
-                if lost:
-                    tqdm.write(f"a worker was lost; its run goes on from its checkpoint: {', '.join(lost)}")
-                    waiting = lost + waiting
-                    if isinstance(executor, ProcessPoolExecutor):  # one lost process breaks the whole pool
-                        executor.shutdown()
-                        executor = start()
     return outcome
 
 
-class SerialExecutor(Executor):
-    """Does what it is given at once, in this process."""
-
-    def submit(self, function, /, *arguments, **options) -> Future:
-        """Call the function; the future is done when this returns."""
-        future: Future = Future()
-        try:
-            future.set_result(function(*arguments, **options))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+Do = Callable[[Config, str, Options], "str | None"]
 
 
 @contextmanager
-def _executor(workers: int, dask: str | None) -> Iterator[tuple]:
-    """How to start an executor, and how many runs it takes at a time."""
+def _executor(workers: int, dask: str | None) -> Iterator[tuple[Executor, Do, int]]:
+    """What takes runs, how each is done, and how many it takes at a time."""
     if dask:
         from distributed import Client
 
@@ -196,70 +177,108 @@ def _executor(workers: int, dask: str | None) -> Iterator[tuple]:
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if not n_workers:
                 raise OSError(f"the Dask scheduler at {dask} has no workers")
-            yield (lambda: client.get_executor(pure=False)), n_workers
+            yield client.get_executor(pure=False), do_in_a_process, n_workers
     elif workers == 1:
-        yield SerialExecutor, 1
+        yield SerialExecutor(), do_here, 1
     else:
         threads = max(1, (os.cpu_count() or 1) // workers)
-        pools: list[ProcessPoolExecutor] = []
+        children: set[subprocess.Popen[str]] = set()
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                yield pool, partial(do_in_a_process, threads=threads, children=children), workers
+            finally:
+                for child in list(children):
+                    child.kill()
 
-        def start() -> ProcessPoolExecutor:
-            context = multiprocessing.get_context("spawn")  # a forked PyTorch hangs
-            pools.append(ProcessPoolExecutor(workers, context, initializer=_be_a_worker, initargs=(threads,)))
-            return pools[-1]
 
+class SerialExecutor(Executor):
+    """Does what it is given at once, in this process."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Call the function; the future is done when this returns."""
+        future: Future[Any] = Future()
         try:
-            yield start, workers
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-        finally:
-            for pool in pools:
-                pool.shutdown()
+            future.set_result(function(*arguments, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
-def _be_a_worker(threads: int) -> None:
-    """Settle in a process of the pool: its share of the cores, and no life after the parent's."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    torch.set_num_threads(threads)
-    processes.keep_freed_memory()
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
-def _resolved(configs: list[TrainingConfig]) -> list[TrainingConfig]:
+def _named(configs: list[Config], data_root: str | None) -> dict[str, tuple[Config, str]]:
+    """Name → configuration as the machine that does the run has it, and why the run cannot be done, if so."""
+    found = {}
     for config in configs:
-        data.check_name(config.dataset)
-    return [training.resolve(config) for config in configs]
+        try:
+            resolved = run.resolve(config)
+            found[run.name_of(resolved, data_root)] = resolved, ""
+        except (ValueError, OSError) as error:
+            found[records.name_of(config)] = config, str(error)
+    return found
 
 
-_one_at_a_time = threading.Lock()  # trainings in threads of one process would share the random generator
+def do_here(config: Config, out: str, options: Options) -> str | None:
+    """Do a run in this process; its record as text, None if the time was over."""
+    path = run.run(
+        config,
+        out,
+        data_root=options.data_root,
+        quiet=True,
+        checkpoint_minutes=options.checkpoint_minutes,
+        time_budget=options.time_budget,
+    )
+    return path.read_text(encoding="utf-8") if path else None
 
 
-def _run(
-    config: TrainingConfig, checkpoint: Path, data_root: Path | None, checkpoint_minutes: float, end: float
-) -> dict[str, Any] | None:
-    if checkpoint.with_suffix(".json").exists():
-        return None  # a cluster that loses a worker repeats even a run whose record was written already
-    with _one_at_a_time:
-        return training.train(
-            config,
-            dataset=_dataset(config.dataset, data_root, config.time_steps),
-            quiet=True,
-            checkpoint=checkpoint,
-            resume=True,
-            checkpoint_minutes=checkpoint_minutes,
-            time_budget=max(0.0, end - time.time()),
-        )
+def do_in_a_process(
+    config: Config,
+    out: str,
+    options: Options,
+    threads: int = 0,
+    children: "set[subprocess.Popen[str]] | None" = None,
+) -> str | None:
+    """The same in a process of its own, which ends with this one.
+
+    Args:
+        config: the run.
+        out: folder for its record.
+        options: what all runs share.
+        threads: number of its threads; 0 for PyTorch's own choice.
+        children: the process is in it while it runs.
+
+    Raises:
+        BusyError: another process is doing the run.
+        LostError: the process was killed.
+        SweepError: the run failed.
+    """
+    command = [sys.executable, "-m", "tsbp", *records.words(config)[1:], "--out", out]
+    if isinstance(config, TrainingConfig):
+        command += ["--resume", "--quiet", "--checkpoint-minutes", str(options.checkpoint_minutes)]
+        command += ["--time-budget", str(options.time_budget)]
+        command += ["--data-root", options.data_root] if options.data_root else []
+    environment = os.environ | {WATCHED: "1"} | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    said: list[str] = []
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as child:
+        if children is not None:
+            children.add(child)
+        reader = threading.Thread(target=lambda: said.extend(child.stderr or []))
+        reader.start()  # its standard input stays open as long as it runs, which communicate() would close
+        printed = child.stdout.read() if child.stdout else ""
+        code = child.wait()
+        reader.join()
+        if children is not None:
+            children.discard(child)
+    if code == BUSY:
+        raise run.BusyError
+    if code < 0:
+        raise LostError(f"its process was killed by signal {-code}, {ATTEMPTS} times")
+    if code:
+        raise SweepError("".join(said[-1:] or [f"exit code {code}"]).strip().removeprefix("error: "))
+    path = Path(printed.strip().splitlines()[-1])
+    return path.read_text(encoding="utf-8") if path.suffix == ".json" else None
 
 
-@lru_cache(maxsize=1)
-def _dataset(name: str, root: Path | None, time_steps: int) -> data.DataSet:
-    """The runs of a sweep come in an order in which the data set seldom changes."""
-    return data.load(name, root, time_steps)
-
-
-def _is_loss(error: Exception) -> bool:
-    """Whether a run ended because its worker did."""
-    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
+def end_with_the_parent() -> None:
+    """End this process when the one that started it does, if it was asked to."""
+    if os.environ.get(WATCHED):
+        threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()

@@ -6,27 +6,24 @@ depend on the seed and the number of the repeat alone: all gradients and learnin
 repeats leave the earlier ones as they were.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from tsbp.checks import RESETS
 from tsbp.gradients import STUDIED, Factor, resolve
 from tsbp.layers import delay
 from tsbp.loss import van_rossum_distance
 from tsbp.neuron import LIFOutput, filter_spikes, lif
-from tsbp.runs.plugins import load_plugin
+from tsbp.runs.config import Gradient, OneOf, PluginConfig, setting
+from tsbp.runs.optimizers import OPTIMIZERS
 from tsbp.surrogate import surrogate_derivative
 
-OPTIMIZERS: dict[str, Callable[[Iterable], torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "momentum": lambda groups: torch.optim.SGD(groups, momentum=0.9),
-    "adam": torch.optim.Adam,
-}
 INITIALISATIONS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda random, n: random.normal(0, n**-0.5, n),
     "uniform": lambda random, n: random.uniform(-(n**-0.5), n**-0.5, n),
@@ -36,62 +33,50 @@ INITIALISATIONS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 its code (github.com/superrrpotato/Acc-Timing), ``uniform`` PyTorch's for a linear layer."""
 
 
-@dataclass(frozen=True)
-class ToyConfig:
-    """The experiment; the defaults are those of Table 1 and, where it is silent, as said."""
+class ToyConfig(PluginConfig):
+    """The experiment; the defaults are those of Table 1 and, where it is silent, as said. They never change."""
 
-    gradients: tuple[str, ...] = STUDIED
-    """Names, or numbers that scale the reset term: ``0`` is ``leak``, ``1`` is ``full``."""
-    learning_rates: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-    """The paper's default is 0.005; which others its Fig. 3 shows is not stated."""
-    repeats: int = 200
-    """Not stated in the paper."""
-    iterations: int = 200
-    seed: int = 0
-    optimizer: str = "sgd"
-    """The paper's "standard BP" is taken as gradient descent."""
-    n_inputs: int = 50
-    time_steps: int = 100
-    input_probability: float = 1 / 10
-    """Of a spike of one input neuron at one step."""
-    target_probability: float = 1 / 20
-    tau_m: float = 6.0
-    """Membrane time constant in steps."""
-    tau_s: float = 2.0
-    """Synaptic time constant in steps."""
-    threshold: float = 1.0
-    temperature: float = 0.3
-    synaptic_delay: int = 1
-    initialisation: str = "normal"
-    soft_reset: bool = False
-    """A spike takes the threshold from the potential instead of all of it."""
-    normalised: bool = False
-    """Every gradient is rescaled to length 1, so that each update has the length of the learning rate under ``sgd``."""
-    dtype: str = "float32"
-    plugin: str = ""
-    """Module that adds gradients."""
+    kind: ClassVar[str] = "toy"
 
-    def __post_init__(self) -> None:
-        load_plugin(self.plugin)
-        allowed = {"optimizer": OPTIMIZERS, "initialisation": INITIALISATIONS, "dtype": ("float32", "float64")}
-        for name, choices in allowed.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+    gradients: Annotated[
+        tuple[Gradient, ...],
+        setting("full, leak, spatial, or a number that scales the reset term.", option="gradient", min_length=1),
+    ] = STUDIED
+    learning_rates: Annotated[
+        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
+        setting("Learning rate; the paper's default is 0.005.", option="lr", min_length=1),
+    ] = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+    repeats: Annotated[int, setting("Neurons per gradient and learning rate; not stated in the paper.", ge=1)] = 200
+    iterations: Annotated[int, setting("Updates of the weights.", ge=1)] = 200
+    seed: Annotated[int, setting("Decides everything random.", ge=0)] = 0
+    optimizer: Annotated[
+        str, setting('The paper\'s "standard BP" is taken as SGD over the whole batch.'), OneOf(OPTIMIZERS)
+    ] = "sgd"
+    n_inputs: Annotated[int, setting("Input neurons.", ge=1)] = 50
+    time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 100
+    input_probability: Annotated[float, setting("Of a spike of one input neuron at one step.", ge=0, le=1)] = 1 / 10
+    target_probability: Annotated[float, setting("Of a target spike at one step.", ge=0, le=1)] = 1 / 20
+    tau_m: Annotated[float, setting("Membrane time constant in steps.", ge=1)] = 6.0
+    tau_s: Annotated[float, setting("Synaptic time constant in steps.", ge=1, allow_inf_nan=False)] = 2.0
+    threshold: Annotated[float, setting("Potential above which the neuron fires.", allow_inf_nan=False)] = 1.0
+    temperature: Annotated[
+        float, setting("Sigmoid temperature of the surrogate gradient.", gt=0, allow_inf_nan=False)
+    ] = 0.3
+    synaptic_delay: Annotated[int, setting("Time steps from the input neurons to this one.", ge=0)] = 1
+    initialisation: Annotated[str, setting("Distribution of the initial weights."), OneOf(INITIALISATIONS)] = "normal"
+    reset: Annotated[
+        str, setting("A spike resets the potential to zero, or subtracts the threshold from it."), OneOf(RESETS)
+    ] = "zero"
+    normalised: Annotated[
+        bool, setting("Rescale every gradient to length 1: each update of SGD then has the learning rate's length.")
+    ] = False
+    dtype: Annotated[str, setting("Of all numbers."), OneOf(("float32", "float64"))] = "float32"
+
+    @model_validator(mode="after")
+    def _gradients_are_known(self) -> Self:
         for gradient in self.gradients:
             resolve(gradient)
-        for name in ("repeats", "iterations", "n_inputs", "time_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("input_probability", "target_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        for rate in self.learning_rates:
-            if not 0 < rate < math.inf:
-                raise ValueError(f"learning rates must be finite and greater than 0, got {rate}")
-        if not self.gradients or not self.learning_rates:
-            raise ValueError("at least one gradient and one learning rate are needed")
-        if self.synaptic_delay < 0:
-            raise ValueError(f"synaptic_delay must be 0 or more time steps, got {self.synaptic_delay}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -261,7 +246,7 @@ def trace(config: ToyConfig) -> dict[str, Tensor]:
         The phases ``A`` to ``D`` and the output ``spikes``, each ``[iterations, T]``; the ``target`` spikes, ``[T]``;
         the iteration at which it ``converged``, ``[1]``.
     """
-    first = replace(config, gradients=config.gradients[:1], learning_rates=config.learning_rates[:1], repeats=1)
+    first = config.but(gradients=config.gradients[:1], learning_rates=config.learning_rates[:1], repeats=1)
     kept: dict[str, list[Tensor]] = {name: [] for name in ("A", "B", "C", "D", "spikes")}
 
     def keep(iteration: Iteration) -> None:
@@ -280,7 +265,7 @@ def compare_along(config: ToyConfig) -> dict[str, Tensor]:
     Returns:
         Name → gradient of the loss with respect to the weights, ``[iterations, R, n_inputs]``.
     """
-    config = replace(config, gradients=config.gradients[:1], learning_rates=config.learning_rates[:1])
+    config = config.but(gradients=config.gradients[:1], learning_rates=config.learning_rates[:1])
     inputs = _inputs(draw(config), config)
     kept: dict[str, list[Tensor]] = {name: [] for name in STUDIED}
 
@@ -304,8 +289,7 @@ def _inputs(draws: Draws, config: ToyConfig) -> Tensor:
 
 def _neuron(config: ToyConfig) -> dict[str, Any]:
     """The neuron's settings but for its gradient, as :func:`tsbp.lif` takes them."""
-    settings = {name: getattr(config, name) for name in ("tau_m", "tau_s", "threshold", "temperature")}
-    return settings | {"reset": "subtract" if config.soft_reset else "zero"}
+    return {name: getattr(config, name) for name in ("tau_m", "tau_s", "threshold", "temperature", "reset")}
 
 
 def _side_by_side(gradients: Sequence[str]) -> Factor:

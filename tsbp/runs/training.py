@@ -4,12 +4,9 @@ A training can stop at any batch and go on from its checkpoint: on a CPU the end
 processes started by torchrun share each batch.
 """
 
-import dataclasses
 import math
 import time
 import warnings
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +14,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tsbp.runs import data, processes, records
+from tsbp.gradients import form
+from tsbp.gradients import resolve as factor_of
+from tsbp.kernels import dispatch
+from tsbp.runs import data, files, processes, records
 from tsbp.runs.encoding import augment
 from tsbp.runs.evaluation import build_network, compare_gradients, evaluate, loss_of, target_of
 from tsbp.runs.graph import Graph
+from tsbp.runs.optimizers import OPTIMIZERS
 from tsbp.runs.settings import TrainingConfig
-
-OPTIMIZERS = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
-}
 
 
 def train(
@@ -75,13 +70,9 @@ def train(
     if checkpoint and checkpoint.exists() and not resume:
         raise FileExistsError(f"{checkpoint} is a checkpoint of this run: continue it with --resume, or delete it")
     if checkpoint and not processes.rank():
-        records.remove_leftovers(checkpoint)
+        files.remove_leftovers(checkpoint)
     config = resolve(config)
-    dataset = dataset or data.load(config.dataset, data_root, config.time_steps)
-    if config.validation:
-        dataset = dataset.hold_out(config.validation)
-    if config.examples:
-        dataset = dataset.first(config.examples)
+    dataset = prepare(config, dataset or data.load(config.dataset, data_root, config.time_steps))
     device = torch.device(config.device)
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
         run = Run(config, dataset, compiled)
@@ -103,7 +94,7 @@ def train(
                     return None
             run.finish_epoch(quiet)
         run.wall_time = before + time.monotonic() - started
-        return records.new("train", config, run.results(), device)
+        return records.new(config, run.results(), device)
 
 
 class Run:
@@ -153,6 +144,8 @@ class Run:
         self.seconds = 0.0
         """Spent on this epoch."""
         self.wall_time = 0.0
+        self.right = torch.empty(0, dtype=torch.bool)
+        """Which test examples were classified correctly when that was last measured."""
 
     @property
     def epoch(self) -> int:
@@ -213,7 +206,8 @@ class Run:
         started = time.monotonic()
         metrics = {"loss": self.loss / len(self.order)}
         if self.epoch % self.config.evaluate_every == 0 or self.epoch == self.config.epochs:
-            metrics[f"{self.measured_on}_accuracy"] = evaluate(self.network, self.dataset, self.config)
+            self.right = evaluate(self.network, self.dataset, self.config)
+            metrics[f"{self.measured_on}_accuracy"] = 100 * int(self.right.sum()) / len(self.right)
         if self.config.compare_gradients:
             metrics |= compare_gradients(self.network, self.dataset, self.config, self.compiled)
         metrics["seconds"] = round(self.seconds + time.monotonic() - started, 2)
@@ -240,11 +234,18 @@ class Run:
             "data_fingerprint": self.fingerprint,
             "n_train": len(self.dataset.train_images),
             f"n_{self.measured_on}": len(self.dataset.test_images),
+            "right": records.packed(self.right),
             "n_parameters": sum(p.numel() for p in self.network.parameters()),
-            "compiled": self.compiled,
+            "compiled": self.compiled and self._has_kernel(),
             "processes": processes.count(),
             "wall_time": round(self.wall_time, 2),
         }
+
+    def _has_kernel(self) -> bool:
+        """Whether there is a kernel for the neurons here; without one, they went through the plain loop."""
+        nothing = torch.empty(0, device=self.config.device)
+        kernel = dispatch.usable(nothing, self.config.surrogate, self.config.reset == "subtract")
+        return kernel and form(factor_of(self.config.gradient)) is not None
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all.
@@ -253,14 +254,14 @@ class Run:
             OSError: it cannot be written; an earlier one stays as it was.
         """
         state = {name: getattr(self, name) for name in _PLAIN} | {
-            "config": dataclasses.asdict(self.config),
+            "config": self.config.model_dump(),
             "generator": self.generator.get_state(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if self.config.device == "cuda" else None,
             **{name: getattr(self, name).state_dict() for name in _MODULES},
         }
         try:
-            with records.replacing(path) as file:
+            with files.replacing(path) as file:
                 torch.save(state, file)
         except (OSError, RuntimeError) as error:  # PyTorch turns a full disk into a RuntimeError
             reason = getattr(error, "strerror", None) or "is the disk full?"
@@ -279,7 +280,7 @@ class Run:
             if isinstance(error, PermissionError):
                 raise
             raise ValueError(f"{path} is not a whole checkpoint; delete it to start from the beginning") from None
-        here = dataclasses.asdict(self.config)
+        here = self.config.model_dump()
         names = sorted(name for name in here.keys() | there.keys() if there.get(name) != here.get(name))
         if names:
             other = "; ".join(f"{name} {there.get(name)} there, {here.get(name)} here" for name in names)
@@ -303,17 +304,24 @@ _PLAIN = ("fingerprint", "epoch_metrics", "order", "position", "loss", "seconds"
 _MODULES = ("network", "optimizer", "schedule")
 
 
+def prepare(config: TrainingConfig, dataset: data.DataSet) -> data.DataSet:
+    """The part of a data set on which a run trains, and that on which it is measured."""
+    if config.validation:
+        dataset = dataset.hold_out(config.validation)
+    return dataset.first(config.examples) if config.examples else dataset
+
+
 def resolve(config: TrainingConfig) -> TrainingConfig:
-    """The configuration with ``auto`` replaced by what this machine gives, checked.
+    """The configuration with ``auto`` replaced by what this machine gives.
 
     Raises:
-        ValueError: a setting is out of its range.
+        ValueError: there is no such device here.
     """
-    device = resolve_device(config.checked().device)
+    device = resolve_device(config.device)
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-    return replace(config, device=device.type, precision=precision)
+    return config.but(device=device.type, precision=precision)
 
 
 def resolve_device(name: str) -> torch.device:

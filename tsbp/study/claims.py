@@ -10,10 +10,10 @@ import numpy as np
 from tsbp.gradients import STUDIED
 from tsbp.peers import survey
 from tsbp.peers.agreement import AgreementConfig
-from tsbp.runs import records
+from tsbp.runs import experiments, records
 from tsbp.runs.settings import TABLE_2
-from tsbp.runs.toy import ToyConfig
 from tsbp.study.comparison import TITLES, by_seed, favoured, groups, paired_difference, short
+from tsbp.study.display import Output, latex
 from tsbp.study.statistics import (
     MARGIN,
     bootstrap_interval,
@@ -24,7 +24,7 @@ from tsbp.study.statistics import (
     verdicts,
     with_interval,
 )
-from tsbp.study.studies import BROKEN, STUDIES, USABLE_LOSS, by_value, neuron_ranges, study
+from tsbp.study.studies import BROKEN, USABLE_LOSS, by_value, loss_study, neuron_ranges, study
 
 if TYPE_CHECKING:
     import pandas
@@ -69,7 +69,7 @@ def earlier_work() -> Claim:
     """Not reproduced if the code of one of the methods that the paper names differentiates the reset."""
     kept = [name for name in NAMED_BY_THE_PAPER if name in survey.named("kept")]
     config = AgreementConfig()
-    distances = records.recorded("agreement", config)["distances"]
+    distances = records.recorded(config)["distances"]
     same = ", ".join(f"{name} to {distances[name]['full']:.0e}" for name in ("SpikingJelly", "Norse"))
     return Claim(
         "All earlier work leaves the term out.",
@@ -79,7 +79,7 @@ def earlier_work() -> Claim:
         f"Of {len(survey.METHODS)} neurons read, {len(survey.named('kept'))} keep it; run as they come, "
         f"libraries equal the gradient with the term: {same}.",
         "07_other_methods.html",
-        (records.name_of("agreement", config),),
+        (records.name_of(config),),
     )
 
 
@@ -193,14 +193,12 @@ def _equal(differences: list[np.ndarray]) -> str:
 
 
 def real_data(runs: "pandas.DataFrame") -> Claim:
-    """Whether the term is of no help on real data, whatever the learning rate, in the plain descent of the neuron.
+    """Whether the term is of no help on real data, whatever the learning rate, under the SGD of the neuron.
 
     Not reproduced if ``full`` is more accurate at the rate at which the three gradients together do best; with a caveat
     if at some rate more trainings break down with ``leak`` than with ``full``.
     """
-    title = "MNIST, plain descent"
-    config, setting = STUDIES[title]
-    found = study(runs, config, setting)
+    found = study(runs, experiments.load("settings/mnist-nesterov"))
     accuracy = by_value(found)
     best = accuracy.mean(axis=1).idxmax()
     difference = (accuracy.loc[best, "full"] - accuracy.loc[best, "leak"]).to_numpy()
@@ -208,7 +206,7 @@ def real_data(runs: "pandas.DataFrame") -> Claim:
     more = broken.loc["leak"] - broken.loc["full"]
     worst = more.idxmax()
     helps = more[worst] > 0
-    evidence = f"With plain descent at the learning rate {best:g} it changes the accuracy on MNIST by "
+    evidence = f"With SGD at the learning rate {best:g} it changes the accuracy on MNIST by "
     evidence += f"{with_interval(difference, '+.2f')} points."
     if helps:
         means = accuracy.loc[worst]
@@ -246,14 +244,20 @@ def cost() -> Claim:
 
 def _single_neuron() -> tuple[np.ndarray, dict[str, np.ndarray], str]:
     """Learning rates, final losses and the name of the record of the paper's Table 1."""
-    config = ToyConfig()
-    record = records.recorded("toy", config)
-    return np.array(record["learning_rates"]), records.final_losses(record), records.name_of("toy", config)
+    table_1 = experiments.load("toy/table-1")
+    rates, losses = loss_study(table_1)
+    return np.array(rates), losses, records.name_of(table_1.config)
 
 
-def claims_table() -> str:
-    """The claims as an HTML table with links to sections and records; for a page beside the chapters."""
-    rows = []
+def claims_table() -> Output:
+    """The claims as a table; on the web with links to sections and records, for a page beside the chapters.
+
+    pandas would write the HTML in as many lines, and with a class and alignments of its own.
+    """
+    import pandas as pd
+
+    titles = ("the paper says", "verdict", "what was measured", "where")
+    rows, texts = [], []
     for claim in claims():
         where = f"<a href='{claim.section}'>section</a>"
         if claim.records:
@@ -262,5 +266,7 @@ def claims_table() -> str:
         word = f"<strong class='tsbp-verdict' data-verdict='{claim.verdict}'>{claim.verdict}</strong>"
         cells = (f"{escape(claim.says)} <small>({escape(claim.source)})</small>", word, escape(claim.evidence), where)
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{title}</th>" for title in ("the paper says", "verdict", "what was measured", "where"))
-    return f"<table class='tsbp-claims'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        texts.append((f"{claim.says} ({claim.source})", claim.verdict, claim.evidence))
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    html = f"<table class='tsbp-claims'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return Output(html, latex(pd.DataFrame(texts, columns=titles[:-1]).style.hide()))

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-TITLES = {"nmnist": "N-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits, 8×8 pixels"}
+TITLES = {name: source.title for name, source in data.DATA_SETS.items()}
 NOT_MEASURED = "not measured"
 MAY_DIFFER = ("gradient", "seed", "device", "precision", "plugin")
 
@@ -181,7 +180,7 @@ def best_held_out(runs: "pandas.DataFrame", config: TrainingConfig) -> "pandas.D
     for gradient, tried in found.groupby("gradient") if len(found) else ():
         means = tried.groupby("lr")["validation_accuracy"].mean()
         chosen = config.lr if means.get(config.lr) == means.max() else means.idxmax()
-        tested = records.select(runs, replace(config, lr=chosen), but=("compare_gradients", *MAY_DIFFER))
+        tested = records.select(runs, config.but(lr=chosen), but=("compare_gradients", *MAY_DIFFER))
         rows[gradient] = {
             "lr": chosen,
             "accuracy": means.max(),
@@ -246,11 +245,11 @@ def settings_table(configs: Mapping[str, TrainingConfig]) -> "pandas.DataFrame":
     import pandas as pd
 
     rows = []
-    for setting in fields(TrainingConfig):
-        values = {title: getattr(config, setting.name) for title, config in configs.items()}
+    for name, setting in TrainingConfig.model_fields.items():
+        values = {title: getattr(config, name) for title, config in configs.items()}
         if len(set(map(str, values.values()))) > 1:
-            rows.append({"setting": setting.name} | {title: str(value) for title, value in values.items()})
-            rows[-1]["meaning"] = setting.metadata["meaning"]
+            rows.append({"setting": name} | {title: str(value) for title, value in values.items()})
+            rows[-1]["meaning"] = setting.description
     return pd.DataFrame(rows)
 
 

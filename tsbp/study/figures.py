@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tsbp.gradients import GRADIENTS, STUDIED
 from tsbp.neuron import LIFOutput
+from tsbp.study.display import latex
 from tsbp.study.statistics import mean_interval, ratio_intervals
 from tsbp.study.tables import whole_neurons
 from tsbp.surrogate import SCALES, SURROGATES, heaviside, relaxed_spike, surrogate_derivative
@@ -30,7 +31,7 @@ LABELS = {"full": "full: with the reset term", "leak": "leak: without it", "spat
 
 
 def use_style() -> None:
-    """Set the book's style; in a notebook figures then become vector graphics."""
+    """Set the book's style; in a notebook figures become vector graphics, and tables have a form for paper."""
     plt.rcParams.update(
         {
             "figure.figsize": (7.5, 3.2),
@@ -52,8 +53,10 @@ def use_style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ModuleNotFoundError:
         return
-    if get_ipython() is not None:
+    shell = get_ipython()
+    if shell is not None:
         set_matplotlib_formats("svg", "pdf")  # for the web and for paper
+        shell.display_formatter.formatters["text/latex"].for_type_by_name("pandas.io.formats.style", "Styler", latex)
 
 
 def show(name: str, figure: Figure) -> None:

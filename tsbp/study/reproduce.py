@@ -1,8 +1,8 @@
 """How every record can be made again: the shortest command for each, and what the runs took."""
 
 import math
+import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from statistics import median
@@ -12,6 +12,8 @@ from tsbp.networks import TABLE_3
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import records
+from tsbp.runs.config import Config
+from tsbp.runs.data import DATA_SETS
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 from tsbp.study.comparison import MAY_DIFFER, TITLES, training_label, trainings
@@ -19,30 +21,20 @@ from tsbp.study.comparison import MAY_DIFFER, TITLES, training_label, trainings
 if TYPE_CHECKING:
     import pandas
 
-TRAINING_EXAMPLES = {"nmnist": 60_000, "mnist": 60_000, "cifar10": 50_000}
-"""Of the whole data sets."""
+CONFIGURATIONS: dict[str, type[Config]] = {
+    kind.kind: kind for kind in (TrainingConfig, ToyConfig, BenchConfig, AgreementConfig)
+}
 
 
 def short_command(record: Mapping[str, Any]) -> str:
     """The command that repeats a run: that of its record without the options that only repeat a default."""
-    if record["kind"] == "toy":
-        return records.command("toy", _changes(record, ToyConfig()))
-    if record["kind"] == "agreement":
-        return records.command("agreement", _changes(record, AgreementConfig()))
-    if record["kind"] == "bench":
-        subject = {"benchmark": record["benchmark"]}
-        default = BenchConfig(**subject, device="auto")  # as the command line has it
-        return records.command("bench", subject | _changes(record, default))
-    names = [record["dataset"], *(name for name, preset in PRESETS.items() if preset["dataset"] == record["dataset"])]
-    ways = [{"dataset": name} | _changes(record, TrainingConfig.for_dataset(name)) for name in names]
-    return records.command("train", min(ways, key=len))
-
-
-def _changes(record: Mapping[str, Any], default: Any) -> dict[str, Any]:
-    """The settings of a record that a configuration does not have."""
-    settings = {name: record[name] for name in asdict(default)}
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-    return {name: value for name, value in settings.items() if str(value) != str(getattr(default, name))}
+    config = CONFIGURATIONS[record["kind"]].restored(record)
+    if isinstance(config, TrainingConfig):
+        names = [config.dataset, *(name for name, preset in PRESETS.items() if preset["dataset"] == config.dataset)]
+        ways = (records.words(config, TrainingConfig.for_dataset(name).model_dump(), argument=name) for name in names)
+        return shlex.join(min(ways, key=lambda words: len(shlex.join(words))))
+    default = {name: field.default for name, field in type(config).model_fields.items()}
+    return records.command(config, default | ({"device": "auto"} if "device" in default else {}))
 
 
 def missing_table() -> "pandas.DataFrame":
@@ -62,7 +54,7 @@ def missing_table() -> "pandas.DataFrame":
             found = records.select(runs, config, but=MAY_DIFFER)
             if len(found) and (found["data_note"] == "").any():
                 continue
-            examples = config.examples or TRAINING_EXAMPLES[dataset]
+            examples = config.examples or DATA_SETS[dataset].n_train
             on_cuda = _step_seconds(bench, config, "cuda") * examples * config.epochs / 3600
             found = found[found["device"] == "cpu"] if len(found) else found
             if len(found):
@@ -115,7 +107,10 @@ def effort_table() -> "pandas.DataFrame":
 
 
 def command_list() -> str:
-    """All published records with the command that repeats each, as HTML: a folded table for each folder and kind."""
+    """All published records with the command that repeats each, as HTML: a folded table for each folder and kind.
+
+    pandas gives cells no names of one's own, by which the claims link to a record.
+    """
     parts = []
     for (folder, what), group in _groups().items():
         head = "<tr><th>record</th><th>result</th><th>commit</th><th>command</th></tr>"
@@ -128,7 +123,7 @@ def command_list() -> str:
 def _groups() -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The published records by folder and what ran."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for path in sorted(records.results_folder().rglob("*.json")):
+    for path in records.files(records.results_folder()):
         record = {"path": path, **records.read(path)}
         folder = path.parent.relative_to(records.results_folder()).as_posix()
         what = f"tsbp {record['kind']}" + (f" {record['dataset']}" if record["kind"] == "train" else "")

@@ -1,17 +1,14 @@
-"""Accuracy over one setting, all else equal: the studies of ``sweeps/settings.yaml``, from records."""
+"""Accuracy over one setting, all else equal: ``experiments/settings``. Final losses of the single neuron."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tsbp.gradients import STUDIED, ordered
 from tsbp.networks import depth
-from tsbp.runs import records
-from tsbp.runs.settings import TrainingConfig
-from tsbp.runs.toy import ToyConfig
+from tsbp.runs import experiments, records
+from tsbp.runs.experiments import Experiment
 from tsbp.study.comparison import MAY_DIFFER, accuracy_cells, by_seed
 from tsbp.study.statistics import UsableRange, student_interval, usable_range, verdicts
 
@@ -26,38 +23,24 @@ USABLE_LOSS = 0.2
 USABLE_MARGIN = 2.0
 """Percentage points that a usable rate of a network may lie below the best mean accuracy of any of the three."""
 
-DIGITS = TrainingConfig.for_dataset("digits", compare_gradients=True)
-MNIST = TrainingConfig.for_dataset("mnist", examples=20_000, epochs=5, compare_gradients=True)
-_PLAIN = {"optimizer": "sgd", "schedule": "constant", "clip_norm": math.inf}
-STUDIES: dict[str, tuple[TrainingConfig, str]] = {
-    "MNIST, AdamW": (MNIST, "lr"),
-    "MNIST, plain descent": (replace(MNIST, **_PLAIN), "lr"),
-    "digits, AdamW": (DIGITS, "lr"),
-    "digits, plain descent": (replace(DIGITS, **_PLAIN), "lr"),
-    "temperature": (DIGITS, "temperature"),
-    "time steps": (DIGITS, "time_steps"),
-    "depth": (replace(DIGITS, weight_gain=4.0, lr=0.005), "network"),
-}
-"""Title → what all runs of a study have in common, and the setting in which they differ.
-
-:meta hide-value:
-"""
+STUDIES = "settings"
+"""The folder in ``experiments/`` of those that vary one setting of a network."""
 
 
 def studies(runs: "pandas.DataFrame") -> dict[str, "pandas.DataFrame"]:
-    """The runs of every study in ``STUDIES``, as :func:`study` gives them."""
-    return {title: study(runs, config, setting) for title, (config, setting) in STUDIES.items()}
+    """Title → runs of every experiment in ``experiments/settings``, as :func:`study` gives them."""
+    return {title: study(runs, experiment) for title, experiment in experiments.of(STUDIES).items()}
 
 
-def study(runs: "pandas.DataFrame", config: TrainingConfig, setting: str) -> "pandas.DataFrame":
-    """Those runs that differ from a configuration in one setting (and in gradient and seed), ordered by it.
+def study(runs: "pandas.DataFrame", experiment: Experiment) -> "pandas.DataFrame":
+    """The runs of an experiment that varies one setting (and gradient and seed), ordered by it.
 
     Args:
         runs: records of ``tsbp train``.
-        config: all other settings.
-        setting: the one that may differ; it becomes the column ``value``, of a network its depth.
+        experiment: its axis becomes the column ``value``, of a network its depth.
     """
-    found = records.select(runs, config, but=(setting, *MAY_DIFFER))
+    setting = experiment.axis
+    found = records.select(runs, experiment.config, but=(setting, *MAY_DIFFER))
     values = found[setting].map(depth) if setting == "network" else found[setting]
     return found.assign(value=values).sort_values(["value", "seed"])
 
@@ -76,13 +59,38 @@ def usable_ranges(runs: "pandas.DataFrame") -> dict[str, dict[str, UsableRange]]
     Returns:
         Title → gradient → range.
     """
-    record = records.recorded("toy", ToyConfig())
-    found = {"single neuron, gradient descent": neuron_ranges(record["learning_rates"], records.final_losses(record))}
-    for title, (config, setting) in STUDIES.items():
-        if setting == "lr":
-            accuracy = by_value(study(runs, config, setting)).T.groupby("gradient").mean().T
-            found[title] = accuracy_ranges(accuracy)
+    table_1 = experiments.load("toy/table-1")
+    found = {"single neuron, SGD": neuron_ranges(*loss_study(table_1))}
+    for title, experiment in experiments.of(STUDIES).items():
+        if experiment.axis == "lr":
+            found[title] = accuracy_ranges(by_value(study(runs, experiment)).T.groupby("gradient").mean().T)
     return found
+
+
+def loss_study(experiment: Experiment) -> tuple[list[float], dict[str, np.ndarray]]:
+    """Learning rates of an experiment with the single neuron, and final losses: gradient → ``[rates, repeats]``.
+
+    Raises:
+        FileNotFoundError: it has no record.
+    """
+    return _losses(records.recorded(experiment.config))
+
+
+def loss_studies(*names: str) -> dict[str, tuple[list[float], dict[str, np.ndarray]]]:
+    """Title → :func:`loss_study` of experiments, by their names."""
+    found = map(experiments.load, names)
+    return {experiment.title: loss_study(experiment) for experiment in found}
+
+
+def loss_studies_over(name: str) -> dict[Any, tuple[list[float], dict[str, np.ndarray]]]:
+    """The same over the axis of one experiment: value → learning rates and losses."""
+    experiment = experiments.load(name)
+    return {getattr(one, experiment.axis): _losses(records.recorded(one)) for one in experiment.configs}
+
+
+def _losses(record: Mapping[str, Any]) -> tuple[list[float], dict[str, np.ndarray]]:
+    losses = zip(record["gradients"], record["final_loss"], strict=True)
+    return list(record["learning_rates"]), {name: np.array(loss) for name, loss in losses}
 
 
 def neuron_ranges(rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> dict[str, UsableRange]:

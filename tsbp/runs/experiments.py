@@ -1,0 +1,225 @@
+"""Experiments: one YAML file each in ``experiments/``, which says what varies, what stays and how it is shown.
+
+The command line runs an experiment by its name, the notebooks show it by its name, and the tests check it. Its records
+are in the folder of ``results/`` that is called as the file's own folder is.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tsbp.runs import records
+from tsbp.runs.config import Config
+from tsbp.runs.data import DATA_SETS
+from tsbp.runs.files import PROJECT
+from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.toy import ToyConfig
+
+if TYPE_CHECKING:
+    import pandas
+
+FOLDER = PROJECT / "experiments"
+_KEYS = ("title", "about", "order", "command", "axis", "runs")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Runs that belong together, in the order in which they are to be done."""
+
+    name: str
+    """``settings/temperature``: folder and file."""
+    title: str
+    """What tables and figures call it."""
+    axis: str
+    """The setting whose effect it shows; empty if it varies none."""
+    configs: tuple[Config, ...]
+    order: int = 0
+    """Its place among those of its folder, wherever they are shown together."""
+
+    @property
+    def config(self) -> Any:
+        """The first run; what all have in common, but for axis, gradient and seed."""
+        return self.configs[0]
+
+    @property
+    def folder(self) -> Path:
+        """Where its records are published."""
+        return records.results_folder() / Path(self.name).parent
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Of each run, its settings as :func:`key` has them."""
+        return [key(config) for config in self.configs]
+
+
+def key(config: Config) -> str:
+    """The settings of a run alone, without its data: whether it is recorded can be told without reading them."""
+    if isinstance(config, TrainingConfig):
+        device = "cpu" if config.device == "auto" else config.device
+        usual = "bfloat16" if device == "cuda" else "float32"
+        precision = usual if config.precision == "auto" else config.precision
+        config = config.model_copy(update={"device": device, "precision": precision})
+    return config.identity()
+
+
+def load(name: str, folder: Path | None = None) -> Experiment:
+    """An experiment by its name, or by the path of a file.
+
+    Raises:
+        FileNotFoundError: there is none; the message names those that there are.
+        ValueError: the file is not of that form, or a setting in it is wrong.
+    """
+    folder = folder or FOLDER
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not path.is_file():
+        if path.suffix and path == Path(name):
+            raise FileNotFoundError(f"there is no file {name}")
+        raise FileNotFoundError(f"there is no experiment {name}; there are {', '.join(names(folder))}")
+    return read(path, folder)
+
+
+def names(folder: Path | None = None) -> list[str]:
+    """All experiments, in alphabetical order."""
+    folder = folder or FOLDER
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.yaml"))]
+
+
+def named(name: str, **given: Any) -> list[Experiment]:
+    """The experiment of a name, or all in the folder of that name, in their order; empty if there are none.
+
+    Args:
+        name: such as ``settings/temperature`` or ``settings``.
+        **given: settings that replace those of every run.
+    """
+    paths = [FOLDER / f"{one}.yaml" for one in names() if name in (one, Path(one).parent.as_posix())]
+    return sorted((read(path, FOLDER, **given) for path in paths), key=lambda one: one.order)
+
+
+def of(folder: str) -> dict[str, Experiment]:
+    """Title → experiment, of one folder in ``experiments/``, in their order."""
+    return {experiment.title: experiment for experiment in named(folder)}
+
+
+def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
+    """The experiment in a file.
+
+    The file holds ``title``, ``about``, ``axis``, ``command`` (train or toy), and ``runs``, a mapping of settings or a
+    list of such mappings, in which a list of values stands for each of them; or such a mapping or list alone. The runs
+    of ``{dataset: [digits, mnist], seed: [0, 1], gradient: [full, leak]}`` are eight.
+
+    Args:
+        path: the file.
+        folder: the names of experiments are relative to it.
+        **given: settings that replace those of every run.
+
+    Raises:
+        ValueError: the file is not of that form, or a setting in it is wrong; the message names file and setting.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    head = content if isinstance(content, dict) and "runs" in content else {"runs": content}
+    unknown = [str(name) for name in head if name not in _KEYS]
+    if unknown:
+        raise ValueError(f"{path}: unknown key {', '.join(unknown)}; there are {', '.join(_KEYS)}")
+    command = head.get("command", "train")
+    blocks = head["runs"] if isinstance(head["runs"], list) else [head["runs"]]
+    if command not in ("train", "toy"):
+        raise ValueError(f"{path}: command must be train or toy, got {command!r}")
+    if not all(isinstance(block, dict) and (block.get("dataset") or command == "toy") for block in blocks):
+        raise ValueError(f"{path} must hold a mapping with the key dataset, or a list of such mappings")
+    configs: list[Config] = []
+    try:
+        for block in blocks:
+            configs += studies(**block | given) if command == "toy" else trainings(**block | given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    within = folder and path.is_relative_to(folder)
+    name = (path.relative_to(folder) if within and folder else path).with_suffix("").as_posix()
+    title, axis = str(head.get("title") or name), str(head.get("axis") or "")
+    return Experiment(name, title, axis, tuple(configs), int(head.get("order") or 0))
+
+
+def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingConfig]:
+    """All combinations: for every data set or preset, with the last setting changing fastest.
+
+    Args:
+        dataset: a name that :meth:`.TrainingConfig.for_dataset` knows, or several.
+        **settings: of a configuration; a list stands for each of its values.
+    """
+    found = []
+    for name in [dataset] if isinstance(dataset, str) else dataset:
+        found += [TrainingConfig.for_dataset(name, **chosen) for chosen in _combinations(settings)]
+    return found
+
+
+def studies(**settings: Any) -> list[ToyConfig]:
+    """The same of the single neuron. Gradients and learning rates are lists within one study."""
+    return [ToyConfig(**chosen) for chosen in _combinations(settings, but=("gradients", "learning_rates"))]
+
+
+def _combinations(settings: Mapping[str, Any], but: Sequence[str] = ()) -> list[dict[str, Any]]:
+    several = {
+        name: list(value) if isinstance(value, list | tuple | range) and name not in but else [value]
+        for name, value in settings.items()
+    }
+    return [dict(zip(several, chosen, strict=True)) for chosen in itertools.product(*several.values())]
+
+
+def progress_table() -> "pandas.DataFrame":
+    """Which experiments are complete, and how long the rest takes.
+
+    Returns:
+        A row for each: its runs, how many are recorded, ``complete``, ``partial`` or ``missing``, and the core-hours
+        (on CUDA: GPU hours) of the rest, from the recorded runs of the same data set, network, time steps and device
+        in proportion to epochs and examples; a question mark where there are none.
+    """
+    import pandas as pd
+
+    done: dict[str, dict[str, Any]] = {}
+    for path in records.files(records.results_folder()):
+        record = records.read(path)
+        if record["kind"] in ("train", "toy"):
+            done[key((TrainingConfig if record["kind"] == "train" else ToyConfig).restored(record))] = record
+    rates: dict[tuple[Any, ...], list[float]] = {}
+    for record in done.values():
+        if record["kind"] == "train":
+            cores = record["threads"] if record["device"] == "cpu" else 1
+            share = record["wall_time"] * cores / record["epochs"] / record["n_train"] / 3600
+            rates.setdefault(_cost_group(record), []).append(share)
+    rows = []
+    for name in names():
+        experiment = load(name)
+        missing = [config for config, own in zip(experiment.configs, experiment.keys, strict=True) if own not in done]
+        state = "complete" if not missing else "partial" if len(missing) < len(experiment.configs) else "missing"
+        hours = [_hours(config, rates) for config in missing]
+        row = {"experiment": name, "runs": len(experiment.configs), "recorded": len(experiment.configs) - len(missing)}
+        known = [hour for hour in hours if hour is not None]
+        rest = "" if not missing else f"{sum(known):.1f}" + ("" if len(known) == len(hours) else " + ?")
+        rows.append(row | {"state": state, "core-hours of the rest": rest.removeprefix("0.0 + ")})
+    return pd.DataFrame(rows)
+
+
+def _cost_group(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    names = ("dataset", "network", "time_steps", "device", "precision")
+    return tuple(settings[name] for name in names)
+
+
+def _hours(config: Config, rates: Mapping[tuple[Any, ...], Sequence[float]]) -> float | None:
+    """What a run should take; None where nothing like it is recorded."""
+    if not isinstance(config, TrainingConfig):
+        return None
+    settings = config.model_dump()
+    settings["device"] = "cpu" if config.device == "auto" else config.device
+    if config.precision == "auto":
+        settings["precision"] = "bfloat16" if settings["device"] == "cuda" else "float32"
+    found = rates.get(_cost_group(settings))
+    source = DATA_SETS.get(config.dataset)
+    examples = config.examples or (source.n_train if source else 0)
+    return sum(found) / len(found) * config.epochs * examples if found and examples else None

@@ -1,0 +1,142 @@
+"""One run, from its configuration to its record. No run is done twice, or by two processes at a time."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from tsbp.runs import data, files, processes, records, toy, training
+from tsbp.runs.config import Config
+from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.toy import ToyConfig
+
+C = TypeVar("C", bound=Config)
+
+
+class BusyError(Exception):
+    """Another process is doing this run."""
+
+
+def run(
+    config: Config,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    resume: bool = True,
+    quiet: bool = False,
+    checkpoint_minutes: float = 5.0,
+    time_budget: float = math.inf,
+    device: str = "auto",
+) -> Path | None:
+    """Do a run and write its record, unless there is one.
+
+    Args:
+        config: a training, or a study of the single neuron.
+        out: folder for the record and, meanwhile, the checkpoint.
+        data_root: see :func:`tsbp.runs.data.data_root`.
+        resume: continue from a checkpoint, and accept a record that is there.
+        quiet: print nothing.
+        checkpoint_minutes: time from one checkpoint to the next.
+        time_budget: seconds after which a training saves a checkpoint and ends.
+        device: of a study of the single neuron; a training has its own.
+
+    Returns:
+        The record's path; None if the time was over first, and in all processes of a group but the first.
+
+    Raises:
+        BusyError: another process is doing this run.
+        ValueError: a setting is out of its range, or does not fit the data.
+        FileNotFoundError: the data are missing.
+        FileExistsError: there is a checkpoint, and ``resume`` is False.
+        FloatingPointError: the loss became NaN or infinite.
+        OSError: the folder cannot be written.
+    """
+    out = Path(out).absolute()
+    files.check_folder(out)
+    config = resolve(config)
+    path = out / f"{name_of(config, data_root)}.json"
+    if resume and path.exists():
+        return path
+    checkpoint = path.with_suffix(".pt")
+    with _alone(path):
+        if resume and path.exists():  # whoever held the lock has done it
+            return path
+        if isinstance(config, TrainingConfig):
+            record = training.train(
+                config,
+                dataset=_dataset(config.dataset, data_root, config.time_steps),
+                quiet=quiet,
+                checkpoint=checkpoint,
+                resume=resume,
+                checkpoint_minutes=checkpoint_minutes,
+                time_budget=time_budget,
+            )
+        else:
+            record = _study(config, device, quiet)
+        if record is None or processes.rank():
+            return None
+        records.write(record, out)
+        checkpoint.unlink(missing_ok=True)
+        return path
+
+
+def resolve(config: C) -> C:
+    """The configuration with ``auto`` replaced by what this machine gives."""
+    return training.resolve(config) if isinstance(config, TrainingConfig) else config
+
+
+def name_of(config: Config, data_root: str | Path | None = None) -> str:
+    """Name of a run's record; for a training its data are read, whose fingerprint is part of the run's identity."""
+    return records.name_of(config, fingerprint(config, data_root) if isinstance(config, TrainingConfig) else "")
+
+
+def fingerprint(config: TrainingConfig, data_root: str | Path | None = None) -> str:
+    """Fingerprint of the part of a data set on which a run trains and is measured."""
+    return _fingerprint(config.dataset, data_root, config.time_steps, config.validation, config.examples)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(name: str, root: str | Path | None, time_steps: int, validation: int, examples: int) -> str:
+    part = TrainingConfig(dataset=name, validation=validation, examples=examples)
+    return training.prepare(part, _dataset(name, root, time_steps)).fingerprint()
+
+
+@lru_cache(maxsize=1)
+def _dataset(name: str, root: str | Path | None, time_steps: int) -> data.DataSet:
+    """The runs of a sweep come in an order in which the data set seldom changes."""
+    return data.load(name, root, time_steps)
+
+
+def _study(config: ToyConfig, name: str, quiet: bool) -> dict[str, Any]:
+    device = training.resolve_device(name)
+    hidden = True if quiet else None
+    result = toy.run(config, device=device, progress=lambda it: tqdm(it, "toy", unit="iteration", disable=hidden))
+    return records.new(config, result.summary(), device)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of a run, which the operating system frees when the process ends, however it ends."""
+    if processes.rank():  # the first process of a group has it
+        yield
+        return
+    missing = [folder for folder in [path.parent, *path.parent.parents] if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BusyError(f"another process is doing the run {path.stem}") from None
+    try:
+        yield
+    finally:
+        path.with_suffix(".lock").unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):  # a run that failed leaves no empty folder
+            for folder in missing:
+                folder.rmdir()
