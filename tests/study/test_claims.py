@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -11,13 +10,12 @@ import pytest
 from test_comparison import run
 
 from book import build
-from tsbp.runs import records
+from tsbp.runs import experiments, records
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig
 from tsbp.study import claims
 from tsbp.study.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, OPEN, REPRODUCED
 from tsbp.study.comparison import accuracies
-from tsbp.study.studies import STUDIES
 
 RATES = ToyConfig().learning_rates
 
@@ -27,7 +25,7 @@ def neuron(monkeypatch, **losses: list[float]) -> None:
     scatter = np.random.default_rng(0).normal(0, 0.01, (len(RATES), 50))
     found = {name: (np.array(means)[:, None] + scatter).tolist() for name, means in losses.items()}
     record = {"learning_rates": list(RATES), "gradients": list(found), "final_loss": list(found.values())}
-    monkeypatch.setattr(records, "recorded", lambda kind, config: record)
+    monkeypatch.setattr(records, "recorded", lambda config: record)
 
 
 FLAT = [1.0] * len(RATES)
@@ -129,8 +127,8 @@ def test_a_difference_at_the_best_rate_of_full_alone_is_named_as_such(full, said
 )
 def test_whether_the_term_helps_on_real_data(leak, verdict):
     """The same accuracy at every rate; leak breaks down at the largest; full is ahead at the best rate."""
-    config, _ = STUDIES["MNIST, plain descent"]
-    settings = {**asdict(config), "lr": None, "gradient": None, "seed": None}
+    config = experiments.load("settings/mnist-nesterov").config
+    settings = {**config.model_dump(), "lr": None, "gradient": None, "seed": None}
     rows = [
         settings | {"lr": rate, "gradient": gradient, "seed": seed, "test_accuracy": accuracy + 0.1 * seed}
         for gradient, accuracies in (("full", (90.0, 97.0, 90.0)), ("leak", leak), ("spatial", (90.0, 97.0, 90.0)))

@@ -1,11 +1,10 @@
 """What is compared in tables and figures, from records made up for the purpose."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pandas as pd
 import pytest
 
+from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study.comparison import (
     NOT_MEASURED,
@@ -22,7 +21,7 @@ from tsbp.study.training_figures import accuracy_differences
 
 
 def run(dataset: str, gradient: str, seed: int, accuracy: float, note: str = "", **settings) -> dict:
-    config = asdict(TrainingConfig.for_dataset(dataset, gradient=gradient, seed=seed, device="cpu", **settings))
+    config = TrainingConfig.for_dataset(dataset, gradient=gradient, seed=seed, device="cpu", **settings).model_dump()
     config |= {"precision": "bfloat16"}
     command = " ".join(f"--{name} {value}" for name, value in config.items())
     key = "validation_accuracy" if config["validation"] else "test_accuracy"
@@ -155,9 +154,9 @@ def test_a_study_changes_one_setting():
     runs += [run("mnist", "full", 0, 10.0, lr=0.1, epochs=3), run("digits", "full", 0, 11.0, lr=0.1)]
     runs += [run("mnist", "full", 0, 95.0, network=network, lr=0.1) for network in ("4C3-P2-9", "4C3-4C3-P2-9")]
     frame = pd.DataFrame(runs)
-    rates = study(frame, TrainingConfig.for_dataset("mnist"), "lr")
+    rates = study(frame, Experiment("rate", "rate", "lr", (TrainingConfig.for_dataset("mnist"),)))
     assert rates["value"].tolist() == [0.02] * 4 + [0.1] * 4
-    depths = study(frame, TrainingConfig.for_dataset("mnist", lr=0.1), "network")
+    depths = study(frame, Experiment("depth", "depth", "network", (TrainingConfig.for_dataset("mnist", lr=0.1),)))
     assert depths["value"].unique().tolist() == [3, 4] and len(depths) == 4 + 2
     assert study_verdict(rates) == "not distinguishable at 0.02, 0.1"
     worse = rates.assign(test_accuracy=rates["test_accuracy"] - (rates["gradient"] == "leak") * (rates["value"] == 0.1))

@@ -1,7 +1,5 @@
 """What the chapters say in words, held against the published records and fresh runs."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from tsbp.gradients import STUDIED
 from tsbp.networks import TABLE_3, SpikingNetwork, depth
 from tsbp.peers import agreement, libraries, survey
 from tsbp.peers.agreement import AgreementConfig
-from tsbp.runs import records
+from tsbp.runs import experiments, records
 from tsbp.runs.settings import TABLE_2, TrainingConfig
 from tsbp.runs.toy import ToyConfig, compare_along
 from tsbp.study import studies
@@ -65,7 +63,7 @@ def test_at_the_papers_learning_rate_the_term_makes_no_difference():
 
 def test_at_ten_times_it_the_term_halves_the_loss():
     found = losses(TABLE_1)
-    row = TABLE_1.learning_rates.index(0.05)
+    row = rates(TABLE_1).index(0.05)
     assert found["full"][row].mean() <= found["leak"][row].mean() / 2
 
 
@@ -76,25 +74,25 @@ def test_below_it_the_term_costs(rate):
 
 def test_the_curves_cross_near_the_papers_rate():
     found = losses(TABLE_1)
-    _, low, high = crossover(TABLE_1.learning_rates, found["full"] - found["leak"])
+    _, low, high = crossover(rates(TABLE_1), found["full"] - found["leak"])
     assert low < 0.005 < high
 
 
-@pytest.mark.parametrize("config", [VARIANTS["momentum"], NORMALISED, ToyConfig(optimizer="adam")])
-def test_where_the_curves_cross_at_the_smallest_rates_the_interval_is_open_below(config):
-    found = losses(config)
-    estimate, low, high = crossover(config.learning_rates, found["full"] - found["leak"])
-    assert low == 0 < config.learning_rates[0] < estimate <= high < config.learning_rates[-1]
+@pytest.mark.parametrize("name", ["toy/momentum", NORMALISED, ADAM])
+def test_where_the_curves_cross_at_the_smallest_rates_the_interval_is_open_below(name):
+    found, tried = losses(name), rates(name)
+    estimate, low, high = crossover(tried, found["full"] - found["leak"])
+    assert low == 0 < tried[0] < estimate <= high < tried[-1]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_leak_breaks_down_first_under_every_variant(name):
-    assert difference(VARIANTS[name], 0.05)[1] < 0 and difference(VARIANTS[name], 0.1)[1] < 0
+    assert difference(name, 0.05)[1] < 0 and difference(name, 0.1)[1] < 0
 
 
 def test_with_equal_lengths_and_under_adam_the_term_helps():
-    for config in (NORMALISED, ToyConfig(optimizer="adam")):
-        ends = [difference(config, rate) for rate in config.learning_rates]
+    for name in (NORMALISED, ADAM):
+        ends = [difference(name, rate) for rate in rates(name)]
         assert sum(high < 0 for _, high in ends) >= 7 and not any(low > 0 for low, _ in ends)
 
 
@@ -102,26 +100,27 @@ def test_at_the_largest_rate_spatial_has_the_lowest_loss_under_gradient_descent_
     """With its own length and with length one."""
     assert difference(TABLE_1, 0.1, "spatial")[0] > 0
     assert difference(NORMALISED, 0.5, "spatial")[0] > 0
-    assert difference(ToyConfig(optimizer="adam"), 0.1, "spatial")[1] < 0
+    assert difference(ADAM, 0.1, "spatial")[1] < 0
 
 
 def test_which_range_of_the_single_neuron_is_wider_than_spatials_is_open():
-    ranges = studies.neuron_ranges(TABLE_1.learning_rates, losses(TABLE_1))
+    ranges = studies.neuron_ranges(rates(TABLE_1), losses(TABLE_1))
     assert ranges["full"].wider_than(ranges["leak"]) is True and ranges["spatial"].wider_than(ranges["leak"]) is True
     assert ranges["full"].open_above and ranges["spatial"].open_above and not ranges["leak"].cut_off
     assert ranges["full"].wider_than(ranges["spatial"]) is None
 
 
 def test_leak_fails_by_falling_silent():
-    record = records.recorded("toy", TABLE_1)
+    record = records.recorded(experiments.load(TABLE_1).config)
     silent = dict(zip(record["gradients"], record["silent_fraction"], strict=True))
     assert silent["leak"][-1] > 0.7 > 0.2 > max(silent["full"][-1], silent["spatial"][-1])
 
 
 def test_a_steep_surrogate_turns_the_term_against_learning():
-    found = losses(ToyConfig(temperature=0.05))
+    over = studies.loss_studies_over("toy/temperature")
+    tried, found = over[0.05]
     assert (found["full"].mean(1) > found["leak"].mean(1)).all()
-    assert difference(ToyConfig(temperature=0.15), 0.05)[1] < 0  # below 0.208, and still a help
+    assert interval(over[0.15][1], tried.index(0.05))[1] < 0  # below 0.208, and still a help
 
 
 def test_leak_is_long_and_full_flips_where_the_surrogate_is_steep():
@@ -169,7 +168,7 @@ def test_the_subset_of_nmnist_decides_nothing(preset, other):
 
 def test_on_the_reduced_cifar10_it_depends_on_the_learning_rate():
     chosen = TrainingConfig.for_dataset("cifar10-reduced")
-    slow = records.select(records.load("train"), dataclasses.replace(chosen, lr=0.001), but=MAY_DIFFER)
+    slow = records.select(records.load("train"), chosen.but(lr=0.001), but=MAY_DIFFER)
     slow = by_seed(slow)
     cost = (slow["full"] - slow["leak"]).to_numpy()
     mean, half_width = mean_interval(cost)
@@ -263,7 +262,7 @@ def test_every_study_has_the_same_seeds_for_every_gradient_and_value(found):
     assert all(found[title]["value"].nunique() >= 5 for title in list(found)[:4])
 
 
-@pytest.mark.parametrize("title", ["MNIST, plain descent", "digits, plain descent"])
+@pytest.mark.parametrize("title", ["MNIST, SGD", "digits, SGD"])
 def test_plain_descent_of_networks_repeats_the_single_neuron(found, title):
     """Leak learns fastest at the smallest rate; at 1 it has fallen behind; at the largest only spatial still learns."""
     runs = found[title]
@@ -279,7 +278,7 @@ def test_plain_descent_of_networks_repeats_the_single_neuron(found, title):
 HALF_TO_HALF_MORE = np.array([0.5, 1.0, 1.5])
 
 
-@pytest.mark.parametrize("title", ["MNIST, plain descent", "digits, plain descent"])
+@pytest.mark.parametrize("title", ["MNIST, SGD", "digits, SGD"])
 def test_within_the_rates_tried_full_has_the_widest_range_under_plain_descent(found, title):
     accuracy_there = studies.by_value(found[title]).T.groupby("gradient").mean().T
     for margin in studies.USABLE_MARGIN * HALF_TO_HALF_MORE:
@@ -289,16 +288,13 @@ def test_within_the_rates_tried_full_has_the_widest_range_under_plain_descent(fo
 
 @pytest.mark.parametrize("limit", studies.USABLE_LOSS * HALF_TO_HALF_MORE)
 def test_within_the_rates_tried_full_has_the_widest_range_for_the_single_neuron(limit):
-    widths = {
-        name: usable_range(TABLE_1.learning_rates, loss.mean(1), limit).decades
-        for name, loss in losses(TABLE_1).items()
-    }
+    widths = {name: usable_range(rates(TABLE_1), loss.mean(1), limit).decades for name, loss in losses(TABLE_1).items()}
     assert widths["full"] > max(widths["leak"], widths["spatial"])
 
 
 def test_which_ranges_end_within_the_rates_tried():
     ranges = studies.usable_ranges(records.load("train"))
-    digits, mnist = ranges["digits, plain descent"], ranges["MNIST, plain descent"]
+    digits, mnist = ranges["digits, SGD"], ranges["MNIST, SGD"]
     assert digits["full"].wider_than(digits["leak"]) is True and digits["full"].wider_than(digits["spatial"]) is True
     assert mnist["leak"].open_below and mnist["full"].wider_than(mnist["leak"]) is None
     assert mnist["full"].wider_than(mnist["spatial"]) is True
@@ -320,7 +316,7 @@ def test_under_adamw_spatial_is_not_ahead_at_the_largest_rate(found):
     assert max(kept) - min(kept) < 1 < fast["full"].mean() - fast["leak"].mean()
 
 
-@pytest.mark.parametrize("title", ["MNIST, plain descent", "digits, plain descent"])
+@pytest.mark.parametrize("title", ["MNIST, SGD", "digits, SGD"])
 def test_under_plain_descent_spatial_has_the_highest_mean_at_the_largest_rate(found, title):
     fast = {name: accuracy(found[title], found[title]["value"].max(), name).mean() for name in STUDIED}
     assert fast["spatial"] > max(fast["full"], fast["leak"]) + 10
@@ -406,7 +402,7 @@ def test_only_snntorch_was_left_out_and_only_where_its_gradient_is_nan():
 
 # --- other methods ----------------------------------------------------------------------------------------------------
 
-COMPARED = records.recorded("agreement", AgreementConfig())["distances"]
+COMPARED = records.recorded(AgreementConfig())["distances"]
 
 
 def test_every_library_computes_one_of_the_three_beyond_doubt():

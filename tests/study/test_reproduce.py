@@ -1,6 +1,5 @@
 """The commands that the book prints beside the records repeat exactly these runs."""
 
-import dataclasses
 import re
 import shlex
 from html import unescape
@@ -10,7 +9,7 @@ import torch
 
 from tsbp import __main__ as command_line
 from tsbp.peers import agreement, bench
-from tsbp.runs import records, toy, training
+from tsbp.runs import records, run, training
 from tsbp.study import reproduce
 
 
@@ -22,10 +21,10 @@ class _Asked(Exception):
 def asked(monkeypatch):
     """The settings that a command line would run with, found without running it."""
 
-    def stop(config, **_):
+    def stop(config, *_, **__):
         raise _Asked(config)
 
-    for module, function in ((training, "train"), (toy, "run"), (bench, "run"), (agreement, "run")):
+    for module, function in ((run, "name_of"), (bench, "run"), (agreement, "run")):
         monkeypatch.setattr(module, function, stop)
     # Some ran on a GPU, which may be missing here.
     monkeypatch.setattr(training, "resolve_device", lambda name: torch.device("cpu" if name == "auto" else name))
@@ -35,7 +34,7 @@ def asked(monkeypatch):
         assert tsbp == "tsbp"
         with pytest.raises(_Asked) as found:
             command_line.app([kind, *words], standalone_mode=False)
-        return _words(dataclasses.asdict(found.value.args[0]))
+        return _words(found.value.args[0].model_dump())
 
     return settings
 
@@ -45,9 +44,7 @@ def _words(settings: dict) -> dict[str, str]:
     return {name: str(list(value) if isinstance(value, tuple) else value) for name, value in settings.items()}
 
 
-PUBLISHED = {
-    path.stem: record for path in sorted(records.results_folder().rglob("*.json")) for record in [records.read(path)]
-}
+PUBLISHED = {path.stem: record for path in records.files(records.results_folder()) for record in [records.read(path)]}
 
 
 @pytest.mark.parametrize("kind", ["toy", "train", "bench", "agreement"])
@@ -72,7 +69,7 @@ def test_a_changed_setting_changes_the_command(asked):
 
 def test_presets_shorten_a_command():
     config = training.resolve(training.TrainingConfig.for_dataset("mnist-30", gradient="leak", device="cpu"))
-    record = {"kind": "train", **dataclasses.asdict(config)}
+    record = {"kind": "train", **config.model_dump()}
     assert reproduce.short_command(record) == "tsbp train mnist-30 --gradient leak --precision float32 --device cpu"
 
 
