@@ -17,7 +17,7 @@ help:
 	@echo "make links       check the links that lead out of the book"
 	@echo "make test        run the tests; make test-all runs the slow ones too, make test-slow those alone"
 	@echo "make test-unit   run the tests of the package; test-records, test-book and test-gpu run the others"
-	@echo "make lint        check style with ruff"
+	@echo "make lint        check style, types and the workflows"
 	@echo "make hooks       have git check style before every commit, and refuse what does not belong under version control"
 	@echo "make torch-oldest   put the oldest PyTorch that tsbp allows into .venv; make torch-newest puts the newest"
 	@echo "make experiments list the experiments: complete, partial or missing; tsbp sweep NAME does one"
@@ -56,6 +56,8 @@ test-all: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/zizmor --offline --no-progress --quiet .github/workflows
 
 hooks: $(VENV)/installed
 	git config core.hooksPath .ci/hooks

@@ -70,7 +70,7 @@ def _option(kind: type[config.Config], name: str) -> Any:
     flag = kind.option(name)
     if field.annotation is bool:
         return Annotated[bool | None, typer.Option(f"{flag}/{flag.replace('--', '--no-', 1)}", help=said)]
-    names = {int: "INTEGER", float: "FLOAT"}
+    names: dict[Any, str] = {int: "INTEGER", float: "FLOAT"}
     metavar = "|".join(config.choices(field)) or names.get(field.annotation or str, "TEXT")
     return Annotated[list[str] | None if several else str | None, typer.Option(flag, help=said, metavar=metavar)]
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from tsbp.kernels.tensors import ordinary, state_dtype
 from tsbp.surrogate import SCALES, SURROGATES
 
 if TYPE_CHECKING:
-    from tsbp.equations import Neuron
+    from tsbp.equations import Neuron, State
     from tsbp.neuron import LIFState
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -39,7 +39,7 @@ def tau_s(value: float | Tensor) -> None:
 
 def sequence(
     current: Tensor, time_steps: int | None, state: "LIFState | None", recurrent: Tensor | None
-) -> "tuple[int, LIFState | None]":
+) -> "tuple[int, State | None]":
     """T, and the state in the type in which the neurons are simulated."""
     floating("current", current)
     steps = current.shape[0]
@@ -49,22 +49,22 @@ def sequence(
                 f"time_steps must be an integer, the length of current, {steps}, or any for one step; got {time_steps}"
             )
         steps = time_steps
-    if state is not None:
-        state = _state(state, current)
+    before = None if state is None else _state(state, current)
     if recurrent is not None:
         _recurrent(recurrent, current)
-    return steps, state
+    return steps, before
 
 
-def _state(state: "LIFState", current: Tensor) -> tuple[Tensor, ...]:
-    parts = tuple(state) if isinstance(state, tuple | list) else (state,)
+def _state(state: "LIFState", current: Tensor) -> "State":
+    parts: tuple[Any, ...] = tuple(state) if isinstance(state, tuple | list) else (state,)
     wanted = current.shape[1:]
     if len(parts) != 3 or any(not _dense(x) or x.shape != wanted or x.device != current.device for x in parts):
         raise ValueError(
             f"state must be potential, spikes and psc of one step, dense floating-point tensors {list(wanted)} on "
             f"{current.device}, got {', '.join(map(_described, parts)) or 'none'}"
         )
-    return tuple(x.to(state_dtype(current)) for x in parts)
+    u, s, a = (x.to(state_dtype(current)) for x in parts)
+    return u, s, a
 
 
 def _recurrent(recurrent: Tensor, current: Tensor) -> None:
@@ -104,7 +104,8 @@ def fitted(neuron: "Neuron", current: Tensor) -> "Neuron":
             raise ValueError(
                 f"{name} must be a number or broadcast against one time step, {list(wanted)}, got {_described(x)}"
             )
-    return dataclasses.replace(neuron, **{name: x.to(state_dtype(current)) for name, x in tensors.items()})
+    settings: dict[str, Any] = {name: x.to(state_dtype(current)) for name, x in tensors.items()}
+    return dataclasses.replace(neuron, **settings)
 
 
 def learns(neuron: "Neuron") -> bool:

@@ -61,9 +61,19 @@ class Neuron:
     @property
     def constants(self) -> Constants:
         """The settings as the kernels take them."""
-        height = 1 / self.temperature if self.scale == "area" else 1 / SURROGATES[self.surrogate].peak
-        numbers = self.leak_m, self.leak_s, self.gain_s, self.threshold, 1 / self.temperature, height, self.form.weight
-        return Constants(*map(float, numbers), self.form.temporal, self.surrogate, self.reset == "subtract")
+        assert self.form is not None, "the kernels know forms alone"
+        return Constants(
+            leak_m=float(self.leak_m),
+            leak_s=float(self.leak_s),
+            gain_s=float(self.gain_s),
+            threshold=float(self.threshold),
+            inverse=float(1 / self.temperature),
+            height=float(1 / self.temperature if self.scale == "area" else 1 / SURROGATES[self.surrogate].peak),
+            weight=float(self.form.weight),
+            temporal=self.form.temporal,
+            surrogate=self.surrogate,
+            subtract=self.reset == "subtract",
+        )
 
     def fire(self, potential: Tensor) -> Tensor:
         """S (eq. 3), whose derivative is h; σ (eq. 9) if relaxed."""
@@ -106,7 +116,9 @@ class Neuron:
             u = self.leak_m * self.after_reset(u, s) + total
             s = self.fire(u)
             a = self.leak_s * a + self.gain_s * s
-            psc.append(a.to(current.dtype)), spikes.append(s.to(current.dtype)), potential.append(u)
+            psc.append(a.to(current.dtype))
+            spikes.append(s.to(current.dtype))
+            potential.append(u)
         return [*map(torch.stack, (psc, spikes, potential)), u, s, a]
 
     def backward(
@@ -173,7 +185,7 @@ class Neuron:
             later: what reaches the psc before the first step.
         """
         u, s, _ = state
-        if u is None:
+        if u is None or s is None:
             return None, None, None
         grad_u = torch.zeros_like(u) if carried is None else self.factor_at(u, s, self.derivative(u)) * carried
         return grad_u, None, later
@@ -243,7 +255,9 @@ def through_autograd(
         u = neuron.leak_m * neuron.after_reset(u, reset) + total
         s = neuron.fire(u)
         a = neuron.leak_s * a + s / neuron.tau_s
-        psc.append(a.to(current.dtype)), spikes.append(s.to(current.dtype)), potential.append(u)
+        psc.append(a.to(current.dtype))
+        spikes.append(s.to(current.dtype))
+        potential.append(u)
     return [*map(torch.stack, (psc, spikes, potential)), u, s, a]
 
 

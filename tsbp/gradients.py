@@ -13,11 +13,11 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-Factor = Callable[[Tensor, Tensor, Tensor], Tensor | float]
+Factor = Callable[[Any, Any, Tensor], Tensor | float]
 """``factor(U, S, h)``: potential, spikes and surrogate derivative of one time step, of one shape, to the factor.
 
 After a reset by subtraction it is called as ``factor(ϑ, 0, h)``, since there ``∂(U - ϑ · S)/∂U = 1 - ϑ · h``.
@@ -54,7 +54,7 @@ class scaled:
         if isinstance(self.c, Tensor) and self.c.requires_grad:
             raise ValueError("gradient: the c of scaled(c) changes no output, so that it gets no gradient; detach it")
 
-    def __call__(self, U: Tensor, S: Tensor, h: Tensor) -> Tensor:
+    def __call__(self, U: Tensor | float, S: Tensor | float, h: Tensor) -> Tensor:
         return 1 - S - self.c * U * h
 
 

@@ -23,6 +23,9 @@ class LIF(nn.Module):
     ``nn.Parameter`` a parameter: they move with the module, are saved with it, and the latter are learned.
     """
 
+    reset_weight: Tensor
+    """The c of ``scaled(c)``, if it is a tensor."""
+
     def __init__(self, **settings) -> None:
         super().__init__()
         tensors = {name: value for name, value in settings.items() if isinstance(value, Tensor)}
@@ -128,15 +131,15 @@ class SpikingLayer(nn.Module):
         # The neurons work in the order in which a channels-last convolution lays out its result.
         current = self.weights(psc.flatten(2)) if linear else over_time(self.weights, psc).movedim(2, -1)
         self._check(state)
-        waiting = None
+        earlier, waiting = None if state is None else state.waiting, None
         if self.synaptic_delay:
             current = current.expand(steps, *current.shape[1:])
-            if state is not None and state.waiting.shape[1:] != current.shape[1:]:
+            if earlier is not None and earlier.shape[1:] != current.shape[1:]:
                 raise ValueError(
                     f"state must be of the shape of this input, {list(current.shape[1:])} a step in this layer, "
-                    f"got {list(state.waiting.shape[1:])}"
+                    f"got {list(earlier.shape[1:])}"
                 )
-            arriving = torch.cat([_silence(current, self.synaptic_delay) if state is None else state.waiting, current])
+            arriving = torch.cat([_silence(current, self.synaptic_delay) if earlier is None else earlier, current])
             current, waiting = arriving[:steps], arriving[steps:]
         if self.readout and current.dtype in HALF:
             current = current.float()

@@ -6,9 +6,10 @@ convolution and linear layer is followed by :func:`tsbp.lif`, the output layer i
 at once, so that a convolution sees ``T · B`` images.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +104,7 @@ class SpikingNetwork(nn.Module):
         for i, token in enumerate(tokens):
             channels, kind, size = _parse(token, spec)
             if kind == "P":
-                layers.append(Pooling(pooling, size))
+                layer: Pooling | SpikingLayer = Pooling(pooling, size)
             else:
                 if kind == "C" and len(shape) == 1:
                     raise ValueError(f"network token {token!r} in {spec!r}: a convolution cannot follow a linear layer")
@@ -114,8 +115,9 @@ class SpikingNetwork(nn.Module):
                 )
                 readout = i == len(tokens) - 1
                 recurrent = nn.Linear(channels, channels, bias=False) if kind == "R" else None
-                layers.append(SpikingLayer(weights, LIF(**neuron), time_steps, synaptic_delay, readout, recurrent))
-            shape = _shape_after(layers[-1], shape, token, spec)
+                layer = SpikingLayer(weights, LIF(**neuron), time_steps, synaptic_delay, readout, recurrent)
+            layers.append(layer)
+            shape = _shape_after(layer, shape, token, spec)
             if dropout and i < len(tokens) - 1 and not tokens[i + 1].startswith("P"):
                 layers.append(Dropout(dropout))
 
@@ -175,7 +177,7 @@ class SpikingNetwork(nn.Module):
         if state is not None and (not isinstance(state, Sequence) or len(state) != n_states):
             given = len(state) if isinstance(state, Sequence) else type(state).__name__
             raise ValueError(f"state must have a LayerState for each of {n_states} layers, got {given}")
-        before = iter(state or [None] * n_states)
+        before: Iterator[LayerState | None] = iter(state) if state else itertools.repeat(None)
         psc, after = frames, []
         for layer in self.layers:
             if isinstance(layer, SpikingLayer):
@@ -231,12 +233,13 @@ def _paddings(padding: int | str, spec: str) -> list[int | str]:
     numbers = padding.split(",")
     if not all(number.isdecimal() for number in numbers) or len(numbers) not in (1, n):
         raise ValueError(f"padding must be pixels, same, or {n} numbers joined by commas for {spec!r}, got {padding!r}")
-    return [int(number) for number in numbers] * (n if len(numbers) == 1 else 1)
+    pixels: list[int | str] = [int(number) for number in numbers]
+    return pixels * (n if len(numbers) == 1 else 1)
 
 
-def _shape_after(layer: nn.Module, shape: torch.Size, token: str, spec: str) -> torch.Size:
+def _shape_after(layer: Pooling | SpikingLayer, shape: torch.Size, token: str, spec: str) -> torch.Size:
     """Shape of one step's result, found by a dry run."""
-    operation = layer.pool if isinstance(layer, Pooling) else layer.weights
+    operation: nn.Module = layer.pool if isinstance(layer, Pooling) else layer.weights
     nothing = torch.zeros(1, *shape)
     try:
         with torch.no_grad():

@@ -7,7 +7,7 @@ The equations stand in :mod:`tsbp.equations`, the gradients in :mod:`tsbp.gradie
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -64,13 +64,13 @@ class _LaterOutput(LIFOutput):
     def state(self) -> LIFState:
         if self.rows:
             self.made, self.rows = LIFState(*self.rows()), None
-        return self.made or super().__getitem__(3)
+        return self.made or cast(LIFState, super().__getitem__(3))
 
     @property
     def potential(self) -> Tensor:
         if self.rows:
             self.state  # noqa: B018 - before the potential can be changed
-        return super().__getitem__(2)
+        return cast(Tensor, super().__getitem__(2))
 
     def __iter__(self) -> Iterator:
         return iter((self.psc, self.spikes, self.potential, self.state))
@@ -155,23 +155,23 @@ def lif(
     """
     factor = gradients.resolve(gradient)
     neuron = _neuron(factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed)
-    steps, state = checks.sequence(current, time_steps, state, recurrent)
+    steps, before = checks.sequence(current, time_steps, state, recurrent)
     neuron = checks.fitted(neuron, current)
     if compiled:
         checks.numbers(neuron)
     fast = compiled and not needs_graph() and fused.usable(current, neuron)
     if fast and recurrent is None:
-        psc, fired, potential, last, later = fused.lif(current, state, steps, spikes, neuron)
+        psc, fired, potential, rows, later = fused.lif(current, before, steps, spikes, neuron)
         if later:
-            return _LaterOutput.of(psc, fired if spikes else None, potential, last)
-        return LIFOutput(psc, fired if spikes else None, potential, LIFState(*last()))
+            return _LaterOutput.of(psc, fired if spikes else None, potential, rows)
+        return LIFOutput(psc, fired if spikes else None, potential, LIFState(*rows()))
     with _in_full_precision(current, recurrent):
         if checks.learns(neuron) or needs_graph():
-            psc, fired, potential, *last = through_autograd(current, state, recurrent, steps, neuron)
+            psc, fired, potential, *last = through_autograd(current, before, recurrent, steps, neuron)
         else:
-            fast = fast and recurrent_kernel.usable(current, state, recurrent)
+            fast = fast and recurrent is not None and recurrent_kernel.usable(current, before, recurrent)
             function = recurrent_kernel.RecurrentFunction if fast else LIFFunction
-            psc, fired, potential, *last = function.apply(current, *(state or (None,) * 3), recurrent, neuron, steps)
+            psc, fired, potential, *last = function.apply(current, *(before or (None,) * 3), recurrent, neuron, steps)
     return LIFOutput(psc, fired if spikes else None, potential.detach(), LIFState(*last))
 
 
@@ -200,11 +200,10 @@ def reference_lif(
             ``scaled(c)``, which detaching can make.
     """
     factor = gradients.resolve(gradient)
-    factor = gradients.resolve(gradient)
     neuron = _neuron(factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed)
-    steps, state = checks.sequence(current, None, state, recurrent)
+    steps, before = checks.sequence(current, None, state, recurrent)
     neuron = checks.fitted(neuron, current)
-    psc, fired, potential, *last = through_autograd(current, state, recurrent, steps, neuron)
+    psc, fired, potential, *last = through_autograd(current, before, recurrent, steps, neuron)
     return LIFOutput(psc, fired, potential.detach(), LIFState(*last))
 
 

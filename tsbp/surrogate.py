@@ -136,12 +136,13 @@ class _SurrogateSpike(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
         h, of_temperature, temperature = _SurrogateSpike._slopes(ctx)
-        learned = isinstance(temperature, Tensor) and ctx.needs_input_grad[1]
-        grad_temperature = (grad_spikes * of_temperature).sum_to_size(temperature.shape) if learned else None
+        grad_temperature = None
+        if isinstance(temperature, Tensor) and ctx.needs_input_grad[1]:
+            grad_temperature = (grad_spikes * of_temperature).sum_to_size(temperature.shape)
         return grad_spikes * h, grad_temperature, None, None
 
     @staticmethod
-    def jvp(ctx, overdrive_tangent: Tensor, temperature_tangent: Tensor | None, *_) -> Tensor:
+    def jvp(ctx, overdrive_tangent: Tensor, temperature_tangent: Tensor | None, *others) -> Tensor:
         h, of_temperature, _ = _SurrogateSpike._slopes(ctx)
         tangent = h * overdrive_tangent
         return tangent if temperature_tangent is None else tangent + of_temperature * temperature_tangent

@@ -171,7 +171,10 @@ _import_lock = threading.Lock()
 
 
 def _on(device: torch.device) -> ModuleType:
-    return cpu if _in_c(device) else _cuda()
+    module = cpu if _in_c(device) else _cuda()
+    if module is None:
+        raise RuntimeError(f"there is no kernel for {device}")
+    return module
 
 
 def _in_c(device: torch.device) -> bool:

@@ -17,7 +17,7 @@ from tsbp.kernels.tensors import ordinary
 if TYPE_CHECKING:
     from tsbp.equations import Neuron
 
-Rows = Callable[[], tuple[Tensor, Tensor, Tensor]]
+Rows = Callable[[], tuple[Tensor, ...]]
 """Makes potential, spikes and psc of the last step."""
 
 
@@ -37,7 +37,7 @@ def _known_kernel(dtype: torch.dtype, device: str, surrogate: str, subtract: boo
 
 # The compiler need not look into how a kernel is made. This is what torch.compiler.assume_constant_result does, which
 # would import the compiler with every import of this package.
-_known_kernel._dynamo_marked_constant = True
+_known_kernel._dynamo_marked_constant = True  # type: ignore[attr-defined]  # of PyTorch's own
 
 
 def lif(
@@ -53,14 +53,14 @@ def lif(
 
     first = state[2].detach().clone() if state else None  # its owner may change it before the rows are made
 
-    def rows() -> tuple[Tensor, Tensor, Tensor]:
+    def rows() -> tuple[Tensor, ...]:
         u = potential.detach()[-1]
         s = (u > neuron.threshold).to(u.dtype)
         whole = psc.dtype == u.dtype and (not later or psc._version == unchanged)
         a = psc.detach()[-1] if whole else _last_psc(potential.detach(), first, neuron)
         return tuple(_value_and_gradient(*pair) for pair in zip((u, s, a), carriers, strict=True))
 
-    def rows_later() -> tuple[Tensor, Tensor, Tensor]:
+    def rows_later() -> tuple[Tensor, ...]:
         with torch.inference_mode(False), torch.enable_grad():  # wherever the state is first looked at
             return rows()
 
@@ -95,11 +95,11 @@ def _run(forward: Callable, current, u, s, a, neuron: "Neuron", steps: int, spik
     return psc, fired, potential
 
 
-def _remember(ctx, inputs: tuple, outputs: tuple) -> None:
+def _remember(ctx, inputs: tuple, output: tuple) -> None:
     current, *state, ctx.neuron, steps = inputs[:6]
     ctx.dtype, ctx.constant = current.dtype, len(current) < steps
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(outputs[2], *state)
+    ctx.save_for_backward(output[2], *state)
 
 
 def first_order(*grads: Tensor | None) -> bool:

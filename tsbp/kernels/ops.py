@@ -52,7 +52,9 @@ def lif_forward(
     subtract: bool,
 ) -> tuple[Tensor, Tensor]:
     """Equations 3-5: psc and potential, ``[T, ...]``. The last four arguments are :class:`.dispatch.Constants`."""
-    return dispatch.forward(current, steps, remaining, decayed, Constants(*numbers, temporal, surrogate, subtract))
+    return dispatch.forward(
+        current, steps, remaining, decayed, Constants._make([*numbers, temporal, surrogate, subtract])
+    )
 
 
 @lif_forward.register_fake
@@ -81,11 +83,12 @@ def lif_backward(
     subtract: bool,
 ) -> tuple[Tensor, Tensor]:
     """Equations 7 and 8: δ, ``[T, ...]``, and what reaches a before step 0, ``[...]``, in the type of the potential."""
-    grads = (x if x is None else x.to(potential.dtype) for x in (grad_psc, grad_spikes))
-    constants = Constants(*numbers, temporal, surrogate, subtract)
+    of_psc, of_spikes = (x if x is None else x.to(potential.dtype) for x in (grad_psc, grad_spikes))
+    constants = Constants._make([*numbers, temporal, surrogate, subtract])
     deltas, _, alphas = dispatch.backward(
-        potential, *grads, grad_last, grad_alpha, False, potential.dtype, constants, state=True
+        potential, of_psc, of_spikes, grad_last, grad_alpha, False, potential.dtype, constants, state=True
     )
+    assert alphas is not None, "asked for with state=True"
     return deltas, alphas
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -35,6 +36,10 @@ def rows(x: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> tuple[Te
     return memory.copy(x, dtype), step
 
 
+@overload
+def readable(row: Tensor, n: int, dtype: torch.dtype) -> Tensor: ...
+@overload
+def readable(row: Tensor | None, n: int, dtype: torch.dtype) -> Tensor | None: ...
 def readable(row: Tensor | None, n: int, dtype: torch.dtype) -> Tensor | None:
     """One row of n neurons, ``[...]``, in a form that the kernels read."""
     if row is None:
@@ -44,8 +49,10 @@ def readable(row: Tensor | None, n: int, dtype: torch.dtype) -> Tensor | None:
     return row if row.dtype is dtype and row.is_contiguous() and not row.is_neg() else memory.copy(row, dtype)
 
 
-def writable(row: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+def writable(row: Tensor | None, n: int, dtype: torch.dtype) -> Tensor:
     """The row itself, if a kernel can write to it."""
+    if row is None:
+        raise ValueError(f"expected a contiguous row of {n} neurons and type {dtype}, got none")
     if row.numel() != n or row.dtype is not dtype or not row.is_contiguous():
         raise ValueError(
             f"expected a contiguous row of {n} neurons and type {dtype}, got the shape {list(row.shape)}, type "

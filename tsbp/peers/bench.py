@@ -237,7 +237,7 @@ def _steps(config: BenchConfig, device: torch.device, others: dict[str, librarie
     candidates["tsbp full, uncompiled"] = step("full", compiled=False)
     for name, peer in others.items():
         simulate = peer.build(defaults.tau_m, defaults.threshold, libraries.TEMPERATURE)
-        candidates[name] = step(peer.gradient, False, libraries.with_filter(simulate, defaults.tau_s))
+        candidates[name] = step(peer.gradient or "full", False, libraries.with_filter(simulate, defaults.tau_s))
     return candidates
 
 

@@ -249,7 +249,7 @@ def settings_table(configs: Mapping[str, TrainingConfig]) -> "pandas.DataFrame":
         values = {title: getattr(config, name) for title, config in configs.items()}
         if len(set(map(str, values.values()))) > 1:
             rows.append({"setting": name} | {title: str(value) for title, value in values.items()})
-            rows[-1]["meaning"] = setting.description
+            rows[-1]["meaning"] = setting.description or ""
     return pd.DataFrame(rows)
 
 

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -120,8 +120,9 @@ def neuron(current: Tensor, output: LIFOutput, threshold: float) -> Figure:
     axes[0].set_ylabel("$I$")
     axes[1].plot(steps, output.potential, color="black", marker=".", markersize=3, linewidth=1)
     axes[1].axhline(threshold, color=RESET_COLOUR, linestyle="--", linewidth=1)
-    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     axes[1].annotate("$\\vartheta$", (1, threshold), (4, -3), **place)
+    assert output.spikes is not None, "lif was called with spikes=False"
     fired = output.spikes > 0
     axes[1].plot(steps[fired], output.potential[fired], "o", color=RESET_COLOUR, markersize=5)
     axes[1].set_ylabel("$U$")
@@ -200,10 +201,11 @@ def phases(phases: Mapping[str, np.ndarray], spikes: np.ndarray, target: np.ndar
             axis.plot(value, color=shade, linewidth=0.5, rasterized=True)
         axis.set_title(title)
         axis.tick_params(labelbottom=row == len(phases) - 1)
-    axis.set_xlabel("time step")
+        if row == len(phases) - 1:
+            axis.set_xlabel("time step")
     raster = figure.add_subplot(grid[:, 1])
-    for step in np.flatnonzero(target):
-        raster.axvline(step, color=RESET_COLOUR, linewidth=4, alpha=0.25)
+    for hit in np.flatnonzero(target).tolist():
+        raster.axvline(hit, color=RESET_COLOUR, linewidth=4, alpha=0.25)
     iteration, step = np.nonzero(spikes)
     raster.scatter(step, iteration, s=3, c=shades[iteration], marker="s", rasterized=True)
     raster.set(title="output spikes; target in pink", xlabel="time step", ylabel="iteration", xlim=(0, len(target)))
@@ -249,7 +251,7 @@ def loss_by_learning_rate(rates: Sequence[float], losses: Mapping[str, np.ndarra
     figure, axis = plt.subplots()
     _losses_over_rates(axis, rates, losses, LABELS)
     axis.axvline(0.005, color=GREY, linewidth=0.8, linestyle=":")
-    place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
     axis.annotate("Table 1", (0.005, 1), (4, -10), **place, color=GREY)
     axis.set(xlabel="learning rate", ylabel="mean loss at the end")
     axis.set_ylim(0, None)

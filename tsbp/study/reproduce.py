@@ -55,6 +55,7 @@ def missing_table() -> "pandas.DataFrame":
             if len(found) and (found["data_note"] == "").any():
                 continue
             examples = config.examples or DATA_SETS[dataset].n_train
+            assert examples is not None, "a data set of the study has a known size"
             on_cuda = _step_seconds(bench, config, "cuda") * examples * config.epochs / 3600
             found = found[found["device"] == "cpu"] if len(found) else found
             if len(found):

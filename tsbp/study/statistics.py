@@ -120,7 +120,9 @@ class UsableRange:
         return f"{'at least ' if self.cut_off else ''}{self.decades:.2f}"
 
 
-def usable_range(rates: Sequence[float], losses: Sequence[float], limit: float) -> UsableRange:
+def usable_range(
+    rates: Sequence[float] | np.ndarray, losses: Sequence[float] | np.ndarray, limit: float
+) -> UsableRange:
     """The learning rates around the best one at which a loss stays at or below a limit.
 
     Between two rates the loss is interpolated linearly over the logarithm of the rate.

@@ -93,7 +93,7 @@ def _losses(record: Mapping[str, Any]) -> tuple[list[float], dict[str, np.ndarra
     return list(record["learning_rates"]), {name: np.array(loss) for name, loss in losses}
 
 
-def neuron_ranges(rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> dict[str, UsableRange]:
+def neuron_ranges(rates: Sequence[float] | np.ndarray, losses: Mapping[str, np.ndarray]) -> dict[str, UsableRange]:
     """The range of usable learning rates of the single neuron: those whose mean loss is at most ``USABLE_LOSS``.
 
     Args:

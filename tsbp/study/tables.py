@@ -24,13 +24,13 @@ def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Sty
         table: what to show.
         *words: the columns that hold words instead of numbers.
     """
-    words = [name for name in words if name in table]
-    style = table.style.hide().set_properties(words, **{"white-space": "normal", "text-align": "left"})
-    for name in words:  # on a telephone the table is moved sideways instead of a word to the line
+    present = [name for name in words if name in table]
+    style = table.style.hide().set_properties(present, **{"white-space": "normal", "text-align": "left"})
+    for name in present:  # on a telephone the table is moved sideways instead of a word to the line
         longest = table[name].astype(str).str.len().max()
         style.set_properties([name], **{"min-width": f"{min(longest, NARROWEST)}ch"})
     left = [{"selector": "", "props": [("text-align", "left")]}]
-    return style.set_table_styles({name: left for name in words})
+    return style.set_table_styles({name: left for name in present})
 
 
 def loss_table(learning_rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> "pandas.DataFrame":
