@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ class Config(BaseModel):
     argument: ClassVar[str] = ""
     """The setting that the command takes as its argument, not as an option."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, /, **settings: Any) -> None:
         try:
             super().__init__(**settings)
         except ValidationError as error:
@@ -105,7 +106,8 @@ class Config(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_values(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+        several = value if isinstance(value, list | tuple) else [value]
+        if cls.model_fields[info.field_name].annotation is not bool and any(isinstance(one, bool) for one in several):
             raise ValueError("takes no truth value")
         return value
 
@@ -177,6 +179,12 @@ def _explained(error: Any, config: type[Config]) -> str:
         if not name or said.startswith((f"{name} ", "plugin ")):
             return said
     else:
-        said = error["msg"].replace("Input should be", "must be").replace("a valid ", "a ").partition(", ")[0]
-        said = said.replace("a integer", "an integer")
+        said = re.sub(r"^\w+ should ", "must ", error["msg"]).partition(", ")[0].partition(" after validation")[0]
+        for theirs, ours in _WORDS.items():
+            said = said.replace(theirs, ours)
     return f"{name} {said}, got {error['input']!r}"
+
+
+_WORDS = {"a valid ": "a ", "a integer": "an integer", "a tuple": "a list"}
+_WORDS |= {"greater than or equal to": "at least", "less than or equal to": "at most"}
+"""How pydantic's messages are put here."""

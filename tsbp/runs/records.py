@@ -5,6 +5,7 @@ ends with the identity of the run, a hash of configuration and data.
 """
 
 import base64
+import importlib
 import json
 import os
 import shlex
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA_VERSION = 5
+_HOMES = {"train": "tsbp.runs.settings", "toy": "tsbp.runs.toy"}
+_HOMES |= {"bench": "tsbp.peers.bench", "agreement": "tsbp.peers.agreement"}
 
 
 def results_folder() -> Path:
@@ -103,7 +106,21 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a record of a run") from None
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}; this version of tsbp reads {SCHEMA_VERSION}")
-    return record | KINDS[kind].restored(record).model_dump() if kind in KINDS else record
+    try:
+        return record | configuration(kind).restored(record).model_dump()
+    except KeyError:
+        raise ValueError(f"{path} has kind {kind!r}; there are {', '.join(_HOMES)}") from None
+
+
+def configuration(kind: str) -> type[Config]:
+    """The configuration of a kind of record, whether or not its module has been imported.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    if kind not in KINDS:
+        importlib.import_module(_HOMES[kind])
+    return KINDS[kind]
 
 
 def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
@@ -154,14 +171,14 @@ def command(config: Config, but: Mapping[str, Any] | None = None) -> str:
 
 def words(config: Config, but: Mapping[str, Any] | None = None, argument: str = "") -> list[str]:
     """The words of :func:`command`; the argument may be another than the configuration's, such as a preset."""
-    found = ["tsbp", config.kind]
-    for name, value in config.model_dump().items():
-        if but is not None and name in but and but[name] == value and name != config.argument:
+    settings = config.model_dump()
+    said = settings.pop(config.argument, "")
+    found = ["tsbp", config.kind, *([argument or said] if config.argument else [])]
+    for name, value in settings.items():
+        if value == "" or (but is not None and name in but and but[name] == value):
             continue
         option = config.option(name)
-        if name == config.argument:
-            found.append(argument or value)
-        elif isinstance(value, bool):
+        if isinstance(value, bool):
             found.append(option if value else option.replace("--", "--no-", 1))
         else:
             for item in value if isinstance(value, tuple) else (value,):

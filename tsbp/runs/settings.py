@@ -25,6 +25,8 @@ SCHEDULES = ("one-cycle", "constant")
 
 def _pixels(value: Any) -> Any:
     """``--padding 1`` and ``padding: 1`` are the same."""
+    if not isinstance(value, int | str):
+        raise ValueError("must be pixels, same, or one number for each convolution, such as 1,0")
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
@@ -118,7 +120,7 @@ class TrainingConfig(PluginConfig):
         return self
 
     @classmethod
-    def for_dataset(cls, name: str, **settings: Any) -> "TrainingConfig":
+    def for_dataset(cls, name: str, /, **settings: Any) -> "TrainingConfig":
         """Defaults for a data set and its network, or those of a preset, then the settings given.
 
         Args:

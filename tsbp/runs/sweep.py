@@ -27,6 +27,8 @@ from tsbp.runs.settings import TrainingConfig
 
 ATTEMPTS = 4
 """How often a run is started before it is given up because its process keeps dying."""
+PAUSE = 5.0
+"""Seconds until a run that another process is doing is asked for again."""
 BUSY = 75
 """Exit code of a run that another process is doing: EX_TEMPFAIL of sysexits.h."""
 WATCHED = "TSBP_ENDS_WITH_ITS_PARENT"
@@ -125,6 +127,10 @@ def sweep(
             while waiting or under_way:
                 while waiting and len(under_way) < workers and options.time_budget:
                     name = waiting.pop(0)
+                    if (out / f"{name}.json").exists():  # another sweep over this folder has done it
+                        outcome.recorded.append(name)
+                        bar.update()
+                        continue
                     under_way[executor.submit(do, runs[name], str(out), options)] = name
                 if not under_way:
                     outcome.unfinished += waiting
@@ -134,8 +140,6 @@ def sweep(
                     try:
                         record = future.result()
                     except run.BusyError:
-                        if not waiting and not under_way:
-                            time.sleep(1)
                         waiting.append(name)
                         continue
                     except Exception as error:
@@ -181,7 +185,8 @@ def _executor(workers: int, dask: str | None) -> Iterator[tuple[Executor, Do, in
     elif workers == 1:
         yield SerialExecutor(), do_here, 1
     else:
-        threads = max(1, (os.cpu_count() or 1) // workers)
+        chosen = os.environ.get("OMP_NUM_THREADS", "")
+        threads = 0 if chosen else max(1, (os.cpu_count() or 1) // workers)
         children: set[subprocess.Popen[str]] = set()
         with ThreadPoolExecutor(workers) as pool:
             try:
@@ -218,14 +223,18 @@ def _named(configs: list[Config], data_root: str | None) -> dict[str, tuple[Conf
 
 def do_here(config: Config, out: str, options: Options) -> str | None:
     """Do a run in this process; its record as text, None if the time was over."""
-    path = run.run(
-        config,
-        out,
-        data_root=options.data_root,
-        quiet=True,
-        checkpoint_minutes=options.checkpoint_minutes,
-        time_budget=options.time_budget,
-    )
+    try:
+        path = run.run(
+            config,
+            out,
+            data_root=options.data_root,
+            quiet=True,
+            checkpoint_minutes=options.checkpoint_minutes,
+            time_budget=options.time_budget,
+        )
+    except run.BusyError:
+        time.sleep(PAUSE)
+        raise
     return path.read_text(encoding="utf-8") if path else None
 
 
@@ -242,7 +251,7 @@ def do_in_a_process(
         config: the run.
         out: folder for its record.
         options: what all runs share.
-        threads: number of its threads; 0 for PyTorch's own choice.
+        threads: number of its threads; 0 for that of the environment or PyTorch's own choice.
         children: the process is in it while it runs.
 
     Raises:
@@ -269,6 +278,7 @@ def do_in_a_process(
         if children is not None:
             children.discard(child)
     if code == BUSY:
+        time.sleep(PAUSE)
         raise run.BusyError
     if code < 0:
         raise LostError(f"its process was killed by signal {-code}, {ATTEMPTS} times")
