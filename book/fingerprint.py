@@ -42,7 +42,11 @@ def imported(script: Path) -> dict[str, Path]:
     """
     finder = ModuleFinder(path=[str(PROJECT)])  # other libraries are not found there, and not followed
     finder.run_script(str(script))
-    return {name: Path(module.__file__) for name, module in finder.modules.items() if name.startswith("tsbp")}
+    return {
+        name: Path(str(getattr(module, "__file__", "")))
+        for name, module in finder.modules.items()
+        if name.startswith("tsbp")
+    }
 
 
 def _read_by(modules: Iterable[str]) -> list[Path]:

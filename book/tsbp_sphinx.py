@@ -76,7 +76,7 @@ def ancestors(node: nodes.Node) -> list[nodes.Node]:
 def notation(page: str) -> dict[str, str]:
     """Symbol in TeX → what it means and is called in the code, from the first table of the page on notation."""
     table = page.split("| --- |", 1)[1].split("\n\n", 1)[0]
-    meanings = {}
+    meanings: dict[str, str] = {}
     for symbols, meaning, code, _ in (row.strip("|").split("|") for row in table.splitlines()[1:]):
         name = re.search("`(.+?)`", code)
         tip = re.sub("[`$]", "", meaning).strip() + (f" ({name[1]})" if name else "")

@@ -21,6 +21,7 @@ try:
     from tsbp.runs import config, experiments, files, processes, records, run, sweep
     from tsbp.runs.settings import PRESETS, TrainingConfig
     from tsbp.runs.toy import ToyConfig
+    from tsbp.runs.training import resolve
 except ModuleNotFoundError as error:
     sys.exit(f'error: the command line needs {error.name}; install it with: pip install "tsbp[run]"')
 
@@ -116,7 +117,7 @@ def train_command(
     **settings: Any,
 ) -> None:
     """Train a spiking network on a data set. Writes a record. A setting left out takes the data set's own default."""
-    training = run.resolve(TrainingConfig.for_dataset(dataset, **_given(settings)))
+    training = resolve(TrainingConfig.for_dataset(dataset, **_given(settings)))
     processes.join(training.device)
     path = run.run(
         training,

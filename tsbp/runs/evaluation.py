@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tsbp.gradients import STUDIED
@@ -46,16 +46,14 @@ def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = Fal
         )
 
 
-def output(network: SpikingNetwork, images: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
+def output(network: nn.Module, images: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
     """Postsynaptic currents of the output layer, ``[T, B, n_classes]``, of a batch of uint8 images or frames."""
     x = encode(images, dataset, config.encoding, config.time_steps, config.tau_s)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         return network(x)
 
 
-def loss_of(
-    network: SpikingNetwork, images: Tensor, target: Tensor, dataset: DataSet, config: TrainingConfig
-) -> Tensor:
+def loss_of(network: nn.Module, images: Tensor, target: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
     """Van Rossum distance (eq. 6) to target trains ``[T, B, n_classes]``, one number an example, ``[B]``."""
     return van_rossum_distance(output(network, images, dataset, config), target, config.tau_s)
 
@@ -66,7 +64,7 @@ def target_of(labels: Tensor, dataset: DataSet, config: TrainingConfig) -> Tenso
 
 
 @torch.no_grad()
-def evaluate(network: SpikingNetwork, dataset: DataSet, config: TrainingConfig) -> Tensor:
+def evaluate(network: nn.Module, dataset: DataSet, config: TrainingConfig) -> Tensor:
     """Which examples of the test part are classified correctly, ``[N]`` of bool."""
     network.eval()
     right = torch.zeros(len(dataset.test_images), device=dataset.test_labels.device)
@@ -79,7 +77,7 @@ def evaluate(network: SpikingNetwork, dataset: DataSet, config: TrainingConfig) 
 
 
 def compare_gradients(
-    network: SpikingNetwork, dataset: DataSet, config: TrainingConfig, compiled: bool = False
+    network: nn.Module, dataset: DataSet, config: TrainingConfig, compiled: bool = False
 ) -> dict[str, list[float | None]]:
     """How far the gradients are apart at the same weights, on the same training examples, in float32.
 
@@ -96,7 +94,7 @@ def compare_gradients(
         twin.load_state_dict(network.state_dict())
         with _own_random(images.device):
             loss_of(twin, images, target, dataset, config).mean().backward()
-        gradients[name] = [weight.grad.flatten() for weight in twin.parameters()]
+        gradients[name] = [x.grad.flatten() for x in twin.parameters() if x.grad is not None]
     found: dict[str, list[float | None]] = {}
     for name in ("leak", "spatial"):
         beside = [_beside(one, full) for one, full in zip(gradients[name], gradients["full"], strict=True)]

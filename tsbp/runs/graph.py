@@ -28,14 +28,15 @@ class Graph:
         self, function: Callable[..., tuple[Tensor | None, ...]], *inputs: Tensor
     ) -> tuple[Tensor | None, ...]:
         """The function's outputs; the next call may overwrite them."""
-        if self.recorded is None:
+        recorded = self.recorded
+        if recorded is None:
             self.calls += 1
             if self.calls <= WARM_UP:
                 return self._on_another_stream(function, *inputs)
-            self._record(function, *inputs)
+            recorded = self._record(function, *inputs)
         for own, given in zip(self.inputs, inputs, strict=True):
             own.copy_(given)
-        self.recorded.replay()
+        recorded.replay()
         return self.outputs
 
     def _on_another_stream(self, function: Callable, *inputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -47,8 +48,9 @@ class Graph:
         torch.cuda.current_stream().wait_stream(stream)
         return outputs
 
-    def _record(self, function: Callable, *inputs: Tensor) -> None:
+    def _record(self, function: Callable, *inputs: Tensor) -> torch.cuda.CUDAGraph:
         self.inputs = tuple(x.clone() for x in inputs)
         self.recorded = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.recorded):
             self.outputs = function(*self.inputs)
+        return self.recorded

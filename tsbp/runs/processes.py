@@ -37,15 +37,16 @@ def add_up(value: Tensor, parameters: Iterable[Tensor] = ()) -> Tensor:
     """Sum a value of any shape over all processes, and the gradients of parameters, those in place."""
     if count() == 1:
         return value
-    parameters = list(parameters)
+    gradients = []
     for parameter in parameters:
         if parameter.grad is None:  # this process had no example of the batch
             parameter.grad = torch.zeros_like(parameter)
-    together = torch.cat([value.flatten(), *(parameter.grad.flatten() for parameter in parameters)])
+        gradients.append(parameter.grad)
+    together = torch.cat([value.flatten(), *(gradient.flatten() for gradient in gradients)])
     distributed.all_reduce(together)
-    parts = together[value.numel() :].split([parameter.numel() for parameter in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad.copy_(part.view_as(parameter.grad))
+    parts = together[value.numel() :].split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
     return together[: value.numel()].view_as(value)
 
 

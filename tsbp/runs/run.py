@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -14,8 +14,6 @@ from tsbp.runs import data, files, processes, records, toy, training
 from tsbp.runs.config import Config
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig
-
-C = TypeVar("C", bound=Config)
 
 
 class BusyError(Exception):
@@ -76,8 +74,10 @@ def run(
                 checkpoint_minutes=checkpoint_minutes,
                 time_budget=time_budget,
             )
-        else:
+        elif isinstance(config, ToyConfig):
             record = _study(config, device, quiet)
+        else:
+            raise ValueError(f"a run is a training or a study of the single neuron, not of the kind {config.kind}")
         if record is None or processes.rank():
             return None
         records.write(record, out)
@@ -85,7 +85,7 @@ def run(
         return path
 
 
-def resolve(config: C) -> C:
+def resolve(config: Config) -> Config:
     """The configuration with ``auto`` replaced by what this machine gives."""
     return training.resolve(config) if isinstance(config, TrainingConfig) else config
 

@@ -202,19 +202,20 @@ def run(
         [{"params": [w], "lr": rate} for w, rate in zip(weights, config.learning_rates, strict=True)]
     )
 
-    def simulate() -> tuple[Tensor, LIFOutput, Tensor]:
+    def simulate() -> tuple[Tensor, LIFOutput, Tensor, Tensor]:
         current = torch.bmm(inputs, torch.cat(weights, dim=2))  # [R, T, L·G]
         current = current.unflatten(2, (shape[1], shape[0])).permute(1, 3, 2, 0)  # [T, G, L, R]
         output = lif(current, **neuron)
         loss = van_rossum_distance(output.psc.flatten(1), target_spikes.flatten(1), config.tau_s)
-        return current, output, loss.view(shape)
+        assert output.spikes is not None  # they were asked for
+        return current, output, output.spikes.detach(), loss.view(shape)
 
     losses = []
     last_wrong = torch.full(shape, -1, device=device)
     for number in progress(range(config.iterations)):
-        current, output, loss = simulate()
+        current, output, spikes, loss = simulate()
         losses.append(loss.detach())
-        last_wrong[(output.spikes != target_spikes).any(0)] = number
+        last_wrong[spikes.ne(target_spikes).any(0)] = number
         optimizer.zero_grad()
         if observer:
             current.retain_grad()
@@ -223,20 +224,22 @@ def run(
             error = (output.psc - target_psc).detach()
             at_spikes = filter_spikes(error.flip(0), config.tau_s).flip(0)  # the kernel of eq. 2, run backwards
             surrogate = surrogate_derivative(output.potential - config.threshold, config.temperature)
-            detached = LIFOutput(*(x.detach() for x in output))
-            observer(
-                Iteration(number, current.detach(), detached, error, at_spikes, at_spikes * surrogate, current.grad)
-            )
+            through_time = current.grad
+            assert through_time is not None  # of the whole loss
+            phases = (error, at_spikes, at_spikes * surrogate, through_time)
+            detached = LIFOutput(output.psc.detach(), spikes, output.potential, output.state.detach())
+            observer(Iteration(number, current.detach(), detached, *phases))
         if config.normalised:
             for w in weights:
+                assert w.grad is not None
                 w.grad = torch.nn.functional.normalize(w.grad, dim=1)
         optimizer.step()
     with torch.no_grad():
-        _, output, loss = simulate()
+        _, _, spikes, loss = simulate()
     losses.append(loss)
-    wrong_at_end = (output.spikes != target_spikes).any(0)
+    wrong_at_end = spikes.ne(target_spikes).any(0)
     converged = torch.where(wrong_at_end, -1, last_wrong + 1)
-    return ToyResult(config, torch.stack(losses), output.spikes.detach(), converged, draws)
+    return ToyResult(config, torch.stack(losses), spikes, converged, draws)
 
 
 def trace(config: ToyConfig) -> dict[str, Tensor]:
@@ -252,6 +255,7 @@ def trace(config: ToyConfig) -> dict[str, Tensor]:
     def keep(iteration: Iteration) -> None:
         for name in "ABCD":
             kept[name].append(getattr(iteration, name).flatten())
+        assert iteration.output.spikes is not None
         kept["spikes"].append(iteration.output.spikes.flatten())
 
     result = run(first, observer=keep)

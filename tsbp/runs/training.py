@@ -134,7 +134,7 @@ class Run:
         # in every process; dropout and Poisson spikes draw from the global one.
         self.generator = torch.Generator().manual_seed(config.seed)
         torch.manual_seed(config.seed + 1_000_003 * processes.rank())
-        self.epoch_metrics: list[dict[str, float]] = []
+        self.epoch_metrics: list[dict[str, Any]] = []
         self.order = torch.empty(0, dtype=torch.int64)
         """Of the examples in this epoch; empty before its first batch."""
         self.position = 0
@@ -179,6 +179,7 @@ class Run:
                 parameter.grad = gradient
         else:
             loss, *_ = self.loss_and_gradients(images, target)
+        assert loss is not None  # gradients alone may be missing
         loss = processes.add_up(loss, self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         value, norm = torch.stack([loss, norm]).tolist()
@@ -204,7 +205,7 @@ class Run:
     def finish_epoch(self, quiet: bool = True) -> None:
         """Measure where it is due, and begin the next epoch."""
         started = time.monotonic()
-        metrics = {"loss": self.loss / len(self.order)}
+        metrics: dict[str, Any] = {"loss": self.loss / len(self.order)}
         if self.epoch % self.config.evaluate_every == 0 or self.epoch == self.config.epochs:
             self.right = evaluate(self.network, self.dataset, self.config)
             metrics[f"{self.measured_on}_accuracy"] = 100 * int(self.right.sum()) / len(self.right)
