@@ -1,8 +1,13 @@
 """The repository itself: the locks agree, nothing generated is committed, the README is true."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+
+import pytest
 
 from book import readme
 from tsbp.runs import files
@@ -91,3 +96,35 @@ def imported(node: ast.AST) -> Iterator[str]:
         yield from (name.name for name in node.names if name.name.startswith("tsbp"))
     for child in ast.iter_child_nodes(node):
         yield from imported(child)
+
+
+@pytest.mark.slow
+def test_a_wheel_has_all_that_the_package_needs(tmp_path):
+    """Outside the checkout it imports, compiles its kernel and trains."""
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, PROJECT]
+    subprocess.run(build, check=True, timeout=300)
+    (wheel,) = tmp_path.glob("tsbp-*.whl")
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel], check=True
+    )
+    script = """
+import sys, torch, tsbp
+before = set(sys.modules)
+assert tsbp.__file__.startswith(sys.argv[1]), tsbp.__file__
+assert not {"pydantic", "pandas", "scipy", "typer"} & before
+from tsbp.kernels import dispatch
+assert dispatch.usable(torch.zeros(1))
+from tsbp.__main__ import main
+sys.argv = "tsbp train digits --network 4C3-P2-20 --epochs 1 --device cpu".split()
+main()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(site)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site), "TSBP_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert list((tmp_path / "runs").glob("train-digits-*.json"))
