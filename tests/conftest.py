@@ -35,12 +35,13 @@ TIERS |= {"study": "records", "book": "book", "gpu": "gpu"}
 """Folder → the marker of its tests."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by folder; keep in one process what builds or reads the built book."""
     for item in items:
         if tier := TIERS.get(item.path.relative_to(TESTS).parts[0]):
             item.add_marker(tier)
-        if "address" in getattr(item, "fixturenames", ()) or item.path.stem in ("test_book", "test_notebooks"):
+        if "address" in getattr(item, "fixturenames", ()) or item.path.stem == "test_book":
             item.add_marker(pytest.mark.xdist_group("book"))
 
 

@@ -6,11 +6,14 @@ from html import unescape
 
 import pytest
 import torch
+import typer
 
 from tsbp import __main__ as command_line
 from tsbp.peers import agreement, bench
 from tsbp.runs import records, run, training
 from tsbp.study import reproduce
+
+COMMAND = typer.main.get_command(command_line.app)  # made once: with all its options it takes a while
 
 
 class _Asked(Exception):
@@ -33,7 +36,7 @@ def asked(monkeypatch):
         tsbp, kind, *words = shlex.split(command)
         assert tsbp == "tsbp"
         with pytest.raises(_Asked) as found:
-            command_line.app([kind, *words], standalone_mode=False)
+            COMMAND([kind, *words], standalone_mode=False)
         return _words(found.value.args[0].model_dump())
 
     return settings
@@ -44,13 +47,15 @@ def _words(settings: dict) -> dict[str, str]:
     return {name: str(list(value) if isinstance(value, tuple) else value) for name, value in settings.items()}
 
 
-PUBLISHED = {path.stem: record for path in records.files(records.results_folder()) for record in [records.read(path)]}
+@pytest.fixture(scope="module")
+def published() -> dict[str, dict]:
+    return {path.stem: records.read(path) for path in records.files(records.results_folder())}
 
 
 @pytest.mark.parametrize("kind", ["toy", "train", "bench", "agreement"])
-def test_short_commands_lead_to_the_same_run(kind, asked, tmp_path, monkeypatch):
+def test_short_commands_lead_to_the_same_run(kind, asked, published, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    of_kind = {name: record for name, record in PUBLISHED.items() if record["kind"] == kind}
+    of_kind = {name: record for name, record in published.items() if record["kind"] == kind}
     assert of_kind
     for name, record in of_kind.items():
         command = reproduce.short_command(record)
@@ -59,8 +64,8 @@ def test_short_commands_lead_to_the_same_run(kind, asked, tmp_path, monkeypatch)
         assert len(command) <= len(record["command"])
 
 
-def test_a_changed_setting_changes_the_command(asked):
-    record = next(record for record in PUBLISHED.values() if record["kind"] == "train")
+def test_a_changed_setting_changes_the_command(asked, published):
+    record = next(record for record in published.values() if record["kind"] == "train")
     changed = record | {"temperature": 0.7, "seed": 123}
     assert "--temperature 0.7" in reproduce.short_command(changed)
     settings = asked(reproduce.short_command(changed))
@@ -73,15 +78,15 @@ def test_presets_shorten_a_command():
     assert reproduce.short_command(record) == "tsbp train mnist-30 --gradient leak --precision float32 --device cpu"
 
 
-def test_every_record_is_listed_with_its_command():
+def test_every_record_is_listed_with_its_command(published):
     listed = reproduce.command_list()
-    assert sorted(re.findall(r"<td id='([^']+)'>", listed)) == sorted(PUBLISHED)
+    assert sorted(re.findall(r"<td id='([^']+)'>", listed)) == sorted(published)
     rows = re.findall(r"<tr><td id='([^']+)'>.*?<code>(.*?)</code>", listed)
     assert {name: unescape(re.sub("</?span>", "", command)) for name, command in rows} == {
-        name: reproduce.short_command(record) for name, record in PUBLISHED.items()
+        name: reproduce.short_command(record) for name, record in published.items()
     }
     effort = reproduce.effort_table()
-    assert effort["runs"].sum() == len(PUBLISHED)
+    assert effort["runs"].sum() == len(published)
 
 
 def test_what_is_missing_has_a_command_and_a_time(asked, tmp_path, monkeypatch):
@@ -95,10 +100,10 @@ def test_what_is_missing_has_a_command_and_a_time(asked, tmp_path, monkeypatch):
         assert re.fullmatch(r"[1-9]\d* (min|h|days)", row["GPU"]) or re.search("nmnist|reduced", command)
 
 
-def test_expected_times_scale_with_examples_and_epochs():
+def test_expected_times_scale_with_examples_and_epochs(published):
     """The subset of N-MNIST has a sixtieth of the recordings: the whole takes sixty times as long."""
     subset = [
-        r for r in PUBLISHED.values() if r["kind"] == "train" and r["dataset"] == "nmnist" and not r["validation"]
+        r for r in published.values() if r["kind"] == "train" and r["dataset"] == "nmnist" and not r["validation"]
     ]
     subset = [r for r in subset if r["time_steps"] == 30]
     hours = sum(r["wall_time"] * r["threads"] for r in subset) / len(subset) * 60 / 2 / 3600
