@@ -1,5 +1,6 @@
 """The layers of a spiking network: neurons, weights before them, pooling and dropout between them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -74,6 +75,19 @@ class LIF(nn.Module):
     def extra_repr(self) -> str:
         shapes = {name: list(getattr(self, name).shape) for name in self.tensors}
         return ", ".join(f"{name}={value}" for name, value in (self.numbers | shapes).items())
+
+
+NEURONS: dict[str, Callable[..., LIF]] = {"lif": LIF}
+"""The neurons of a network by name. An entry takes the settings of :class:`LIF` and answers its two methods.
+
+:meta hide-value:
+"""
+
+BUILT_IN = dict(NEURONS)
+"""Those that a plugin must not change.
+
+:meta hide-value:
+"""
 
 
 class LayerState(NamedTuple):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from tsbp.layers import LIF, POOLING, Dropout, LayerState, Pooling, SpikingLayer
+from tsbp.layers import NEURONS, POOLING, Dropout, LayerState, Pooling, SpikingLayer
 
 TABLE_3 = {
     "nmnist": "12C5-P2-64C5-P2",
@@ -60,7 +60,8 @@ class SpikingNetwork(nn.Module):
         dropout: float = 0.0,
         initialisation: str = "pytorch",
         weight_gain: float = 2.0,
-        **neuron,
+        neuron: str = "lif",
+        **settings,
     ) -> "SpikingNetwork":
         """Build a network from its description.
 
@@ -79,7 +80,8 @@ class SpikingNetwork(nn.Module):
             dropout: share of the neurons of every hidden layer that stay out of an update, after any pooling.
             initialisation: ``"pytorch"``, or ``"tssl-bp"``: linear layers Kaiming-normal and unscaled.
             weight_gain: scales PyTorch's initial weights, which are too small to make deep layers fire.
-            **neuron: keyword arguments of :func:`tsbp.lif`.
+            neuron: a name in :data:`tsbp.layers.NEURONS`.
+            **settings: of the neurons, for ``lif`` keyword arguments of :func:`tsbp.lif`.
 
         Raises:
             ValueError: a token that is not in the notation, a feature map that shrinks to nothing, or a setting out of
@@ -94,6 +96,8 @@ class SpikingNetwork(nn.Module):
             raise ValueError(f"pooling must be one of {', '.join(POOLING)}, got {pooling!r}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, got {dropout}")
+        if neuron not in NEURONS:
+            raise ValueError(f"neuron must be one of {', '.join(NEURONS)}, got {neuron!r}")
         if initialisation not in INITIALISATIONS:
             raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {initialisation!r}")
 
@@ -115,7 +119,9 @@ class SpikingNetwork(nn.Module):
                 )
                 readout = i == len(tokens) - 1
                 recurrent = nn.Linear(channels, channels, bias=False) if kind == "R" else None
-                layer = SpikingLayer(weights, LIF(**neuron), time_steps, synaptic_delay, readout, recurrent)
+                layer = SpikingLayer(
+                    weights, NEURONS[neuron](**settings), time_steps, synaptic_delay, readout, recurrent
+                )
             layers.append(layer)
             shape = _shape_after(layer, shape, token, spec)
             if dropout and i < len(tokens) - 1 and not tokens[i + 1].startswith("P"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from independent import all_near, custom, label, near, plain_and_compiled, simulate
 from torch import nn
 
-from tsbp import GRADIENTS, LIFState, SpikingNetwork, lif, van_rossum_distance
+from tsbp import GRADIENTS, LIF, LIFState, SpikingNetwork, layers, lif, van_rossum_distance
 from tsbp.layers import AveragePool, Dropout, LayerState, Pooling, SpikingLayer, delay
 from tsbp.networks import TABLE_3, depth, finite_differences
 
@@ -401,3 +401,18 @@ def test_bad_settings_are_named(setting, value):
 def test_bad_input_is_named(shape):
     with pytest.raises(ValueError, match="expected images"):
         network()(torch.zeros(shape))
+
+
+class Deaf(LIF):
+    """Hears nothing, and stays silent."""
+
+    def simulate(self, current, *arguments, **options):
+        return super().simulate(0 * current, *arguments, **options)
+
+
+def test_another_neuron_is_one_entry(monkeypatch):
+    monkeypatch.setitem(layers.NEURONS, "deaf", Deaf)
+    network = SpikingNetwork.from_spec("4C3-P2-6R", (1, 8, 8), 3, time_steps=4, neuron="deaf", weight_gain=5.0)
+    assert not network(torch.rand(2, 1, 8, 8)).any()
+    with pytest.raises(ValueError, match="neuron must be one of lif, deaf, got 'dead'"):
+        SpikingNetwork.from_spec("6", (1, 8, 8), 3, time_steps=4, neuron="dead")

@@ -156,7 +156,9 @@ class Config(BaseModel):
 class PluginConfig(Config):
     """A configuration whose gradient or surrogate may come from a plugin, which is imported before they are checked."""
 
-    plugin: Annotated[str, setting("Module to import first, which adds gradients or surrogates.")] = ""
+    plugin: Annotated[
+        str, setting("Module to import first, which adds gradients, surrogates, neurons or data sets.")
+    ] = ""
 
     @field_validator("plugin")
     @classmethod

@@ -34,6 +34,7 @@ def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = Fal
             dropout=config.dropout,
             initialisation=config.initialisation,
             weight_gain=config.weight_gain,
+            neuron=config.neuron,
             tau_m=config.tau_m,
             tau_s=config.tau_s,
             threshold=config.threshold,

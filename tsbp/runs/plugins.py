@@ -1,11 +1,11 @@
-"""Modules of a user's own that add gradients, surrogates or data sets to the registries."""
+"""Modules of a user's own that add gradients, surrogates, neurons or data sets to the registries."""
 
 import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
-from tsbp import gradients, surrogate
+from tsbp import gradients, layers, surrogate
 from tsbp.runs import data
 
 
@@ -30,6 +30,7 @@ def load_plugin(module: str) -> None:
     registries: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (gradients.GRADIENTS, gradients.BUILT_IN),
         (surrogate.SURROGATES, surrogate.BUILT_IN),
+        (layers.NEURONS, layers.BUILT_IN),
         (data.DATA_SETS, data.BUILT_IN),
     ]
     for registry, built_in in registries:

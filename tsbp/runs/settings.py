@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, model_validator
 
 from tsbp.checks import RESETS
 from tsbp.gradients import resolve
-from tsbp.layers import POOLING
+from tsbp.layers import NEURONS, POOLING
 from tsbp.networks import INITIALISATIONS, TABLE_3
 from tsbp.runs.config import Gradient, OneOf, PluginConfig, setting
 from tsbp.runs.data import CLASS_FOLDERS, DATA_SETS
@@ -51,6 +51,7 @@ class TrainingConfig(PluginConfig):
         int, setting("Decides everything random: weights, order of the examples, augmentation, dropout.", ge=0)
     ] = 0
     time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 5
+    neuron: Annotated[str, setting("What the layers are made of."), OneOf(NEURONS)] = "lif"
     tau_m: Annotated[float, setting("Membrane time constant in steps.", ge=1)] = 5.0
     tau_s: Annotated[float, setting("Synaptic time constant in steps.", ge=1, allow_inf_nan=False)] = 3.0
     threshold: Annotated[float, setting("Potential above which a neuron fires.", allow_inf_nan=False)] = 1.0
