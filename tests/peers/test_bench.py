@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from command import assert_one_clear_line, tsbp
+from command import assert_one_clear_line, here, tsbp
 
 from tsbp.gradients import STUDIED
 from tsbp.networks import SpikingNetwork
@@ -15,7 +15,7 @@ from tsbp.peers.bench import BenchConfig
 from tsbp.runs import records
 from tsbp.study.statistics import ratio_interval
 
-LIF = BenchConfig("lif", time_steps=4, batch_size=3, neurons=50, repeats=3)
+LIF = BenchConfig(benchmark="lif", time_steps=4, batch_size=3, neurons=50, repeats=3)
 
 
 @pytest.mark.parametrize("name", libraries.PEERS)
@@ -98,7 +98,7 @@ def test_memory_is_that_of_the_tensors():
 
 @pytest.mark.parametrize("benchmark", ["lif", "mnist", "nmnist"])
 def test_a_record_says_what_was_measured(benchmark):
-    config = LIF if benchmark == "lif" else BenchConfig(benchmark, time_steps=2, batch_size=2, repeats=2)
+    config = LIF if benchmark == "lif" else BenchConfig(benchmark=benchmark, time_steps=2, batch_size=2, repeats=2)
     threads = torch.get_num_threads()
     record = bench.run(config)
     assert torch.get_num_threads() == threads
@@ -114,7 +114,7 @@ def test_a_record_says_what_was_measured(benchmark):
 
 @pytest.mark.slow
 def test_the_network_of_cifar10_is_measured():
-    record = bench.run(BenchConfig("cifar10", time_steps=2, batch_size=1, repeats=2))
+    record = bench.run(BenchConfig(benchmark="cifar10", time_steps=2, batch_size=1, repeats=2))
     assert record["seconds"].keys() >= {"tsbp full", "plain autograd"}
 
 
@@ -126,7 +126,7 @@ def test_the_command_leaves_a_record_that_repeats_it(tmp_path):
     (path,) = (tmp_path / "runs").iterdir()
     assert run.stdout.splitlines()[-1] == f"runs/{path.name}" and path.name.startswith("bench-lif-T2-")
     record = json.loads(path.read_text())
-    again = tsbp(*shlex.split(record["command"])[1:], cwd=tmp_path)
+    again = here(*shlex.split(record["command"])[1:], cwd=tmp_path)
     assert again.returncode == 0 and list((tmp_path / "runs").iterdir()) == [path]
     assert len(records.load("bench", tmp_path / "runs")) == 1
 
@@ -146,5 +146,5 @@ def test_the_command_leaves_a_record_that_repeats_it(tmp_path):
     ],
 )
 def test_wrong_arguments_are_named(arguments, words, tmp_path):
-    assert_one_clear_line(tsbp("bench", *arguments, cwd=tmp_path), *words)
+    assert_one_clear_line(here("bench", *arguments, cwd=tmp_path), *words)
     assert not (tmp_path / "runs").exists()
