@@ -137,7 +137,7 @@ def test_a_new_entry_is_usable_by_its_name_everywhere(monkeypatch, compiled):
     assert near(gradient_of(layer, current, arriving, spikes=True), expected)
     network = SpikingNetwork.from_spec("6", (1, 4, 4), 3, 5, gradient="mine", compiled=compiled)
     network(torch.rand(2, 1, 4, 4)).sum().backward()
-    TrainingConfig.for_dataset("digits", gradient="mine").checked()
+    TrainingConfig.for_dataset("digits", gradient="mine")
     ToyConfig(gradients=("full", "mine", "0.5"))
     with pytest.raises(ValueError, match="full, leak, spatial or scaled"):
         reference_lif(current, gradient="mine")

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 import torch
-from command import assert_one_clear_line, tsbp
+from command import assert_one_clear_line, here, tsbp
 
 from tsbp import lif
 from tsbp.gradients import STUDIED
@@ -80,13 +80,13 @@ def test_the_command_leaves_a_record_that_repeats_it(tmp_path):
     (path,) = (tmp_path / "runs").iterdir()
     assert run.stdout.splitlines()[-1] == f"runs/{path.name}" and path.name.startswith("agreement-T5-seed0-")
     record = json.loads(path.read_text())
-    again = tsbp(*shlex.split(record["command"])[1:], cwd=tmp_path)
+    again = here(*shlex.split(record["command"])[1:], cwd=tmp_path)
     assert again.returncode == 0 and list((tmp_path / "runs").iterdir()) == [path]
     assert json.loads(path.read_text())["distances"] == record["distances"]
 
 
 def test_wrong_arguments_are_named(tmp_path):
-    assert_one_clear_line(tsbp("agreement", "--neurons", "0", cwd=tmp_path), "neurons", "0")
+    assert_one_clear_line(here("agreement", "--neurons", "0", cwd=tmp_path), "neurons", "0")
     assert not (tmp_path / "runs").exists()
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from command import assert_one_clear_line, tsbp
+from command import assert_one_clear_line, here, tsbp
 
 from tsbp.gradients import STUDIED
 from tsbp.networks import SpikingNetwork
@@ -126,7 +126,7 @@ def test_the_command_leaves_a_record_that_repeats_it(tmp_path):
     (path,) = (tmp_path / "runs").iterdir()
     assert run.stdout.splitlines()[-1] == f"runs/{path.name}" and path.name.startswith("bench-lif-T2-")
     record = json.loads(path.read_text())
-    again = tsbp(*shlex.split(record["command"])[1:], cwd=tmp_path)
+    again = here(*shlex.split(record["command"])[1:], cwd=tmp_path)
     assert again.returncode == 0 and list((tmp_path / "runs").iterdir()) == [path]
     assert len(records.load("bench", tmp_path / "runs")) == 1
 
@@ -146,5 +146,5 @@ def test_the_command_leaves_a_record_that_repeats_it(tmp_path):
     ],
 )
 def test_wrong_arguments_are_named(arguments, words, tmp_path):
-    assert_one_clear_line(tsbp("bench", *arguments, cwd=tmp_path), *words)
+    assert_one_clear_line(here("bench", *arguments, cwd=tmp_path), *words)
     assert not (tmp_path / "runs").exists()
