@@ -1,64 +1,89 @@
-"""Records: complete or absent, and able to repeat their run."""
+"""Records: complete or absent, strict JSON of a known schema, and able to repeat their run."""
 
 import errno
+import hashlib
 import json
+import math
 import os
-from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import pytest
 import torch
 
-from tsbp.runs import files, records
+from tsbp.peers.bench import BenchConfig
+from tsbp.runs import files, records, schema
 from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.toy import ToyConfig
 
-
-@dataclass
-class Config:
-    dataset: str = "some/where/fruit"
-    gradient: str = "leak"
-    learning_rates: tuple[float, ...] = (0.1, 0.2)
-    flip: bool = False
-    time_steps: int = 5
-    seed: int = 3
+CONFIG = TrainingConfig(dataset="some/where/fruit", gradient="leak", seed=3, clip_norm=math.inf)
+CPU = torch.device("cpu")
 
 
 def a_record(**settings) -> dict:
-    return records.new("train", Config(**settings), {"test_accuracy": 97.5}, torch.device("cpu"))
+    return records.new(CONFIG.but(**settings), {"test_accuracy": 97.5, "data_fingerprint": "0123"}, CPU)
 
 
 def test_round_trip(tmp_path):
     record = a_record()
     path = records.write(record, tmp_path / "new")
-    assert path.name.startswith("train-fruit-leak-T5-seed3-")
-    assert records.read(path) == json.loads(json.dumps(record))
+    assert path.stem == f"train-fruit-leak-T5-seed3-{CONFIG.identity('0123')}" == records.name_of(CONFIG, "0123")
+    read = records.read(path)
+    assert TrainingConfig.restored(read) == CONFIG and read["clip_norm"] == math.inf
+    assert read == record | {"clip_norm": math.inf}
     frame = records.load("train", tmp_path)
     assert frame["test_accuracy"].tolist() == [97.5] and frame["path"].tolist() == [path]
     assert records.load("toy", tmp_path).empty and records.load("train", tmp_path / "nowhere").empty
 
 
+def test_records_are_strict_json(tmp_path):
+    """Infinity is a text; a result that is not finite is no result, and leaves no file."""
+
+    def no_constant(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    path = records.write(a_record(), tmp_path)
+    assert json.loads(path.read_text(), parse_constant=no_constant)["clip_norm"] == "Infinity"
+    with pytest.raises(ValueError, match="JSON compliant"):
+        records.write(a_record() | {"loss": math.nan}, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_the_command_holds_every_setting():
-    expected = "tsbp train some/where/fruit --gradient leak --lr 0.1 --lr 0.2 --no-flip --time-steps 5 --seed 3"
-    assert a_record()["command"] == expected
-    assert "--flip" in a_record(flip=True)["command"]
+    command = a_record()["command"].split()
+    assert command[:3] == ["tsbp", "train", "some/where/fruit"]
+    assert "--plugin" not in command and "--no-flip" in command
+    for option, value in (("--gradient", "leak"), ("--clip-norm", "inf"), ("--batch-size", "100"), ("--target", "1")):
+        assert command[command.index(option) + 1] == value
+    assert len([word for word in command if word.startswith("--")]) == len(TrainingConfig.model_fields) - 2
+    assert "--flip" in a_record(flip=True)["command"].split()
+    study = records.command(ToyConfig(learning_rates=(0.1, 0.2), gradients=("full", "0.5")))
+    assert study.startswith("tsbp toy --gradient full --gradient 0.5 --lr 0.1 --lr 0.2 ")
 
 
 def test_provenance():
     record = a_record()
     assert record["versions"]["torch"] == torch.__version__.partition("+")[0]
-    assert record["device_name"] and record["threads"] >= 1
+    assert record["device_name"] and record["threads"] == torch.get_num_threads()
     assert record["finished"].endswith("+00:00")
+
+
+def test_the_threads_of_a_benchmark_are_those_it_was_set_to():
+    """It has given the process its own number back by the time the record is made."""
+    config = BenchConfig(benchmark="lif", threads=torch.get_num_threads() + 1)
+    assert records.new(config, {}, CPU)["threads"] == torch.get_num_threads() + 1
 
 
 def test_another_setting_is_another_file_and_the_same_run_replaces_its_own(tmp_path):
     records.write(a_record(), tmp_path)
     records.write(a_record(), tmp_path)
     records.write(a_record(flip=True), tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+    records.write(records.new(CONFIG, {"data_fingerprint": "4567"}, CPU), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_results_may_not_shadow_the_configuration():
     with pytest.raises(ValueError, match="seed"):
-        records.new("train", Config(), {"seed": 4}, torch.device("cpu"))
+        records.new(CONFIG, {"seed": 4}, CPU)
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -76,7 +101,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, failing):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "3"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "3", '{"schema": "train"}', '{"schema": 5}'])
 def test_what_is_no_record_is_named(tmp_path, content):
     path = tmp_path / "bad.json"
     path.write_text(content)
@@ -84,54 +109,118 @@ def test_what_is_no_record_is_named(tmp_path, content):
         records.load("train", tmp_path)
 
 
-def test_records_of_a_later_version_are_refused(tmp_path):
-    path = tmp_path / "new.json"
-    path.write_text(json.dumps({"schema_version": records.SCHEMA_VERSION + 1, "kind": "train"}))
-    with pytest.raises(ValueError, match="schema version"):
-        records.read(path)
+@pytest.mark.parametrize(("name", "said"), [("train-6", "schema version 6"), ("song-5", "'song'")])
+def test_records_of_another_schema_are_refused(tmp_path, name, said):
+    (tmp_path / "new.json").write_text(json.dumps({"schema": name, "kind": name[:-2]}))
+    with pytest.raises(ValueError, match=rf"new\.json has .*{said}"):
+        records.read(tmp_path / "new.json")
 
 
-def test_records_of_the_first_version_get_the_settings_they_were_run_with(tmp_path):
-    settings = {"kind": "train", "dataset": "mnist", "lr": 0.002}
-    (tmp_path / "old.json").write_text(json.dumps({"schema_version": 1, **settings}))
-    (tmp_path / "new.json").write_text(json.dumps({"schema_version": 2, **settings, "schedule": "constant"}))
-    assert records.read(tmp_path / "new.json")["examples"] == 0
-    (tmp_path / "toy.json").write_text(json.dumps({"schema_version": 1, "kind": "toy"}))
-    old = records.read(tmp_path / "old.json")
-    assert old["schedule"] == "one-cycle" and old["encoding"] == "direct" and old["dropout"] == 0 and old["lr"] == 0.002
-    assert records.read(tmp_path / "new.json")["schedule"] == "constant"
-    assert records.read(tmp_path / "toy.json") == {"schema_version": 1, "kind": "toy", "plugin": ""}
-    assert sorted(records.load("train", tmp_path)["schedule"]) == ["constant", "one-cycle"]
-
-
-def test_what_version_3_added_renames_no_earlier_run():
-    names = [setting.name for setting in fields(TrainingConfig)]
-    paths = sorted((files.PROJECT / "results" / "short").glob("train-*.json"))
-    assert paths
-    for path in paths:
-        record = records.read(path)
-        config = TrainingConfig(**{name: record[name] for name in names})
-        assert records.name_of("train", config) == path.stem
-        assert records.name_of("train", replace(config, rotation=5.0)) != path.stem
+def test_records_from_before_a_setting_have_the_value_they_were_run_with(tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"schema": "train-5", "kind": "train", "lr": 0.5, "clip_norm": "Infinity"}))
+    record = records.read(path)
+    assert (record["lr"], record["rotation"], record["clip_norm"]) == (0.5, 0.0, math.inf)
 
 
 def test_select_finds_the_runs_of_a_configuration(tmp_path):
     for settings in ({}, {"seed": 4}, {"seed": 4, "time_steps": 6}, {"gradient": "full"}):
         records.write(a_record(**settings), tmp_path)
     runs = records.load("train", tmp_path)
-    assert len(records.select(runs, Config())) == 1
-    assert sorted(records.select(runs, Config(), but=("seed", "gradient"))["seed"]) == [3, 3, 4]
-    assert records.select(runs, Config(time_steps=7), but=("seed",)).empty
-    assert records.select(records.load("train", tmp_path / "nowhere"), Config()).empty
+    assert len(records.select(runs, CONFIG)) == 1
+    assert sorted(records.select(runs, CONFIG, but=("seed", "gradient"))["seed"]) == [3, 3, 4]
+    assert records.select(runs, CONFIG.but(time_steps=7), but=("seed",)).empty
+    assert records.select(records.load("train", tmp_path / "nowhere"), CONFIG).empty
 
 
-def test_published_records_are_whole():
-    """Every record in results/ can be read, names a clean commit, and repeats its own file name.
+def test_a_study_is_found_by_its_configuration(tmp_path, monkeypatch):
+    monkeypatch.setenv("TSBP_RESULTS", str(tmp_path))
+    config = ToyConfig(learning_rates=(0.1,))
+    with pytest.raises(FileNotFoundError, match="tsbp toy .*--lr 0.1 "):
+        records.recorded(config)
+    records.write(records.new(config, {"final_loss": [[[1.0]]]}, CPU), tmp_path / "deep" / "below")
+    assert records.recorded(config)["learning_rates"] == (0.1,)
+    with pytest.raises(FileNotFoundError):
+        records.recorded(config.but(seed=1))
 
-    Those from a GPU were made by a copy of the files without their last commits; sweeps/cuda.yaml says of which.
+
+# --- which examples were right ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 360])
+def test_what_is_packed_comes_back(n):
+    right = torch.rand(n) < 0.7
+    text = records.packed(right)
+    assert text.isascii() and np.array_equal(records.unpacked(text, n), right.numpy())
+
+
+@pytest.mark.parametrize(("text", "n"), [("", 8), ("no", 8), ("????", 8), ("AAAA", 8), (None, 8), (None, 17), (None, 25)])
+def test_what_was_not_packed_is_refused(text, n):
+    with pytest.raises(ValueError, match="cannot be read|there are 16 bits"):
+        records.unpacked(records.packed(torch.ones(16) > 0) if text is None else text, n)
+
+
+# --- what is published ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published() -> dict:
+    """Path → record, as it stands there."""
+    return {path: json.loads(path.read_text()) for path in records.files(records.results_folder())}
+
+
+def test_published_records_are_whole(published):
+    """Every record in results/ is of its schema, names a clean commit, and has the name of its run.
+
+    Those from a GPU were made by a copy of the files without their last commits; experiments/cuda says of which.
     """
-    for path in records.results_folder().rglob("*.json"):
-        record = records.read(path)
+    import fastjsonschema
+
+    checks = {kind: fastjsonschema.compile(schema.of(kind)) for kind in schema.RESULTS}
+    for path, record in published.items():
+        checks[record["kind"]](record)
         copied = record.get("device") == "cuda" and record["git_commit"].startswith("3875194")
         assert record["git_commit"] and (copied or record["git_dirty"] is False), path
-        assert path.stem == records._name(record), path
+        assert path.stem == records.name_of_record(record), path
+        config = records.configuration(record["kind"]).restored(record)
+        assert record["identity"] == config.identity(record.get("data_fingerprint", "")), path
+        assert record["kind"] != "train" or ("test_accuracy" in record) != ("validation_accuracy" in record), path
+    assert len({record["identity"] for record in published.values()}) == len(published) > 800
+
+
+@pytest.mark.parametrize(
+    ("old", "folder", "identity"),
+    [
+        ("train-mnist-full-T30-seed0-fccdd669", "networks", "a46928d003"),
+        ("toy-T100-seed0-763a7146", "toy", "00c28b498b"),
+        ("bench-lif-T100-seed0-1103d9a2", "bench", "29daf95a40"),
+        ("train-cifar10-full-T5-seed0-1d515fce", "tuning", "038c304b0a"),
+        ("train-cifar10-full-T5-seed0-684fbc51", "cuda", "5bf56e2cb3"),
+    ],
+)
+def test_records_are_found_by_the_names_they_had(published, old, folder, identity):
+    """Names used to end with a hash of the command that is still in the record."""
+    hashes = {hashlib.sha256(record["command"].encode()).hexdigest()[:8]: path for path, record in published.items()}
+    found = hashes[old.rpartition("-")[2]]
+    assert found.parent.name == folder and found.stem == old.rpartition("-")[0] + f"-{identity}"
+
+
+@pytest.mark.parametrize("kind", schema.RESULTS)
+def test_published_schemas_are_current(kind):
+    """If not: python -m tsbp.runs.schema."""
+    path = records.results_folder() / "schema" / f"{kind}-{records.SCHEMA_VERSION}.json"
+    assert json.loads(path.read_text()) == json.loads(json.dumps(schema.of(kind)))
+    assert path.parent == files.PROJECT / "results" / "schema"
+
+
+@pytest.mark.parametrize(
+    "change", [{"lr": -1}, {"lr": "0.1"}, {"clip_norm": "inf"}, {"reset": "soft"}, {"colour": "red"}, {"seed": 0.5}]
+)
+def test_the_schema_refuses(published, change):
+    import fastjsonschema
+
+    record = next(record for record in published.values() if record["kind"] == "train")
+    check = fastjsonschema.compile(schema.of("train"))
+    check(record | {"clip_norm": "Infinity", "right": "AAAA"})
+    with pytest.raises(fastjsonschema.JsonSchemaException):
+        check(record | change)

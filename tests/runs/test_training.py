@@ -1,43 +1,46 @@
 """Training: repeatable to the last digit, honest about what it measures, and clear when it cannot go on."""
 
+import json
 import math
-from dataclasses import replace
 
+import fastjsonschema
 import pytest
 import torch
 from command import without_times
 from torch.nn import functional
 
-from tsbp.gradients import STUDIED
+from tsbp.gradients import GRADIENTS, STUDIED
+from tsbp.kernels import library
 from tsbp.networks import TABLE_3
-from tsbp.runs import training
+from tsbp.runs import records, schema, training
 from tsbp.runs.data import DataSet
 from tsbp.runs.evaluation import build_network, compare_gradients, evaluate
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.training import Run, train
 
-TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1)
+TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1, examples=300)
+SMALL = TrainingConfig.for_dataset("digits", network="8C3-P2-40", epochs=4)
 
 
 @pytest.mark.parametrize("gradient", STUDIED)
 def test_every_gradient_learns_the_digits(gradient):
-    record = train(TrainingConfig.for_dataset("digits", gradient=gradient, epochs=6), quiet=True)
+    record = train(SMALL.but(gradient=gradient), quiet=True)
     assert record["test_accuracy"] > 80
     assert record["epoch_metrics"][-1]["loss"] < record["epoch_metrics"][0]["loss"]
 
 
 def test_the_same_command_gives_the_same_numbers():
-    first, second = (train(replace(TINY, epochs=2), quiet=True) for _ in range(2))
+    first, second = (train(TINY.but(epochs=2), quiet=True) for _ in range(2))
     assert without_times(first) == without_times(second)
     assert (
         first["epoch_metrics"][0]["loss"]
-        != train(replace(TINY, epochs=2, seed=1), quiet=True)["epoch_metrics"][0]["loss"]
+        != train(TINY.but(epochs=2, seed=1), quiet=True)["epoch_metrics"][0]["loss"]
     )
 
 
 def test_gradients_differ_in_nothing_but_the_gradient(digits):
     """Same weights, same examples, same first loss; different weights after the first update."""
-    networks = [build_network(replace(TINY, gradient=name), digits) for name in STUDIED]
+    networks = [build_network(TINY.but(gradient=name), digits) for name in STUDIED]
     for network in networks[1:]:
         for one, other in zip(networks[0].parameters(), network.parameters(), strict=True):
             assert torch.equal(one, other)
@@ -47,17 +50,20 @@ def test_gradients_differ_in_nothing_but_the_gradient(digits):
 
 
 def test_record_says_what_was_run(digits):
-    record = train(replace(TINY, seed=5), quiet=True)
+    record = train(TINY.but(seed=5, examples=0), quiet=True)
     assert record["dataset"] == "digits" and record["seed"] == 5 and record["gradient"] == "full"
     assert record["data_fingerprint"] == digits.fingerprint()
     assert record["n_train"] == 1437 and record["n_test"] == 360
     assert record["device"] == "cpu" and record["precision"] == "float32"
     assert "--seed 5" in record["command"] and "--network 4C3-P2-20" in record["command"]
     assert record["best_epoch_test_accuracy"] >= record["test_accuracy"]
+    right = records.unpacked(record["right"], record["n_test"])
+    assert 100 * right.mean() == pytest.approx(record["test_accuracy"]) and 0 < right.mean() < 1
+    fastjsonschema.compile(schema.of("train"))(json.loads(json.dumps(record)))
 
 
 def test_validation_never_looks_at_the_test_set():
-    record = train(replace(TINY, validation=200), quiet=True)
+    record = train(TINY.but(validation=200, examples=0), quiet=True)
     assert record["n_validation"] == 200 and record["n_train"] == 1237
     assert not any("test" in key for key in record)
     assert not any("test" in key for epoch in record["epoch_metrics"] for key in epoch)
@@ -65,7 +71,7 @@ def test_validation_never_looks_at_the_test_set():
 
 def test_part_of_the_examples(digits):
     """The first of an order that is always the same, after what is held out; the test set stays whole."""
-    record = train(replace(TINY, validation=200, examples=300), quiet=True)
+    record = train(TINY.but(validation=200, examples=300), quiet=True)
     assert record["n_train"] == 300 and record["n_validation"] == 200
     assert record["data_note"] == "300 of 1,237 training examples"
     part = digits.first(40)
@@ -76,19 +82,19 @@ def test_part_of_the_examples(digits):
 
 def test_compared_gradients(digits):
     """A record has cosine and length of every layer; over one step there is no time for gradients to differ in."""
-    config = replace(TINY, compare_gradients=True)
+    config = TINY.but(compare_gradients=True)
     record = train(config, quiet=True)
-    without = train(replace(config, compare_gradients=False), quiet=True)
+    without = train(config.but(compare_gradients=False), quiet=True)
     measured = record["epoch_metrics"][0]
     for name in ("cosine_leak", "cosine_spatial"):
         assert len(measured[name]) == 3 and all(0 < cosine < 1 for cosine in measured[name])
     assert min(measured["length_leak"]) > 1 > max(measured["length_spatial"]) > 0
     assert record["test_accuracy"] == without["test_accuracy"]
     assert measured["loss"] == without["epoch_metrics"][0]["loss"]
-    config = replace(config, time_steps=1, weight_gain=7.0)
+    config = config.but(time_steps=1, weight_gain=7.0)
     found = compare_gradients(build_network(config, digits), digits, config)
     assert found == {f"{what}_{name}": [1.0] * 3 for name in ("leak", "spatial") for what in ("cosine", "length")}
-    config = replace(config, weight_gain=1e-3)  # silence reaches no weight but the first
+    config = config.but(weight_gain=1e-3)  # silence reaches no weight but the first
     assert compare_gradients(build_network(config, digits), digits, config)["cosine_leak"][1:] == [None, None]
 
 
@@ -100,7 +106,9 @@ def test_accuracy_counts_right_answers(digits):
             return functional.one_hot(torch.zeros(5, len(x), dtype=torch.int64), 10).float()
 
     zeros = (digits.test_labels == 0).double().mean().item()
-    assert evaluate(Says0(), digits, TINY) == pytest.approx(100 * zeros)
+    right = evaluate(Says0(), digits, TINY)
+    assert right.double().mean().item() == pytest.approx(zeros)
+    assert torch.equal(right, digits.test_labels == 0)
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch):
@@ -117,32 +125,9 @@ def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch):
         train(TINY, quiet=True)
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("gradient", "none"),
-        ("optimizer", "lbfgs"),
-        ("precision", "int8"),
-        ("device", "tpu"),
-        ("epochs", 0),
-        ("batch_size", 0),
-        ("lr", 0.0),
-        ("lr", math.nan),
-        ("lr", math.inf),
-        ("clip_norm", -1.0),
-        ("shift", -1),
-        ("rotation", -1.0),
-        ("examples", -1),
-        ("examples", 1438),
-        ("time_steps", 0),
-        ("tau_m", 0.1),
-        ("validation", -3),
-        ("weight_gain", math.nan),
-    ],
-)
-def test_bad_settings_are_named(setting, value):
-    with pytest.raises(ValueError, match=setting):
-        train(replace(TINY, **{setting: value}), quiet=True)
+def test_more_examples_than_there_are_is_named():
+    with pytest.raises(ValueError, match="examples"):
+        train(TINY.but(examples=1438), quiet=True)
 
 
 def test_defaults_follow_the_network():
@@ -164,19 +149,40 @@ def test_the_deep_network_is_awake_at_the_start(digits):
 
 
 def test_bfloat16_learns_too():
-    record = train(TrainingConfig.for_dataset("digits", epochs=4, precision="bfloat16"), quiet=True)
+    record = train(SMALL.but(epochs=3, precision="bfloat16"), quiet=True)
     assert record["test_accuracy"] > 70 and record["precision"] == "bfloat16"
 
 
 def test_compiled_training_learns_the_same():
-    compiled = train(replace(TINY, epochs=2), compiled=True, quiet=True)
-    eager = train(replace(TINY, epochs=2), compiled=False, quiet=True)
+    compiled = train(TINY.but(epochs=2), compiled=True, quiet=True)
+    eager = train(TINY.but(epochs=2), compiled=False, quiet=True)
     assert compiled["compiled"] and not eager["compiled"]
     assert compiled["epoch_metrics"][0]["loss"] == pytest.approx(eager["epoch_metrics"][0]["loss"], rel=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:C\\+\\+ kernel unavailable")
+def test_a_record_says_whether_there_was_a_kernel(tmp_path, monkeypatch):
+    """None for a function of one's own, and none for anything where there is no compiler."""
+    config = TINY.but(examples=40)
+    monkeypatch.setitem(GRADIENTS, "mine", lambda U, S, h: 1 - S - 0.5 * U * h)
+    assert [train(config.but(gradient=name), compiled=True, quiet=True)["compiled"] for name in ("0.5", "mine")] == [
+        True,
+        False,
+    ]
+    for name, value in {"PATH": tmp_path, "TSBP_CACHE": tmp_path / "kernels"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("CXX", "CC"):
+        monkeypatch.delenv(name, raising=False)
+    library.forget()
+    try:
+        assert not train(config, compiled=True, quiet=True)["compiled"]
+    finally:
+        monkeypatch.undo()
+        library.forget()
+
+
 def test_measured_at_intervals_and_at_the_end():
-    record = train(replace(TINY, epochs=5, evaluate_every=2), quiet=True)
+    record = train(TINY.but(epochs=5, evaluate_every=2, examples=60), quiet=True)
     measured = [number for number, epoch in enumerate(record["epoch_metrics"], 1) if "test_accuracy" in epoch]
     assert measured == [2, 4, 5]
     assert record["test_accuracy"] == record["epoch_metrics"][-1]["test_accuracy"]
@@ -184,13 +190,16 @@ def test_measured_at_intervals_and_at_the_end():
 
 @pytest.mark.parametrize(("schedule", "last"), [("constant", 0.01), ("one-cycle", 0.0)])
 def test_schedules(digits, schedule, last):
-    run = Run(training.resolve(replace(TINY, schedule=schedule, lr=0.01, batch_size=100)), digits, compiled=False)
+    run = Run(training.resolve(TINY.but(schedule=schedule, lr=0.01, batch_size=100)), digits, compiled=False)
     rates = [run.optimizer.param_groups[0]["lr"] for _ in run.batches()][:-1]  # each is that of the next update
     assert rates[-1] == pytest.approx(last, abs=1e-6)
     assert max(rates) == pytest.approx(0.01, rel=0.05)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+SLOW = ("paper-cifar10",)
+
+
+@pytest.mark.parametrize("preset", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PRESETS])
 def test_presets_learn_a_batch_by_heart(preset):
     """A few updates of each network of Table 2; the events of five long steps are few, and wake theirs up late."""
     n = 2
@@ -214,13 +223,17 @@ def test_presets_learn_a_batch_by_heart(preset):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gradient", STUDIED)
-def test_one_epoch_of_mnist_passes_95_per_cent(gradient, real_data):
-    config = TrainingConfig.for_dataset("mnist", gradient=gradient, epochs=1)
+def test_a_fifth_of_mnist_passes_90_per_cent(gradient, real_data):
+    """The network and the settings of the paper's MNIST, on the real images."""
+    config = TrainingConfig.for_dataset("mnist", gradient=gradient, epochs=1, examples=12_000)
     record = train(config, data_root=real_data("MNIST"), quiet=True)
-    assert record["test_accuracy"] > 95 and record["n_train"] == 60_000 and record["n_test"] == 10_000
+    assert record["test_accuracy"] > 90 and record["n_train"] == 12_000 and record["n_test"] == 10_000
 
 
 def test_events_of_nmnist_train(real_data):
-    config = TrainingConfig.for_dataset("nmnist", epochs=5, time_steps=5, network="6C5-P4", padding="1", lr=0.01)
+    config = TrainingConfig.for_dataset(
+        "nmnist", epochs=2, examples=600, time_steps=5, network="6C5-P4", padding="1", lr=0.01
+    )
     record = train(config, data_root=real_data("NMNIST"), quiet=True)
     assert record["test_accuracy"] > 30 and record["data_note"].startswith("subset: 1,000 of 60,000")
+    assert record["data_note"].endswith("600 of 1,000 training examples")

@@ -111,7 +111,7 @@ class Config(BaseModel):
             raise ValueError("takes no truth value")
         return value
 
-    def but(self, **settings: Any) -> Self:
+    def but(self, /, **settings: Any) -> Self:
         """The same configuration with some settings changed, and checked again."""
         return type(self)(**self.model_dump() | settings)
 

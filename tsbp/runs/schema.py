@@ -52,7 +52,7 @@ class Training(TypedDict):
     best_epoch_validation_accuracy: NotRequired[Percent]
     n_validation: NotRequired[int]
     right: NotRequired[str]
-    """Which examples were right, see :func:`tsbp.runs.records.unpacked`; records before November 2026 have none."""
+    """Which examples were right, see :func:`tsbp.runs.records.unpacked`; older records have none."""
     epoch_metrics: Annotated[list[Epoch], Field(min_length=1)]
     data_note: str
     data_fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
