@@ -36,7 +36,7 @@ links: $(VENV)/installed
 	$(BIN)/python book/build.py --to links
 
 # On all cores: -n 0 in PYTEST runs the tests in one process.
-PYTEST := $(BIN)/python -m pytest -n logical --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n logical
 
 test: $(VENV)/installed
 	$(PYTEST)

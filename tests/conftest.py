@@ -35,14 +35,28 @@ TIERS |= {"study": "records", "book": "book", "gpu": "gpu"}
 """Folder → the marker of its tests."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by folder; keep in one process what builds or reads the built book."""
-    for item in items:
-        if tier := TIERS.get(item.path.relative_to(TESTS).parts[0]):
-            item.add_marker(tier)
-        if "address" in getattr(item, "fixturenames", ()) or item.path.stem == "test_book":
-            item.add_marker(pytest.mark.xdist_group("book"))
+BUILT_BOOK = tuple(f"tests/book/test_{name}.py" for name in ("book", "explorable", "pages"))
+"""Files whose tests build the book or read the built one."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if tier := TIERS.get(item.path.relative_to(TESTS).parts[0]):
+        item.add_marker(tier)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """One process has all tests of the built book, and begins with them; the others are handed out one by one.
+
+    Not by ``--dist loadgroup``: pytest-xdist 3.8 does not find its groups under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "the built book" if nodeid.startswith(BUILT_BOOK) else nodeid
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
