@@ -154,7 +154,9 @@ def test_what_is_packed_comes_back(n):
     assert text.isascii() and np.array_equal(records.unpacked(text, n), right.numpy())
 
 
-@pytest.mark.parametrize(("text", "n"), [("", 8), ("no", 8), ("????", 8), ("AAAA", 8), (None, 8), (None, 17), (None, 25)])
+@pytest.mark.parametrize(
+    ("text", "n"), [("", 8), ("no", 8), ("????", 8), ("AAAA", 8), (None, 8), (None, 17), (None, 25)]
+)
 def test_what_was_not_packed_is_refused(text, n):
     with pytest.raises(ValueError, match="cannot be read|there are 16 bits"):
         records.unpacked(records.packed(torch.ones(16) > 0) if text is None else text, n)

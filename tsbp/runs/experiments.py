@@ -145,8 +145,10 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
         raise ValueError(f"{path}: {error}") from None
     within = folder and path.is_relative_to(folder)
     name = (path.relative_to(folder) if within and folder else path).with_suffix("").as_posix()
-    title, axis = str(head.get("title") or name), str(head.get("axis") or "")
-    return Experiment(name, title, axis, tuple(configs), int(head.get("order") or 0), head.get("data") or {})
+    title, axis, order = str(head.get("title") or name), str(head.get("axis") or ""), head.get("order") or 0
+    if not isinstance(order, int):
+        raise ValueError(f"{path}: order must be an integer, got {order!r}")
+    return Experiment(name, title, axis, tuple(configs), order, head.get("data") or {})
 
 
 def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingConfig]:

@@ -58,9 +58,10 @@ def run(
     files.check_folder(out)
     config = resolve(config)
     path = out / f"{name_of(config, data_root)}.json"
-    if resume and path.exists():
-        return path
     checkpoint = path.with_suffix(".pt")
+    if resume and path.exists():
+        checkpoint.unlink(missing_ok=True)  # of a process that was killed just after it wrote the record
+        return path
     with _alone(path):
         if resume and path.exists():  # whoever held the lock has done it
             return path
