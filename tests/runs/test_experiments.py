@@ -30,7 +30,9 @@ def test_a_file_holds_one_block_or_several(tmp_path):
     configs = read(file).configs
     assert [config.time_steps for config in configs] == [30, 5, 5, 5]
     assert [config.lr for config in configs[2:]] == [0.001, 0.002]
-    file.write_text("{title: Two rates, axis: lr, order: 2, command: toy, runs: {learning_rates: [1e-3, 1], seed: [3, 4]}}")
+    file.write_text(
+        "{title: Two rates, axis: lr, order: 2, command: toy, runs: {learning_rates: [1e-3, 1], seed: [3, 4]}}"
+    )
     study = read(file)
     assert (study.title, study.axis, study.order, study.config.seed) == ("Two rates", "lr", 2, 3)
     assert list(study.configs) == [ToyConfig(learning_rates=(0.001, 1.0), seed=seed) for seed in (3, 4)]
@@ -75,7 +77,9 @@ def test_what_is_wrong_in_a_file_is_named_with_it(tmp_path, content, said):
 def test_text_in_a_file_is_converted(tmp_path):
     """YAML takes 5e-4 for a text and 0.30 for a number; both mean what they say."""
     file = tmp_path / "mine.yaml"
-    file.write_text('{dataset: digits, lr: 5e-4, gradient: 0.30, flip: "false", epochs: 2.0, target: "01111", tau_m: 7}')
+    file.write_text(
+        '{dataset: digits, lr: 5e-4, gradient: 0.30, flip: "false", epochs: 2.0, target: "01111", tau_m: 7}'
+    )
     expected = dict(lr=0.0005, gradient="0.3", flip=False, epochs=2, target="01111", tau_m=7.0)
     assert read(file).configs == (TrainingConfig.for_dataset("digits", **expected),)
 
@@ -133,7 +137,9 @@ def test_experiments_are_swept_by_name_and_by_folder(tmp_path, swept):
     assert swept.pop() == (records.results_folder() / "settings", [*experiments.load("settings/temperature").configs])
     assert here("sweep", "settings", "toy", "--out", "here", cwd=tmp_path).returncode == 0
     ((folder, configs),) = swept
-    expected = [config for name in ("settings", "toy") for one in experiments.of(name).values() for config in one.configs]
+    expected = [
+        config for name in ("settings", "toy") for one in experiments.of(name).values() for config in one.configs
+    ]
     assert folder == Path("here") and configs == expected
 
 

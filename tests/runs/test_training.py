@@ -33,8 +33,7 @@ def test_the_same_command_gives_the_same_numbers():
     first, second = (train(TINY.but(epochs=2), quiet=True) for _ in range(2))
     assert without_times(first) == without_times(second)
     assert (
-        first["epoch_metrics"][0]["loss"]
-        != train(TINY.but(epochs=2, seed=1), quiet=True)["epoch_metrics"][0]["loss"]
+        first["epoch_metrics"][0]["loss"] != train(TINY.but(epochs=2, seed=1), quiet=True)["epoch_metrics"][0]["loss"]
     )
 
 
