@@ -136,7 +136,7 @@ def test_select_finds_the_runs_of_a_configuration(tmp_path):
 def test_a_study_is_found_by_its_configuration(tmp_path, monkeypatch):
     monkeypatch.setenv("TSBP_RESULTS", str(tmp_path))
     config = ToyConfig(learning_rates=(0.1,))
-    with pytest.raises(FileNotFoundError, match="tsbp toy .*--lr 0.1 "):
+    with pytest.raises(FileNotFoundError, match=r"tsbp toy .*--lr 0\.1 "):
         records.recorded(config)
     records.write(records.new(config, {"final_loss": [[[1.0]]]}, CPU), tmp_path / "deep" / "below")
     assert records.recorded(config)["learning_rates"] == (0.1,)
@@ -158,7 +158,7 @@ def test_what_is_packed_comes_back(n):
     ("text", "n"), [("", 8), ("no", 8), ("????", 8), ("AAAA", 8), (None, 8), (None, 17), (None, 25)]
 )
 def test_what_was_not_packed_is_refused(text, n):
-    with pytest.raises(ValueError, match="cannot be read|there are 16 bits"):
+    with pytest.raises(ValueError, match=r"cannot be read|there are 16 bits"):
         records.unpacked(records.packed(torch.ones(16) > 0) if text is None else text, n)
 
 
