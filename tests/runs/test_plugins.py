@@ -216,7 +216,7 @@ def test_a_single_neuron_from_the_command_line(folder):
     done = here(*small, "--plugin", "mine", "--gradient", "mine", "--gradient", "leak", cwd=folder)
     assert done.returncode == 0, done.stderr
     record = the_record(folder)
-    assert record["gradients"] == ["mine", "leak"] and record["plugin"] == "mine" and "mine" in done.stdout
+    assert list(record["gradients"]) == ["mine", "leak"] and record["plugin"] == "mine" and "mine" in done.stdout
     again = here(*shlex.split(record["command"])[1:], cwd=folder)
     assert again.returncode == 0 and len(list((folder / "runs").iterdir())) == 1
 

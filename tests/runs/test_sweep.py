@@ -97,7 +97,6 @@ def test_a_time_budget_leaves_checkpoints_that_the_next_sweep_takes_up(tmp_path)
         done += outcome.recorded
         if not outcome.unfinished:
             break
-        assert list(tmp_path.glob("*.pt"))
     assert len(done) == 2
     for config in configs:
         assert without_times(written(tmp_path)[name_of(config)]) == alone(config)
