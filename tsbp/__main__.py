@@ -4,6 +4,7 @@ The options of a command are the settings of its configuration, see :mod:`tsbp.r
 """
 
 import inspect
+import itertools
 import math
 import statistics
 import sys
@@ -18,7 +19,7 @@ try:
     from typer.exceptions import TyperException
 
     from tsbp.peers import agreement, bench
-    from tsbp.runs import config, experiments, files, processes, records, run, sweep
+    from tsbp.runs import config, data, experiments, files, processes, records, run, sweep
     from tsbp.runs.settings import PRESETS, TrainingConfig
     from tsbp.runs.toy import ToyConfig
     from tsbp.runs.training import resolve
@@ -177,6 +178,9 @@ def sweep_command(
             folders.setdefault(out or Path("runs"), []).extend(experiments.read(Path(name), **given).configs)
         else:
             folders.setdefault(out or Path("runs"), []).extend(experiments.trainings(name, **usual | given))
+    for one in itertools.chain(*folders.values()):
+        if isinstance(one, TrainingConfig) and not dask:  # whose workers may have data that are not here
+            data.check_name(one.dataset)
     outcome = sweep.Outcome()
     ends = time.monotonic() + time_budget
     for folder, configs in folders.items():

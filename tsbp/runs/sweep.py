@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tsbp.runs import data, files, records, run
+from tsbp.runs import files, records, run
 from tsbp.runs.config import Config
 from tsbp.runs.settings import TrainingConfig
 
@@ -210,14 +210,7 @@ class SerialExecutor(Executor):
 
 
 def _named(configs: list[Config], data_root: str | None) -> dict[str, tuple[Config, str]]:
-    """Name → configuration as the machine that does the run has it, and why the run cannot be done, if so.
-
-    Raises:
-        ValueError: there is no such data set. Nothing is started then.
-    """
-    for config in configs:
-        if isinstance(config, TrainingConfig):
-            data.check_name(config.dataset)
+    """Name → configuration as the machine that does the run has it, and why the run cannot be done, if so."""
     found = {}
     for config in configs:
         try:
