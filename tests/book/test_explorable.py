@@ -1,7 +1,6 @@
 """The neuron that learns in the page: its arithmetic held against tsbp.runs.toy, and what a reader can do with it."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,10 +106,10 @@ def test_it_learns_as_the_package_does(model, monkeypatch, setting):
     for the package to say: each neuron has a twin with weights that differ in the fourteenth digit, and is compared
     for as long as the two agree.
     """
-    config = replace(CONFIG, **setting)
+    config = CONFIG.but(**setting)
     draws = toy.draw(config)
     monkeypatch.setattr(toy, "draw", lambda *_: with_nudged_twins(draws))
-    both = in_the_package(replace(config, repeats=2 * REPEATS))
+    both = in_the_package(config.but(repeats=2 * REPEATS))
     expected = {name: values[:, :, :REPEATS] for name, values in both.items()}
     nudged = {name: values[:, :, REPEATS:] for name, values in both.items()}
     determined = deviation(nudged, expected) < TOLERANCE
@@ -235,7 +234,7 @@ def test_it_begins_when_it_is_seen(figure):
 
 def test_it_shows_the_neuron_of_the_chapter(figure):
     words = started(figure)
-    result = toy.run(replace(CONFIG, learning_rates=(0.005,), repeats=1))
+    result = toy.run(CONFIG.but(learning_rates=(0.005,), repeats=1))
     for name in CONFIG.gradients:
         assert f"{name} {result.final_loss(name, 0.005).item():.2f}" in words
 
