@@ -58,12 +58,7 @@ def test_every_kind_of_state_is_kept(tmp_path, settings):
 
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tsbp.runs.run"])  # each then starts at once
-
-
-def one_life(config: TrainingConfig, out: Path) -> None:
-    torch.set_num_threads(1)
-    run.run(config, out, quiet=True, checkpoint_minutes=0)
+PROCESSES.set_forkserver_preload(["pytest", "sklearn.datasets", "torch._dynamo", "tsbp.runs.run"])  # starts at once
 
 
 def test_ten_kills(tmp_path):
@@ -78,7 +73,7 @@ def test_ten_kills(tmp_path):
 
     for kill in range(10):
         before = written()
-        process = PROCESSES.Process(target=one_life, args=(config, out))
+        process = PROCESSES.Process(target=run.run, args=(config, out), kwargs={"quiet": True, "checkpoint_minutes": 0})
         process.start()
         # Every third life ends before it trains, or nearly so; the others train for a fifteenth of the whole at most.
         if kill % 3 == 2:

@@ -82,8 +82,6 @@ def test_wrong_numbers_are_named(tmp_path):
         sweep([], tmp_path / "runs", workers=0)
     with pytest.raises(ValueError, match="lr must be greater than 0, got -1"):
         sweep(trainings("digits", lr=[0.01, -1], **SMALL), tmp_path / "runs")
-    with pytest.raises(OSError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        sweep(trainings("digits"), tmp_path / "runs", dask="tcp://127.0.0.1:9")
     assert not (tmp_path / "runs").exists()
 
 
@@ -197,9 +195,8 @@ def test_a_killed_process_costs_nothing_else(tmp_path):
     (tmp_path / "sweep.yaml").write_text(FILE)
     options = ["--workers", "2", "--checkpoint-minutes", "0", "--out", "runs", "--data-root", "data"]
     with started("sweep", "sweep.yaml", *options, cwd=tmp_path) as process:
-        until(lambda: len(list(tmp_path.glob("runs/*.pt"))) == 2, process)
-        one, _ = children(process)
-        one.kill()
+        until(lambda: list(tmp_path.glob("runs/*.pt")), process)
+        children(process)[0].kill()
         printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0 and "4 recorded, 0 were there, 0 unfinished" in printed
     assert printed.count("a process was lost; its run goes on from its checkpoint") == 1
@@ -260,7 +257,7 @@ def test_a_killed_dask_worker_costs_nothing_else(tmp_path, monkeypatch):
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
 
         def kill_one() -> None:
-            until(lambda: len(list(tmp_path.glob("*.pt"))) == 2)
+            until(lambda: list(tmp_path.glob("*.pt")))
             os.kill(cluster.workers[0].pid, signal.SIGKILL)
             killed.set()
 
