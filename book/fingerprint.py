@@ -51,12 +51,12 @@ def imported(script: Path) -> dict[str, Path]:
 
 def _read_by(modules: Iterable[str]) -> list[Path]:
     """The files that are no modules, but read by some."""
-    files = {
+    found = {
         "tsbp.kernels": PROJECT.glob("tsbp/kernels/*.cpp"),
         "tsbp.runs.records": records.results_folder().rglob("*.json"),
         "tsbp.runs.experiments": PROJECT.glob("experiments/**/*.yaml"),
     }
-    return [path for name, paths in files.items() if name in modules for path in sorted(paths)]
+    return [path for name, paths in found.items() if name in modules for path in sorted(paths)]
 
 
 @functools.cache

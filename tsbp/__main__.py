@@ -44,7 +44,7 @@ TimeBudget = Annotated[
 
 
 def options_of(kind: type[config.Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for every setting of a configuration, in the place of its ``**settings``.
+    """Give a command an option for every setting of a configuration, instead of its ``**settings``.
 
     Values are passed on as text, and converted and checked where the configuration is made.
     """

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pack one half of what a bare GPU machine needs beside the checkout: images and wheels, at most 64 MiB.
-#   experiments/cuda/pack.sh 1 ../shared/data [PYTHON_VERSION]
-# The images are WebP grids with labels.npz and the script that unpacks them into class folders with a NOTE.txt.
+#   experiments/cuda/pack.sh 1 DATA [PYTHON_VERSION]
+# DATA holds cifar10-lossless/ and unpack_cifar10.py. The images are WebP grids with labels.npz and the script that unpacks them into class folders with a NOTE.txt.
 set -euo pipefail
 part=$1 data=$2 python=${3:-3.12}
 cd "$(dirname "$0")/../.."

@@ -11,24 +11,27 @@ python=${PYTHON:-python3}
 mkdir -p "$data" "$records" "$out"
 $python -c 'import pydantic, yaml, filelock' 2> /dev/null ||
     $python -m pip install --quiet --no-index --find-links "$pack/wheels" pydantic pyyaml filelock
-# Two numbers: grids are decoded side by side.
+unpacked="$data/unpacked-$(basename "$pack")"
 unpacking=()
-for first in 0 10 20 30 40 50; do
-    $python "$pack/unpack_cifar10.py" "$data" $first $((first + 9)) &
-    unpacking+=($!)
-done
-cp --no-clobber results/cuda/*.json "$records" 2> /dev/null || true
-touch "$records/.started"
-images() { find "$data/cifar10" -name '*.png' | wc -l; }
-if [ "${#words[@]}" -eq 0 ] && ! [ -f "$data/first-half" ]; then
-    $python -m pytest -q -p no:cacheprovider -m gpu tests/gpu 2>&1 | tail -5 || true
+if ! [ -f "$unpacked" ]; then
+    for first in 0 10 20 30 40 50; do # grids, decoded side by side
+        $python "$pack/unpack_cifar10.py" "$data" $first $((first + 9)) &
+        unpacking+=($!)
+    done
+    if [ "${#words[@]}" -eq 0 ] && ! compgen -G "$data/unpacked-*" > /dev/null; then
+        $python -m pytest -q -p no:cacheprovider -m gpu tests/gpu 2>&1 | tail -5 || true
+    fi
+    for one in "${unpacking[@]}"; do wait "$one"; done
+    touch "$unpacked"
 fi
-wait "${unpacking[@]}"
-touch "$data/first-half"
-echo "$(images) images, ${SECONDS} s"
-if [ "$(images)" -eq "${IMAGES:-60000}" ]; then
-    left=$((seconds - SECONDS + started))
+images=$(find "$data/cifar10" -name '*.png' | wc -l)
+echo "$images images, $((SECONDS - started)) s"
+if [ "$images" -eq "${IMAGES:-60000}" ]; then
+    cp --no-clobber results/cuda/*.json "$records" 2> /dev/null || true
+    touch "$records/.started"
+    code=0
     $python -m tsbp sweep "${words[@]:-cuda}" --data-root "$data" --out "$records" --checkpoint-minutes 0.5 \
-        --time-budget "$left" || true
+        --time-budget $((seconds - SECONDS + started)) || code=$?
     find "$records" -name '*.json' -newer "$records/.started" -exec cp {} "$out" \;
+    exit $code
 fi

@@ -135,7 +135,7 @@ def test_outcomes_add_up():
 
 
 def stand_in(folder: Path, script: str) -> str:
-    """A program in the place of Python, which is then called as ``$PYTHON "$@"``."""
+    """A program instead of Python, which is then called as ``$PYTHON "$@"``."""
     path = folder / "stand-in"
     path.write_text(f"#!/bin/sh\nPYTHON={sys.executable}\n{script}\n")
     path.chmod(0o755)

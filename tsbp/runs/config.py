@@ -115,9 +115,9 @@ class Config(BaseModel):
         """The same configuration with some settings changed, and checked again."""
         return type(self)(**self.model_dump() | settings)
 
-    def strict(self) -> dict[str, Any]:
+    def strict(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
         """The settings as strict JSON has them, which knows no infinity."""
-        return json.loads(self.model_dump_json())
+        return json.loads(self.model_dump_json(exclude_defaults=exclude_defaults))
 
     def identity(self, data: str = "") -> str:
         """Hash of what is run, the same for equal runs however they were asked for.
@@ -128,10 +128,10 @@ class Config(BaseModel):
         Args:
             data: fingerprint of the data set.
         """
-        said = json.loads(self.model_dump_json(exclude_defaults=True))
-        if "dataset" in said:
-            said["dataset"] = Path(said["dataset"]).name  # the fingerprint knows the data, wherever they are
-        canonical = json.dumps({"kind": self.kind, "data": data} | said, sort_keys=True)
+        changed = self.strict(exclude_defaults=True)
+        if "dataset" in changed:
+            changed["dataset"] = Path(changed["dataset"]).name  # the fingerprint knows the data, wherever they are
+        canonical = json.dumps({"kind": self.kind, "data": data} | changed, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
     @classmethod

@@ -94,8 +94,8 @@ def compare_gradients(
         twin = build_network(config.but(gradient=name), dataset, compiled).to(images.device).eval()
         twin.load_state_dict(network.state_dict())
         with _own_random(images.device):
-            loss_of(twin, images, target, dataset, config).mean().backward()
-        gradients[name] = [x.grad.flatten() for x in twin.parameters() if x.grad is not None]
+            loss = loss_of(twin, images, target, dataset, config).mean()
+            gradients[name] = [x.flatten() for x in torch.autograd.grad(loss, list(twin.parameters()))]
     found: dict[str, list[float | None]] = {}
     for name in ("leak", "spatial"):
         beside = [_beside(one, full) for one, full in zip(gradients[name], gradients["full"], strict=True)]

@@ -59,12 +59,15 @@ class Experiment:
 
 def key(config: Config, data: str = "") -> str:
     """What tells whether a run is recorded without reading its data: settings, and a fingerprint if one is known."""
-    if isinstance(config, TrainingConfig):
-        device = "cpu" if config.device == "auto" else config.device
-        usual = "bfloat16" if device == "cuda" else "float32"
-        precision = usual if config.precision == "auto" else config.precision
-        config = config.model_copy(update={"device": device, "precision": precision})
-    return config.identity(data)
+    return (_usual(config) if isinstance(config, TrainingConfig) else config).identity(data)
+
+
+def _usual(config: TrainingConfig) -> TrainingConfig:
+    """The configuration with ``auto`` replaced by what its records have, without asking this machine."""
+    device = "cpu" if config.device == "auto" else config.device
+    usual = "bfloat16" if device == "cuda" else "float32"
+    precision = usual if config.precision == "auto" else config.precision
+    return config.model_copy(update={"device": device, "precision": precision})
 
 
 def load(name: str, folder: Path | None = None) -> Experiment:
@@ -191,7 +194,7 @@ def progress_table() -> "pandas.DataFrame":
     for path in records.files(records.results_folder()):
         record = records.read(path)
         if record["kind"] in ("train", "toy"):
-            config = (TrainingConfig if record["kind"] == "train" else ToyConfig).restored(record)
+            config = records.configuration(record["kind"]).restored(record)
             done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
     rates: dict[tuple[Any, ...], list[float]] = {}
     for record in {record["identity"]: record for record in done.values()}.values():
@@ -221,11 +224,7 @@ def _hours(config: Config, rates: Mapping[tuple[Any, ...], Sequence[float]]) -> 
     """What a run should take; None where nothing like it is recorded."""
     if not isinstance(config, TrainingConfig):
         return None
-    settings = config.model_dump()
-    settings["device"] = "cpu" if config.device == "auto" else config.device
-    if config.precision == "auto":
-        settings["precision"] = "bfloat16" if settings["device"] == "cuda" else "float32"
-    found = rates.get(_cost_group(settings))
+    found = rates.get(_cost_group(_usual(config).model_dump()))
     source = DATA_SETS.get(config.dataset)
     examples = config.examples or (source.n_train if source else 0)
     return sum(found) / len(found) * config.epochs * examples if found and examples else None

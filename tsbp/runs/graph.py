@@ -1,4 +1,4 @@
-"""One CUDA graph in the place of the hundreds of kernels of an update: launching those one by one takes a small network
+"""One CUDA graph instead of the hundreds of kernels of an update: launching those one by one takes a small network
 longer than they run.
 """
 

@@ -229,16 +229,21 @@ def loss_curves(curves: Mapping[float, Mapping[str, np.ndarray]]) -> Figure:
             for edge in (mean - std, mean + std):
                 axis.plot(edge, color=COLOURS[name], linewidth=0.7, linestyle="--")
         axis.set_title(f"learning rate {rate:g}")
-    for axis in axes.flat[len(curves) :]:
-        axis.axis("off")
-    for axis in axes[-1]:
-        axis.set_xlabel("iteration")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("loss")
+    _label_edges(axes, len(curves), "iteration", "loss")
     start = max(loss[0].mean() for by_gradient in curves.values() for loss in by_gradient.values())
     axes[0, 0].set_ylim(0, 2 * start)
     legend_above(figure, axes)
     return figure
+
+
+def _label_edges(axes: np.ndarray, used: int, x: str, y: str) -> None:
+    """Hide the panels that are not used, and label the last row and the first column of the grid."""
+    for axis in axes.flat[used:]:
+        axis.axis("off")
+    for axis in axes[-1]:
+        axis.set_xlabel(x)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(y)
 
 
 def loss_by_learning_rate(rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> Figure:
@@ -272,12 +277,7 @@ def loss_panels(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.nda
         _losses_over_rates(axis, rates, losses, {name: name for name in losses})
         axis.set_title(title)
         axis.set_ylim(0, 1.25)
-    for axis in axes.flat[len(studies) :]:
-        axis.axis("off")
-    for axis in axes[-1]:
-        axis.set_xlabel("learning rate")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("loss at the end")
+    _label_edges(axes, len(studies), "learning rate", "loss at the end")
     legend_above(figure, axes)
     return figure
 

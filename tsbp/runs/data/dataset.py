@@ -73,7 +73,11 @@ class DataSet:
         return self.train_images.dim() == 5
 
     def fingerprint(self) -> str:
-        """Hash of all images and labels, 16 hexadecimal digits."""
+        """Hash of all images and labels, 16 hexadecimal digits; computed once."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for field in PARTS:
             x = getattr(self, field)
@@ -94,7 +98,7 @@ class DataSet:
         return mean.float()[:, None, None], std.float()[:, None, None]
 
     def hold_out(self, n: int) -> "DataSet":
-        """Put ``n`` training examples, always the same, in the place of the test set: for choosing settings.
+        """Replace the test set by ``n`` training examples, always the same: for choosing settings.
 
         Raises:
             ValueError: ``n`` leaves one of the two parts empty.
