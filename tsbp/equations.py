@@ -95,7 +95,7 @@ class Neuron:
     def factor_at(self, potential: Tensor, spikes: Tensor, h: Tensor) -> Tensor | float:
         """The factor of eq. 8 at one time step: ``∂U[t+1]/∂U[t]`` without the factor ``1 - 1/τm``."""
         if self.reset == "subtract":
-            factor = self.factor(self.threshold, 0, h)
+            factor = self.factor(self.threshold, 0, h)  # type: ignore[arg-type]  # numbers of one value everywhere
         else:
             if self.form:  # for second derivatives: S depends on U as far as the reset is not detached
                 spikes = spikes.detach() + self.form.weight * (spikes - spikes.detach())

@@ -13,11 +13,11 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
-Factor = Callable[[Any, Any, Tensor], Tensor | float]
+Factor = Callable[[Tensor, Tensor, Tensor], Tensor | float]
 """``factor(U, S, h)``: potential, spikes and surrogate derivative of one time step, of one shape, to the factor.
 
 After a reset by subtraction it is called as ``factor(ϑ, 0, h)``, since there ``∂(U - ϑ · S)/∂U = 1 - ϑ · h``.

@@ -9,18 +9,27 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tsbp.networks import TABLE_3
+from tsbp.peers.agreement import AgreementConfig
+from tsbp.peers.bench import BenchConfig
 from tsbp.runs import records
+from tsbp.runs.config import Config
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.settings import PRESETS, TrainingConfig
+from tsbp.runs.toy import ToyConfig
 from tsbp.study.comparison import MAY_DIFFER, TITLES, training_label, trainings
 
 if TYPE_CHECKING:
     import pandas
 
+CONFIGURATIONS: dict[str, type[Config]] = {
+    kind.kind: kind for kind in (TrainingConfig, ToyConfig, BenchConfig, AgreementConfig)
+}
+"""Named here, though :func:`tsbp.runs.records.configuration` finds them: the page is built anew when one changes."""
+
 
 def short_command(record: Mapping[str, Any]) -> str:
     """The command that repeats a run: that of its record without the options that only repeat a default."""
-    config = records.configuration(record["kind"]).restored(record)
+    config = CONFIGURATIONS[record["kind"]].restored(record)
     if isinstance(config, TrainingConfig):
         names = [config.dataset, *(name for name, preset in PRESETS.items() if preset["dataset"] == config.dataset)]
         ways = (records.words(config, TrainingConfig.for_dataset(name).model_dump(), argument=name) for name in names)
