@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pydantic.main  # noqa: F401  (before autodoc, under whose TYPE_CHECKING its first import leaves models undefined)
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config

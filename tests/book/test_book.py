@@ -332,3 +332,9 @@ def test_a_book_on_paper(small_book):
     text = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True).stdout
     assert re.search(r"words_ +numbers\s+50 % +1.25", text) and "Only the web can show this" in text
     assert "HTML object" not in text and "Styler object" not in text and "CHAPTER" not in text
+
+
+def test_autodoc_is_not_the_first_to_import_pydantic():
+    """It imports modules as a type checker sees them, and pydantic's models stay undefined if it is the first."""
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import tsbp_sphinx; assert 'pydantic.main' in sys.modules"
+    subprocess.run([sys.executable, "-c", script, build.PROJECT / "book"], check=True)
