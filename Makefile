@@ -23,7 +23,7 @@ help:
 	@echo "make experiments list the experiments: complete, partial or missing; tsbp sweep NAME does one"
 	@echo "make peers       install the other libraries that make bench compares with"
 	@echo "make bench       compare with other libraries: their gradients, then times (minutes; DEVICE=cuda on a GPU)"
-	@echo "make lock        renew requirements.txt and environment.yml from pyproject.toml"
+	@echo "make lock        renew requirements.txt and requirements-bench.txt from pyproject.toml"
 	@echo "make clean       remove what was built (.venv stays)"
 
 book: $(VENV)/installed
@@ -109,17 +109,15 @@ peers: $(VENV)/bench-installed
 
 # Beside what is there already, and nothing of that changed.
 $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
-	$(BIN)/python -m pip install --quiet --constraint requirements.txt --requirement requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-bench.txt
 	@touch $@
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-package tsbp pyproject.toml
 lock: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra test --no-emit-package tsbp \
-		--no-header --no-annotate pyproject.toml --output-file requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra bench --constraint requirements.txt \
-		--no-emit-package tsbp --no-header --no-annotate pyproject.toml --output-file requirements-bench.txt
-	{ printf 'name: tsbp\nchannels:\n  - conda-forge\ndependencies:\n  - python>=3.11\n  - pip\n  - pip:\n'; \
-		sed 's/^/      - /' requirements.txt; echo '      - --editable .'; } > environment.yml
+	$(LOCK) --extra test --output-file requirements.txt
+	$(LOCK) --extra bench --constraint requirements.txt --output-file requirements-bench.txt
 
 clean:
 	rm -rf build book/*.ipynb

@@ -14,6 +14,8 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ TEX_LIVE = ("texlive-xetex", "texlive-latex-extra", "texlive-fonts-recommended",
 """What a PDF needs, by the names of Debian and Ubuntu."""
 REPORTS = PROJECT / "build" / "reports"
 """What a notebook that failed leaves: how far it came, and the error."""
+AT_ONCE = min(4, os.cpu_count() or 1)
+"""Notebooks that are executed at the same time; each has a Python of its own, which takes a gigabyte."""
 ADDED = "added-by-the-build"
 """Tag of the cells that a text notebook has not, but every page needs."""
 
@@ -100,6 +104,30 @@ def execute(source: Path, parameters: dict[str, Any], folder: Path = EXECUTED) -
     return not good
 
 
+def execute_all(sources: list[Path], parameters: dict[str, Any]) -> Iterator[tuple[Path, float | None]]:
+    """Execute those of the text notebooks whose outputs are not good any more, several at a time.
+
+    Yields:
+        Each notebook when it is done, and its seconds; None if its outputs were still good.
+
+    Raises:
+        PapermillExecutionError: a cell failed; notebooks that had not begun are left out.
+    """
+
+    def timed(source: Path) -> float | None:
+        started = time.perf_counter()
+        return time.perf_counter() - started if execute(source, parameters, EXECUTED) else None
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        running = {pool.submit(timed, source): source for source in sources}
+        try:
+            for done in as_completed(running):
+                yield running[done], done.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
 def _depended_on(page: Path) -> str | None:
     """The fingerprint with which a notebook was executed; None where it was not."""
     return jupytext.read(page).metadata.get("tsbp_fingerprint") if page.exists() else None
@@ -121,6 +149,7 @@ def _run(plain: Path, parameters: dict[str, Any]) -> NotebookNode:
         REPORTS.mkdir(parents=True, exist_ok=True)
         shutil.copy(executed, REPORTS / plain.name)
         (REPORTS / plain.name).with_suffix(".log").write_text(_report(error), encoding="utf-8")
+        error.add_note(f"The notebook as far as it came is {REPORTS / plain.name}")
         raise
 
 
@@ -280,13 +309,12 @@ def main() -> None:
         pages = {source: EXECUTED / f"{source.stem}.ipynb" for source in sorted(NOTEBOOKS.glob("*.py"))}
         outdated = [path.stem for path in pages if _depended_on(pages[path]) != fingerprint(path, parameters)]
         print(f"to execute: {', '.join(outdated) or 'nothing'}", flush=True)
-        for source in pages:
-            started = time.perf_counter()
-            print(f"{source.name:28}", end="", flush=True)
-            ran = execute(source, parameters, EXECUTED)
-            print(f"executed in {time.perf_counter() - started:.0f} s" if ran else "unchanged", flush=True)
+        for source, seconds in execute_all(list(pages), parameters):
+            print(
+                f"{source.name:28}" + ("unchanged" if seconds is None else f"executed in {seconds:.0f} s"), flush=True
+            )
     except PapermillExecutionError as error:
-        sys.exit(f"{_report(error)}\n\nThe notebook as far as it came is {REPORTS / source.stem}.ipynb")
+        sys.exit("\n\n".join([_report(error), *error.__notes__]))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
     build, failure = BUILDERS[options.to]

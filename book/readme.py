@@ -7,7 +7,7 @@ import pandas as pd
 
 from tsbp.runs import experiments
 from tsbp.runs.files import PROJECT, write_text
-from tsbp.study import figures
+from tsbp.study import figures, toy_figures
 from tsbp.study.claims import claims
 from tsbp.study.studies import loss_study
 
@@ -34,7 +34,7 @@ def with_results(text: str) -> str:
 def draw(path: Path = PICTURE) -> None:
     """Draw the README's picture."""
     figures.use_style()
-    figure = figures.loss_by_learning_rate(*loss_study(experiments.load("toy/table-1")))
+    figure = toy_figures.loss_by_learning_rate(*loss_study(experiments.load("toy/table-1")))
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -37,7 +37,7 @@ import torch
 from IPython.display import HTML
 
 from tsbp.runs import experiments, toy
-from tsbp.study import figures
+from tsbp.study import figures, toy_figures
 from tsbp.study.statistics import verdicts
 from tsbp.study.studies import (
     USABLE_LOSS,
@@ -109,7 +109,7 @@ titles = {
 phases = {title: trace[name].numpy() for name, title in titles.items()}
 figures.show(
     "phases-figure",
-    figures.phases(phases, trace["spikes"].numpy(), trace["target"].numpy()),
+    toy_figures.phases(phases, trace["spikes"].numpy(), trace["target"].numpy()),
 )
 settled = trace["converged"].item()
 text = (
@@ -166,8 +166,10 @@ curves = {
     rate: {name: result.curves(name, rate).numpy() for name in config.gradients}
     for rate in config.learning_rates[-6:]
 }
-figures.show("loss-curves-figure", figures.loss_curves(curves))
-figures.show("learning-rates-figure", figures.loss_by_learning_rate(rates, losses))
+figures.show("loss-curves-figure", toy_figures.loss_curves(curves))
+figures.show(
+    "learning-rates-figure", toy_figures.loss_by_learning_rate(rates, losses)
+)
 
 difference = losses["full"] - losses["leak"]
 estimate, low, high = crossing(rates, difference)
@@ -246,7 +248,7 @@ converged = {
     name: dict(zip(rates[-5:], result.converged[row, -5:].numpy(), strict=True))
     for row, name in enumerate(config.gradients)
 }
-figures.show("converged-figure", figures.converged_share(converged, iterations))
+figures.show("converged-figure", toy_figures.converged_share(converged, iterations))
 default_rate = min(converged["full"], key=lambda rate: abs(rate - 0.005))
 default = converged["full"][default_rate]
 figures.note("default-rate", f"{default_rate:g}")
@@ -283,7 +285,7 @@ figures.note("best-median", int(np.median(done)) if len(done) else "none")
 
 # %% tags=["hide-input", "remove-output"]
 baselines = loss_studies("toy/table-1", "toy/precursor")
-figures.show("baselines-figure", figures.loss_panels(baselines))
+figures.show("baselines-figure", toy_figures.loss_panels(baselines))
 rates_1, losses_1 = baselines["Table 1"]
 labels = [f"{rate:g}" for rate in rates_1]
 figures.note(
@@ -331,7 +333,7 @@ cosines = {
 }
 
 # %% tags=["hide-input", "remove-output"]
-figures.show("along-figure", figures.along_the_way(cosines, norms))
+figures.show("along-figure", toy_figures.along_the_way(cosines, norms))
 for name in ("full", "leak"):
     ratio = np.nanmedian(norms[name] / norms["spatial"])
     figures.note(f"length-{name}", ratio)
@@ -355,7 +357,7 @@ for name, cosine in cosines.items():
 
 # %% tags=["hide-input", "remove-output"]
 scale_free = loss_studies("toy/length-one", "toy/adam")
-figures.show("scale-free-figure", figures.loss_panels(scale_free))
+figures.show("scale-free-figure", toy_figures.loss_panels(scale_free))
 for key, (some_rates, some_losses) in zip(
     ("normalised", "adam"), scale_free.values(), strict=True
 ):
@@ -391,7 +393,7 @@ for key, (some_rates, some_losses) in zip(
 # %% tags=["hide-input", "remove-output"]
 changed = ("momentum", "uniform", "positive", "no-delay", "subtractive-reset")
 studies = loss_studies("toy/table-1", *(f"toy/{name}" for name in changed))
-figures.show("studies-figure", figures.loss_panels(studies))
+figures.show("studies-figure", toy_figures.loss_panels(studies))
 
 # %% [markdown]
 # ```{glue:figure} studies-figure
@@ -443,7 +445,7 @@ heat = np.stack(
     [(loss["full"] - loss["leak"]).mean(-1) for _, loss in by_temperature.values()]
 )
 heat_rates = by_temperature[0.3][0]
-figures.show("heat-figure", figures.advantage(heat_rates, temperatures, heat))
+figures.show("heat-figure", toy_figures.advantage(heat_rates, temperatures, heat))
 
 # %% [markdown]
 # ```{glue:figure} heat-figure

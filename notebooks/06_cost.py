@@ -41,7 +41,7 @@ from tsbp.study.statistics import ratio_intervals
 figures.use_style()
 batch_size = batch_size or {"quick": 32, "full": 128}[profile]
 repeats = repeats or {"quick": 11, "full": 51}[profile]
-recorded = records.load("bench")
+recorded = records.load(BenchConfig.kind)
 on_cpu = recorded[recorded["device"] == "cpu"]
 on_cuda = recorded[recorded["device"] == "cuda"]
 
@@ -207,6 +207,17 @@ tables.show(tables.speed_table(layers), "")
 
 # %% tags=["hide-input"]
 tables.show(tables.memory_table(on_cpu), "")
+
+# %% [markdown]
+# These benchmarks keep freed memory for the next call, as `tsbp train` does. A program that only imports `tsbp` does
+# not: there the C library gives large blocks back to the system, and the next call gets pages that have to be filled
+# with zeros first. `tsbp` therefore keeps a pool of memory for its own large arrays. The speed of a layer in a newly
+# started program, as a share of its speed where freed memory is kept (medians with 95 % intervals over pairs of
+# processes):
+
+# %% tags=["hide-input"]
+plain = tables.plain_process_table(layers)
+tables.show(plain, "layer")
 
 # %% [markdown]
 # ## Benchmark: a recurrent layer

@@ -30,7 +30,7 @@ import torch
 
 from tsbp.runs import experiments, provenance, records
 from tsbp.runs.settings import TrainingConfig
-from tsbp.study import comparison, figures
+from tsbp.study import comparison, figures, toy_figures
 from tsbp.study.claims import claims_table
 from tsbp.study.statistics import with_interval
 from tsbp.study.studies import loss_study
@@ -41,7 +41,7 @@ toy = table_1.config
 rates, losses = loss_study(table_1)
 
 # %% tags=["remove-cell"]
-figure = figures.loss_by_learning_rate(rates, losses)
+figure = toy_figures.loss_by_learning_rate(rates, losses)
 figures.show("front-figure", figure)
 figures.note("front-repeats", toy.repeats)
 figures.note("front-iterations", toy.iterations)

@@ -112,7 +112,7 @@ def test_nothing_that_is_tracked_would_be_refused():
 
 def test_pre_commit_has_the_locked_ruff():
     ruff, _ = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
-    assert f"ruff=={ruff['rev'].removeprefix('v')}\n" in (PROJECT / "requirements.txt").read_text()
+    assert f"ruff=={ruff['rev'].removeprefix('v')} " in (PROJECT / "requirements.txt").read_text()
 
 
 # --- the branch of executed notebooks ---------------------------------------------------------------------------------
@@ -131,6 +131,23 @@ def test_publishing_leaves_the_checkout_as_it_is(repository, tmp_path):
     head = git("rev-parse", "HEAD", cwd=repository).strip()
     assert head in git("log", "-1", "--format=%s", "notebooks", cwd=tmp_path / "public")
     assert git("status", "--porcelain", cwd=repository) == "" and git("branch", cwd=repository) == "* main\n"
+
+
+def test_publishing_does_not_go_back(repository, tmp_path):
+    """CI jobs may end in another order than that of their commits."""
+    git("init", "--quiet", "--bare", tmp_path / "public", cwd=tmp_path)
+    (repository / "book").mkdir()
+    (repository / "book" / "a.ipynb").write_text("{}")
+    git("commit", "--quiet", "--allow-empty", "-m", "second", cwd=repository)
+    assert run("bash", ".ci/publish", tmp_path / "public", cwd=repository).returncode == 0
+    later = git("rev-parse", "HEAD", cwd=repository).strip()
+    git("checkout", "--quiet", "HEAD~", cwd=repository)
+    done = run("bash", ".ci/publish", tmp_path / "public", cwd=repository)
+    assert done.returncode == 1 and f"error: the branch notebooks is of {later}" in done.stderr
+    assert later in git("log", "-1", "--format=%s", "notebooks", cwd=tmp_path / "public")
+    git("checkout", "--quiet", "main", cwd=repository)
+    git("commit", "--quiet", "--allow-empty", "-m", "third", cwd=repository)
+    assert run("bash", ".ci/publish", tmp_path / "public", cwd=repository).returncode == 0
 
 
 def test_binder_has_what_the_notebooks_need():

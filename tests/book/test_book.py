@@ -163,7 +163,8 @@ def test_a_build_that_was_killed_goes_on(tmp_path):
     program = (
         "import sys, pathlib; from book import build; build.NOTEBOOKS = build.EXECUTED = pathlib.Path(sys.argv[1])\n"
     )
-    program += "build.BUILDERS['html'] = lambda: 'the book', ''; sys.argv[1:] = ['--profile', 'full']; build.main()"
+    program += "build.AT_ONCE = 1; build.BUILDERS['html'] = lambda: 'the book', ''; "
+    program += "sys.argv[1:] = ['--profile', 'full']; build.main()"
 
     def built() -> tuple[int, list[str]]:
         paths = os.pathsep.join([str(build.PROJECT), str(build.PROJECT / "book")])
@@ -202,7 +203,7 @@ def test_a_failing_cell_is_named_and_the_earlier_result_stays(notebook, monkeypa
         build.main()
     message = re.sub(r"\x1b\[[\d;]*m", "", str(end.value.code))
     assert "cell 3" in message and "number / 0" in message and "ZeroDivisionError" in message
-    assert "chapter.py" in capsys.readouterr().out
+    assert "to execute: chapter" in capsys.readouterr().out
     assert str(build.REPORTS / "chapter.ipynb") in message
     failed = jupytext.read(build.REPORTS / "chapter.ipynb").cells[-1]
     assert failed.source == "number / 0" and failed.outputs[0].ename == "ZeroDivisionError"

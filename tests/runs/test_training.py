@@ -12,11 +12,12 @@ from torch.nn import functional
 from tsbp.gradients import GRADIENTS, STUDIED
 from tsbp.kernels import library
 from tsbp.networks import TABLE_3
-from tsbp.runs import records, schema, training
+from tsbp.runs import records, training
 from tsbp.runs.data import DataSet
 from tsbp.runs.evaluation import build_network, compare_gradients, evaluate
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.training import Run, train
+from tsbp.study import schema
 
 TINY = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1, examples=300)
 SMALL = TrainingConfig.for_dataset("digits", network="8C3-P2-40", epochs=4)

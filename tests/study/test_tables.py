@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 
 from tsbp.study.statistics import UsableRange
-from tsbp.study.tables import crossover_table, loss_table, memory_table, price_table, speed_table, usable_table
+from tsbp.study.tables import (
+    crossover_table,
+    loss_table,
+    memory_table,
+    plain_process_table,
+    price_table,
+    speed_table,
+    usable_table,
+)
 
 
 def test_loss_table():
@@ -70,3 +78,10 @@ def test_memory_table_counts_by_neuron_and_step():
     table = memory_table(pd.DataFrame([bench("lif", 10), bench("mnist", 5)])).set_index("")
     assert table.loc["tsbp full"].tolist() == ["4.0", "12.0", "0.80"]
     assert table.loc["SpikingJelly"].tolist() == ["12.0", "24.0", "0.07"] and len(table) == 2
+
+
+def test_plain_process_table_is_the_speed_as_a_share_of_the_speed_with_memory_kept():
+    measured = {"1 core": {"plain": [2.0, 4.0], "kept": [1.0, 2.0]}, "2 cores": {"plain": [1.0], "kept": [1.0]}}
+    runs = pd.DataFrame([bench("lif", 30, plain_process=measured), bench("lif", 5)])
+    row = {"layer": "T = 30", "1 core": "0.50 [0.50, 0.50]", "2 cores": "1.00 [1.00, 1.00]"}
+    assert plain_process_table(runs).to_dict("records") == [row]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsbp.runs import records
-from tsbp.runs.config import Config
+from tsbp.runs.config import KINDS, Config
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.files import PROJECT
 from tsbp.runs.settings import TrainingConfig
@@ -191,11 +191,9 @@ def progress_table() -> "pandas.DataFrame":
     import pandas as pd
 
     done: dict[str, dict[str, Any]] = {}
-    for path in records.files(records.results_folder()):
-        record = records.read(path)
-        if record["kind"] in ("train", "toy"):
-            config = records.configuration(record["kind"]).restored(record)
-            done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
+    for _, record in records.every(kinds=("train", "toy")):
+        config = KINDS[record["kind"]].restored(record)
+        done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
     rates: dict[tuple[Any, ...], list[float]] = {}
     for record in {record["identity"]: record for record in done.values()}.values():
         if record["kind"] == "train":

@@ -16,7 +16,7 @@ from tsbp.runs.files import PROJECT
 def provenance(device: torch.device) -> dict[str, Any]:
     """When and where something ran: date, device, threads, platform, versions of the packages, commit of the code."""
     packages = ("tsbp", "torch", "torchvision", "numpy", "scikit-learn")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/results")  # of the code
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device_name": _device_name(device),

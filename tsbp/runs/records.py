@@ -5,12 +5,11 @@ ends with the identity of the run, a hash of configuration and data.
 """
 
 import base64
-import importlib
 import json
 import os
 import shlex
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA_VERSION = 5
-_HOMES = {"train": "tsbp.runs.settings", "toy": "tsbp.runs.toy"}
-_HOMES |= {"bench": "tsbp.peers.bench", "agreement": "tsbp.peers.agreement"}
 
 
 def results_folder() -> Path:
@@ -96,8 +93,14 @@ def read(path: str | Path) -> dict[str, Any]:
     """Read one record. A setting that is younger than the record has the value with which it was run.
 
     Raises:
-        ValueError: the file is not a record, or of a schema that this version does not know.
+        ValueError: the file is not a record, or of a schema that this version does not know, or of a kind that no
+            imported module defines.
     """
+    return _restored(path, *_parsed(path))
+
+
+def _parsed(path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The kind of a record, and the record as the file has it."""
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         kind, version = record["schema"].rsplit("-", 1)
@@ -106,21 +109,28 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a record of a run") from None
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}; this version of tsbp reads {SCHEMA_VERSION}")
-    try:
-        return record | configuration(kind).restored(record).model_dump()
-    except KeyError:
-        raise ValueError(f"{path} has kind {kind!r}; there are {', '.join(_HOMES)}") from None
+    return kind, record
 
 
-def configuration(kind: str) -> type[Config]:
-    """The configuration of a kind of record, whether or not its module has been imported.
-
-    Raises:
-        KeyError: there is no such kind.
-    """
+def _restored(path: str | Path, kind: str, record: dict[str, Any]) -> dict[str, Any]:
     if kind not in KINDS:
-        importlib.import_module(_HOMES[kind])
-    return KINDS[kind]
+        raise ValueError(f"{path} has kind {kind!r}; imported modules define {', '.join(KINDS)}")
+    return record | KINDS[kind].restored(record).model_dump()
+
+
+def every(
+    folder: str | Path | None = None, kinds: Sequence[str] | None = None
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The records below a folder (default: :func:`results_folder`) with their paths, in order of their names.
+
+    Args:
+        folder: where to look.
+        kinds: those of interest; None: all.
+    """
+    for path in files(Path(folder) if folder else results_folder()):
+        kind, record = _parsed(path)
+        if kinds is None or kind in kinds:
+            yield path, _restored(path, kind, record)
 
 
 def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
@@ -130,9 +140,7 @@ def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
     """
     import pandas as pd
 
-    folder = Path(folder) if folder else results_folder()
-    rows = [{"path": path, **read(path)} for path in files(folder)]
-    return pd.DataFrame([row for row in rows if row["kind"] == kind])
+    return pd.DataFrame([{"path": path, **record} for path, record in every(folder, [kind])])
 
 
 def files(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 from tsbp.gradients import STUDIED
 from tsbp.peers import survey
 from tsbp.peers.agreement import AgreementConfig
+from tsbp.peers.bench import BenchConfig
 from tsbp.runs import experiments, records
 from tsbp.runs.settings import TABLE_2
 from tsbp.study.comparison import TITLES, by_seed, favoured, groups, paired_difference, short
@@ -236,7 +237,7 @@ def cost() -> Claim:
 
     Reproduced if it does both written by hand and through autograd, with a caveat if in one of them.
     """
-    bench = records.load("bench").query("device == 'cpu' and precision == 'float32'")
+    bench = records.load(BenchConfig.kind).query("device == 'cpu' and precision == 'float32'")
     step = bench.query("benchmark == 'mnist' and time_steps == 30").iloc[0]
     layer = bench.query("benchmark == 'lif' and time_steps == 30").iloc[0]
     ours, low, high = ratio_interval(step["seconds"]["tsbp full"], step["seconds"]["tsbp leak"])

@@ -9,22 +9,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tsbp.networks import TABLE_3
-from tsbp.peers.agreement import AgreementConfig
-from tsbp.peers.bench import BenchConfig
 from tsbp.runs import records
-from tsbp.runs.config import Config
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.settings import PRESETS, TrainingConfig
-from tsbp.runs.toy import ToyConfig
 from tsbp.study.comparison import MAY_DIFFER, TITLES, training_label, trainings
+from tsbp.study.schema import CONFIGURATIONS
 
 if TYPE_CHECKING:
     import pandas
-
-CONFIGURATIONS: dict[str, type[Config]] = {
-    kind.kind: kind for kind in (TrainingConfig, ToyConfig, BenchConfig, AgreementConfig)
-}
-"""Named here, though :func:`tsbp.runs.records.configuration` finds them: the page is built anew when one changes."""
 
 
 def short_command(record: Mapping[str, Any]) -> str:
@@ -125,8 +117,8 @@ def command_list() -> str:
 def _groups() -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The published records by folder and what ran."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for path in records.files(records.results_folder()):
-        record = {"path": path, **records.read(path)}
+    for path, read in records.every():
+        record = {"path": path, **read}
         folder = path.parent.relative_to(records.results_folder()).as_posix()
         what = f"tsbp {record['kind']}" + (f" {record['dataset']}" if record["kind"] == "train" else "")
         groups.setdefault((folder, what), []).append(record)

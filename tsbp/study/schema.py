@@ -1,6 +1,6 @@
 """JSON Schema of records: settings come from the configurations, what was measured from the classes here.
 
-``python -m tsbp.runs.schema`` writes it to ``results/schema/``, a file for each kind of record.
+``python -m tsbp.study.schema`` writes it to ``results/schema/``, a file for each kind of record.
 """
 
 import json
@@ -9,7 +9,11 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict  # pydantic takes that of the library from Python 3.12 on
 
+from tsbp.peers.agreement import AgreementConfig
+from tsbp.peers.bench import BenchConfig
 from tsbp.runs import config, files, records
+from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.toy import ToyConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -97,8 +101,12 @@ class Agreement(TypedDict):
     peer_versions: dict[str, str]
 
 
+CONFIGURATIONS: dict[str, type[config.Config]] = {
+    kind.kind: kind for kind in (TrainingConfig, ToyConfig, BenchConfig, AgreementConfig)
+}
+"""Kind of record → its settings."""
 RESULTS: dict[str, Any] = {"train": Training, "toy": Toy, "bench": Bench, "agreement": Agreement}
-"""Kind of record → what it holds beside its configuration."""
+"""Kind of record → what it holds beside its settings."""
 
 
 def of(kind: str) -> dict[str, Any]:
@@ -107,7 +115,7 @@ def of(kind: str) -> dict[str, Any]:
     head = {"schema": {"const": name}, "kind": {"const": kind}, "identity": {"type": "string"}}
     head["command"] = {"type": "string"}
     where, results = (TypeAdapter(part).json_schema() for part in (Provenance, RESULTS[kind]))
-    found = head | where["properties"] | _settings(records.configuration(kind)) | results["properties"]
+    found = head | where["properties"] | _settings(CONFIGURATIONS[kind]) | results["properties"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": name,
