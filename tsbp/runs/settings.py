@@ -182,7 +182,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """``paper-...`` are the runs of Table 2 in full length. Table 3 gives MNIST 30 time steps and N-MNIST 5; TSSL-BP has
 them the other way round, so each also comes ``-swapped``. CIFAR-10 has 5 in both. ``mnist-long`` trains for longer than
-the default, and turns the images. The others are short, for a CPU: the time steps of Table 3, and CIFAR-10 with an
+the default, with rotated images. The others are short, for a CPU: the time steps of Table 3, and CIFAR-10 with an
 eighth of the channels and a fifth of the images.
 
 :meta hide-value:
