@@ -151,7 +151,7 @@ losses = {
 
 # %% [markdown]
 # The draws of a repeat do not depend on how many follow, so that the shorter run is the beginning of the longer one.
-# Time grows in proportion to the repeats, and memory stays small:
+# What they take:
 
 # %% tags=["hide-input"]
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
