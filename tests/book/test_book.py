@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 import fingerprint
+import pages
 from book import build
 
 CHAPTERS = {path.stem for path in build.NOTEBOOKS.glob("*.py")}
@@ -79,7 +79,7 @@ def printed(notebook) -> list[str]:
 
 
 def execute(notebook, parameters=None) -> bool:
-    return build.execute(notebook, parameters or {}, notebook.with_name("out"))
+    return pages.execute(notebook, parameters or {}, notebook.with_name("out"), build.REPORTS)
 
 
 def test_a_second_build_executes_only_what_changed(notebook):
@@ -163,20 +163,21 @@ def test_a_build_that_was_killed_goes_on(tmp_path):
     program = (
         "import sys, pathlib; from book import build; build.NOTEBOOKS = build.EXECUTED = pathlib.Path(sys.argv[1])\n"
     )
-    program += "build.AT_ONCE = 1; build.BUILDERS['html'] = lambda: 'the book', ''; "
+    program += "import pages; pages.AT_ONCE = 1; build.BUILDERS['html'] = lambda: 'the book', ''; "
     program += "sys.argv[1:] = ['--profile', 'full']; build.main()"
 
-    def built() -> tuple[int, list[str]]:
+    def built() -> tuple[int, list[str], str]:
         paths = os.pathsep.join([str(build.PROJECT), str(build.PROJECT / "book")])
         command = [sys.executable, "-c", program, str(tmp_path)]
         done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
-        return done.returncode, done.stdout.splitlines()
+        return done.returncode, done.stdout.splitlines(), done.stderr
 
-    status, lines = built()
-    assert status == -signal.SIGKILL and lines[0] == "to execute: a, b, c"
+    status, lines, error = built()
+    assert status == 1 and lines[0] == "to execute: a, b, c"
+    assert error.startswith("error: the process of a notebook was killed") and error.count("\n") == 1
     assert [path.name for path in tmp_path.glob("*.ipynb")] == ["a.ipynb"]
     flag.touch()
-    status, lines = built()
+    status, lines, _ = built()
     assert status == 0 and lines[0] == "to execute: b, c" and lines[-1] == "the book"
     assert [line.split()[1] for line in lines[1:4]] == ["unchanged", "executed", "executed"]
     assert built()[1][0] == "to execute: nothing"
@@ -262,7 +263,7 @@ def small_book(notebook, monkeypatch, tmp_path):
     (project / "notebooks").mkdir()
     shutil.copy(notebook, project / "notebooks")
     (project / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
-    build.execute(notebook, {}, project / "book")
+    pages.execute(notebook, {}, project / "book", build.REPORTS)
     monkeypatch.setattr(build, "PROJECT", project)
     monkeypatch.setattr(build, "SITE", project / "build" / "_build" / "html")
     return project

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from test_comparison import run
 
+import pages
 from book import build
 from tsbp.runs import experiments, records
 from tsbp.runs.settings import TrainingConfig
@@ -158,7 +159,7 @@ def test_the_front_page_comes_from_the_records(monkeypatch, tmp_path):
         record = json.loads(path.read_text())
         if "test_accuracy" in record:
             path.write_text(json.dumps(record | {"test_accuracy": record["test_accuracy"] - 7}))
-    build.execute(build.NOTEBOOKS / "index.py", {}, tmp_path)
+    pages.execute(build.NOTEBOOKS / "index.py", {}, tmp_path, tmp_path)
     after = (tmp_path / "index.ipynb").read_text(encoding="utf-8")
     assert shown in after
     assert after.count(NOT_REPRODUCED) == before.count(NOT_REPRODUCED) + 3  # attribute, word, on paper
