@@ -153,7 +153,7 @@ def _run(plain: Path, parameters: dict[str, Any], reports: Path) -> NotebookNode
             parameters,
             cwd=plain.parent,
             progress_bar=sys.stderr.isatty(),
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except PapermillExecutionError as error:
         reports.mkdir(parents=True, exist_ok=True)
