@@ -343,7 +343,7 @@ def test_nothing_else_sets_full_and_leak_apart(found, title):
 
 
 def test_gradients_of_networks_are_closer_than_those_of_the_single_neuron(found):
-    config = ToyConfig(gradients=("full",), learning_rates=(0.005,), repeats=50)
+    config = ToyConfig(gradients=("full",), learning_rates=(0.005,), repeats=20)
     along = compare_along(config)
     single = torch.cosine_similarity(along["full"], along["leak"], dim=2).arccos().rad2deg().nanmedian()
     networks = (
