@@ -253,24 +253,34 @@ def test_a_page_fetches_the_package_where_its_repository_is_known(notebook, monk
     assert not any("git clone" in cell.source for cell in cells(notebook))
 
 
-@pytest.fixture
-def small_book(notebook, monkeypatch, tmp_path):
-    """A project of one executed chapter, with the configuration of the real one."""
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A chapter as text and, beside it, as a page; no test may change them."""
+    notebook = tmp_path_factory.mktemp("executed") / "chapter.py"
     notebook.write_text(SOURCE.replace("# A chapter", "# # A chapter") + CHAPTER)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("TSBP_REPOSITORY", raising=False)
+        pages.execute(notebook, {}, notebook.parent, notebook.parent)
+    return notebook
+
+
+@pytest.fixture
+def small_book(executed, monkeypatch, tmp_path):
+    """A project of one executed chapter, with the configuration of the real one."""
     project = tmp_path / "project"
     shutil.copytree(build.PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("*.ipynb", "[!n]*.md"))
     shutil.copy(build.PROJECT / "_config.yml", project)
     (project / "notebooks").mkdir()
-    shutil.copy(notebook, project / "notebooks")
+    shutil.copy(executed, project / "notebooks")
+    shutil.copy(executed.with_suffix(".ipynb"), project / "book")
     (project / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
-    pages.execute(notebook, {}, project / "book", build.REPORTS)
     monkeypatch.setattr(build, "PROJECT", project)
     monkeypatch.setattr(build, "SITE", project / "build" / "_build" / "html")
     return project
 
 
 @pytest.mark.parametrize("address", [None, "https://github.com/someone/somewhere"])
-def test_links_to_binder_and_colab(notebook, small_book, monkeypatch, address):
+def test_links_to_binder_and_colab(executed, small_book, monkeypatch, address):
     if address:
         monkeypatch.setenv("TSBP_REPOSITORY", address)
     page = build.build_site().with_name("book") / "chapter.html"
@@ -282,7 +292,7 @@ def test_links_to_binder_and_colab(notebook, small_book, monkeypatch, address):
     assert address or not re.search(r"mybinder\.org|colab\.research|fa-rocket", html)
     assert "_sources/book/chapter.ipynb" in html, "the theme's download"
     copies = {path.name: path for path in (build.SITE / "_downloads").rglob("chapter.*")}
-    assert copies["chapter.py"].read_text() == notebook.read_text()
+    assert copies["chapter.py"].read_text() == executed.read_text()
     assert "42" in copies["chapter.ipynb"].read_text()
 
 
@@ -298,7 +308,7 @@ def test_a_change_of_style_reaches_every_page(small_book):
     assert page.read_text() != before, "browsers would show the style that they kept"
 
 
-def test_a_warning_is_an_error(notebook, small_book, capfd):
+def test_a_warning_is_an_error(small_book, capfd):
     page = small_book / "book" / "chapter.ipynb"
     page.write_text(page.read_text().replace("A section", "A {doc}`nowhere`"))
     with pytest.raises(subprocess.CalledProcessError):

@@ -31,7 +31,7 @@ for _ in range({repeats}):
     seconds.append(time.perf_counter() - started)
 print(statistics.median(seconds[len(seconds) // 4 :]))
 """
-PAIRS = 5
+PAIRS = 11
 """The most pairs of processes, one as a user starts it and one that keeps freed memory."""
 
 
