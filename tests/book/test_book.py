@@ -130,7 +130,11 @@ def change(monkeypatch, tmp_path):
         ("tsbp/neuron.py", "# a comment", set()),
         ("tsbp/study/__init__.py", "a = 1", CHAPTERS),
         ("tsbp/study/claims.py", "a = 1", {"index"}),
-        ("tsbp/runs/graph.py", "a = 1", {"04_data_sets", "05_settings", "06_cost", "09_reproduce"}),  # in a function
+        (
+            "tsbp/runs/graph.py",
+            "a = 1",
+            {"04_data_sets", "05_settings", "06_cost", "09_reproduce", "index"},
+        ),  # in a function
         ("tsbp/__main__.py", "a = 1", set()),
         ("results/a.json", "{}", CHAPTERS - {"01_neuron", "02_gradient", "08_errata"}),
         ("requirements.txt", "numpy", CHAPTERS),
