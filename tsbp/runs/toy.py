@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tsbp.checks import RESETS
 from tsbp.gradients import STUDIED, Factor, resolve
+from tsbp.kernels.dispatch import usable
 from tsbp.layers import delay
 from tsbp.loss import van_rossum_distance
 from tsbp.neuron import LIFOutput, filter_spikes, lif
@@ -274,10 +275,11 @@ def compare_along(config: ToyConfig) -> dict[str, Tensor]:
     kept: dict[str, list[Tensor]] = {name: [] for name in STUDIED}
 
     def keep(iteration: Iteration) -> None:
+        compiled = usable(iteration.current, subtract=config.reset == "subtract")
         for name in STUDIED:
             with torch.enable_grad():
                 current = iteration.current.requires_grad_()
-                psc = lif(current, **_neuron(config), gradient=name).psc
+                psc = lif(current, **_neuron(config), gradient=name, compiled=compiled).psc
                 delta = torch.autograd.grad(psc, current, iteration.A)[0][:, 0, 0]  # [T, R]
             kept[name].append(torch.einsum("rtn,tr->rn", inputs, delta))
 
