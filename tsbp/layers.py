@@ -183,6 +183,7 @@ def over_time(module: nn.Module, x: Tensor) -> Tensor:
 
 def delay(x: Tensor, steps: int) -> Tensor:
     """Shift ``x [T, ...]`` by a number of time steps; zeros come in at the start."""
+    steps = min(steps, len(x))  # after that all is silent
     return torch.cat([_silence(x, steps), x])[: len(x)] if steps else x
 
 

@@ -55,7 +55,7 @@ def test_a_file_holds_one_block_or_several(tmp_path):
         ("{dataset: digits, lr: fast}", "lr must be a number, got 'fast'"),
         ("{dataset: digits, lr: [0.1, -1]}", "lr must be greater than 0, got -1"),
         ("{dataset: digits, lr: .nan}", "lr must be a finite number, got nan"),
-        ("{dataset: digits, target: 01111}", "target must be a string, got 585"),
+        ("{dataset: digits, target: 01111}", "target: 01111 means 585 in YAML; quote it"),
         ("{dataset: digits, epochs: yes}", "epochs takes no truth value, got True"),
         ("{dataset: digits, epochs: 2.5}", "epochs must be an integer, got 2.5"),
         ("{dataset: digits, gradient: [full, half]}", "gradient must be one of full, leak, spatial"),

@@ -7,7 +7,7 @@ import torch
 
 from tsbp.peers import libraries
 from tsbp.runs import records
-from tsbp.runs.config import Config, setting
+from tsbp.runs.config import LARGEST_SEED, Config, setting
 
 
 class AgreementConfig(Config):
@@ -17,7 +17,7 @@ class AgreementConfig(Config):
 
     time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 25
     neurons: Annotated[int, setting("Neurons, each with random currents of its own.", ge=1)] = 200
-    seed: Annotated[int, setting("Decides everything random.", ge=0)] = 0
+    seed: Annotated[int, setting("Decides everything random.", ge=0, le=LARGEST_SEED)] = 0
 
 
 def run(config: AgreementConfig) -> dict[str, Any]:

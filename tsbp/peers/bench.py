@@ -22,7 +22,7 @@ from tsbp.kernels import memory as pool
 from tsbp.neuron import lif, reference_lif
 from tsbp.peers import bench_processes, libraries
 from tsbp.runs import evaluation, processes, records, training
-from tsbp.runs.config import Config, OneOf, setting
+from tsbp.runs.config import LARGEST_SEED, Config, OneOf, setting
 from tsbp.runs.data import DataSet
 from tsbp.runs.settings import TrainingConfig
 
@@ -62,7 +62,7 @@ class BenchConfig(Config):
     threads: Annotated[int, setting("Cores to use.", ge=1)] = 1
     repeats: Annotated[int, setting("Rounds; each times every candidate once.", ge=2)] = 15
     device: Annotated[str, setting("auto takes a GPU when there is one."), OneOf(("auto", "cpu", "cuda"))] = "cpu"
-    seed: Annotated[int, setting("Decides everything random.", ge=0)] = 0
+    seed: Annotated[int, setting("Decides everything random.", ge=0, le=LARGEST_SEED)] = 0
 
     @model_validator(mode="after")
     def _images_are_enough(self) -> Self:

@@ -108,7 +108,7 @@ def command_list() -> str:
     parts = []
     for (folder, what), group in _groups().items():
         head = "<tr><th>record</th><th>result</th><th>commit</th><th>command</th></tr>"
-        title = f"results/{folder}: {escape(what)}, {len(group)} {'record' if len(group) == 1 else 'records'}"
+        title = f"{escape(f'results/{folder}: {what}')}, {len(group)} {'record' if len(group) == 1 else 'records'}"
         table = f"<table class='tsbp-records'><thead>{head}</thead><tbody>{''.join(map(_row, group))}</tbody></table>"
         parts.append(f"<details><summary>{title}</summary>{table}</details>")
     return "\n".join(parts)
@@ -129,8 +129,8 @@ def _row(record: Mapping[str, Any]) -> str:
     name = Path(record["path"]).stem
     commit = str(record["git_commit"])[:7] + (" with changes" if record["git_dirty"] else "")
     options = escape(short_command(record)).replace(" --", "</span> <span>--")  # no line ends within one
-    cells = [f"<td id='{name}'>{name}</td>", f"<td>{_result(record)}</td>", f"<td>{commit}</td>"]
-    return f"<tr>{''.join(cells)}<td><code><span>{options}</span></code></td></tr>"
+    cells = "".join(f"<td>{escape(text)}</td>" for text in (_result(record), commit))
+    return f"<tr><td id='{escape(name)}'>{escape(name)}</td>{cells}<td><code><span>{options}</span></code></td></tr>"
 
 
 def _result(record: Mapping[str, Any]) -> str:
