@@ -267,7 +267,7 @@ def _parts(spec: str, in_shape: Sequence[int], n_classes: int, padding: int | st
 
 def _parse(token: str, spec: str) -> tuple[int, str, int]:
     """``15C5`` → (15, "C", 5), ``P2`` → (0, "P", 2), ``300`` → (300, "", 0), ``128R`` → (128, "R", 0)."""
-    match = re.fullmatch(r"(?:([1-9]\d*)(?:(C)([1-9]\d*)|(R))?)|(?:(P)([1-9]\d*))", token)
+    match = re.fullmatch(r"(?:([1-9]\d*)(?:(C)([1-9]\d*)|(R))?)|(?:(P)([1-9]\d*))", token, re.ASCII)
     if match is None:
         raise ValueError(
             f"network token {token!r} in {spec!r} is none of 15C5 (convolution), P2 (pooling), 300 (linear layer), "

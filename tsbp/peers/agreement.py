@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 
 from tsbp.peers import libraries
-from tsbp.runs import records
+from tsbp.runs import memory, records
 from tsbp.runs.config import LARGEST_SEED, Config, setting
 
 
@@ -27,8 +27,11 @@ def run(config: AgreementConfig) -> dict[str, Any]:
     length: zero says that they are the same.
 
     Raises:
-        ValueError: a value is out of its range, or a library has another neuron than the one compared with.
+        ValueError: a value is out of its range, there is too little memory, or a library has another neuron than the
+            one compared with.
     """
+    said = f"{config.neurons:,} neurons over {config.time_steps} time steps"
+    memory.check(said, 4 * 8 * config.neurons * config.time_steps, torch.device("cpu"))
     found = {name: peer for name, peer in (libraries.PEERS | libraries.MORE).items() if peer.installed}
     distances = {}
     for name, peer in found.items():

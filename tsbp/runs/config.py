@@ -132,7 +132,7 @@ class Config(BaseModel):
         several = value if isinstance(value, tuple) else (value,)
         for one in several:
             if isinstance(one, float) and LARGEST < abs(one) < math.inf:
-                raise ValueError(f"must be at most {LARGEST:g}")
+                raise ValueError(f"must be {'at most ' if one > 0 else 'at least -'}{LARGEST:g}")
             if isinstance(one, int) and abs(one) >= 2**63:
                 raise ValueError("must be less than 2**63")
         found = tuple(one + 0.0 if isinstance(one, float) else one for one in several)

@@ -43,6 +43,12 @@ def total(device: torch.device) -> float:
     return min(found)
 
 
+def exhausted(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, of this machine or a GPU."""
+    words = ("out of memory", "not enough memory", "can't allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 def shown(size: float) -> str:
     """``1.5 GB``."""
     if math.isinf(size):

@@ -131,6 +131,8 @@ def _restored(path: str | Path, kind: str, record: dict[str, Any]) -> dict[str, 
         if not isinstance(record.get(name), types | None):
             raise ValueError(f"{path} is not a record of a run: {name} is {record[name]!r}")
     try:
+        if any(record.get(name, "") is None for name in KINDS[kind].model_fields):  # which pydantic would let through
+            raise ValueError
         return record | KINDS[kind].restored(record).model_dump(warnings="error")
     except ValueError:
         raise ValueError(f"{path} is not a record of a run: a setting is of another type") from None

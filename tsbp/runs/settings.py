@@ -4,6 +4,7 @@ Where the paper is silent, the presets follow the published settings of TSSL-BP 
 are. What they leave out of it: weights are not clamped to ±4, and the target spikes are filtered once, not twice.
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
@@ -26,7 +27,7 @@ SCHEDULES = ("one-cycle", "constant")
 def _pixels(value: Any) -> Any:
     """``--padding 1`` and ``padding: 1`` are the same, and so are ``1,0`` and ``1, 0``."""
     numbers = value.split(",") if isinstance(value, str) else [str(value)]
-    if isinstance(value, int | str) and all(number.strip().isdecimal() for number in numbers):
+    if isinstance(value, int | str) and all(re.fullmatch(r" *[0-9]{1,9} *", number) for number in numbers):
         pixels = [int(number) for number in numbers]
         return pixels[0] if len(pixels) == 1 else ",".join(map(str, pixels))
     if value != "same":

@@ -60,12 +60,12 @@ def read(folder: Path, name: str) -> DataSet:
     train, test = _files(folder / "train", classes), _files(folder / "test", classes)
     if empty := sorted(set(classes) - {file.parent.name for file in train}):
         raise ValueError(f"{name}: class folders without an image in {folder / 'train'}: {', '.join(empty)}")
-    (train_images, notes), (test_images, _) = _decode(train), _decode(test)
+    (train_images, notes), (test_images, more_notes) = _decode(train), _decode(test)
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ValueError(f"{name}: training and test images of {folder} differ in size")
     number = {label: i for i, label in enumerate(classes)}
     train_labels, test_labels = (torch.tensor([number[file.parent.name] for file in part]) for part in (train, test))
-    note = _note(folder / "NOTE.txt", "; ".join(sorted(notes)))
+    note = _note(folder / "NOTE.txt", "; ".join(sorted(notes | more_notes)))
     return DataSet(name, train_images, train_labels, test_images, test_labels, n_classes=len(classes), note=note)
 
 

@@ -48,9 +48,16 @@ def load(root: Path, time_steps: int) -> DataSet:
             raise ValueError(f"mnist: {folder / name} is damaged: expected labels from 0 to 9, got {labels.max()}")
     found = tuple(hashlib.md5((folder / name).read_bytes(), usedforsecurity=False).hexdigest() for name in FILES)
     note = "" if found == _PUBLISHED else OTHER_NOTE
-    images, labels = (part[:, None] for part in parts[::2]), (part.long() for part in parts[1::2])
-    (train_images, test_images), (train_labels, test_labels) = images, labels
-    return DataSet("mnist", train_images, train_labels, test_images, test_labels, n_classes=10, note=note)
+    train_images, train_labels, test_images, test_labels = parts
+    return DataSet(
+        "mnist",
+        train_images[:, None],
+        train_labels.long(),
+        test_images[:, None],
+        test_labels.long(),
+        n_classes=10,
+        note=note,
+    )
 
 
 def read_idx(file: Path, n: int, dims: int) -> Tensor:
