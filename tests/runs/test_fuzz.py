@@ -1,5 +1,6 @@
 """Hundreds of odd command lines and YAML files: each ends in success or in one clear line, never in a traceback."""
 
+from itertools import chain
 from typing import Any, get_origin
 
 import pytest
@@ -73,27 +74,36 @@ def assert_one_line_or_success(found) -> None:
         assert found.stderr == ""
 
 
+def right(field: Any) -> st.SearchStrategy[Any]:
+    """Values of the type of a setting, most of them in its range."""
+    if names := config.choices(field):
+        return st.sampled_from(names)
+    known: dict[Any, st.SearchStrategy[Any]] = {int: st.integers(0, 9), float: st.floats(0, 9), bool: st.booleans()}
+    return known.get(field.annotation, NAMES)
+
+
 def words(kind: type[config.Config], command: str) -> st.SearchStrategy[list[str]]:
-    """Options of a command, with values of right and of wrong types."""
-    names = [kind.option(name) for name in kind.model_fields if name != kind.argument]
-    names += ["--out", "--data-root", "--time-budget", "--checkpoint-minutes", "--resume", "--quiet", "--no-such"]
-    names += ["--seeds", "--workers"] if command == "sweep" else []
-    texts = st.one_of(TEXTS, NUMBERS.map(str)).map(lambda text: text.replace("\0", ""))  # the system has no such words
-    pairs = st.tuples(st.sampled_from(names), texts).map(list)
-    option = st.one_of(pairs, pairs.map("=".join).map(lambda word: [word]), texts.map(lambda word: [word]))
-    first = NAMES if kind.argument else st.nothing()
-    return st.tuples(
-        st.just([command]),
-        st.one_of(first.map(lambda name: [name]), st.just([])),
-        st.lists(option, max_size=4).map(lambda parts: [word for part in parts for word in part]),
-    ).map(lambda parts: [word for part in parts for word in part])
+    """A command with options of right and of wrong types."""
+    flags = {kind.option(name): right(field) for name, field in kind.model_fields.items() if name != kind.argument}
+    flags |= {"--time-budget": NUMBERS, "--checkpoint-minutes": NUMBERS, "--out": TEXTS} if command == "train" else {}
+    flags |= {"--seeds": st.integers(-1, 3) | NUMBERS, "--workers": NUMBERS} if command == "sweep" else {}
+
+    def option(flag: str) -> st.SearchStrategy[list[str]]:
+        value = st.one_of(flags[flag], flags[flag], NUMBERS, TEXTS).map(str)
+        return st.one_of(value.map(lambda text: [f"{flag}={text}"]), value.map(lambda text: [flag, text]))
+
+    options = st.lists(st.sampled_from(list(flags)).flatmap(option), max_size=4)
+    first = {"train": "digits", "sweep": "digits", "bench": "lif"}.get(command)
+    names = st.just([first]) | st.just([first]) | TEXTS.map(lambda text: [text]) if first else st.just([])
+    return st.tuples(st.just([command]), names, options).map(lambda parts: [*parts[0], *parts[1], *chain(*parts[2])])
 
 
 COMMANDS = st.one_of(
     *(words(kind, command) for command, kind in CONFIGS.items()),
     words(TrainingConfig, "sweep"),
-    st.lists(TEXTS.map(lambda text: text.replace("\0", "")), min_size=1, max_size=3),  # without a word there is help
-)
+    words(TrainingConfig, "train"),
+    st.lists(TEXTS, min_size=1, max_size=3),  # without a word there is help
+).map(lambda command: [word.replace("\0", "") for word in command])  # the system has no such words
 
 
 @pytest.mark.slow
@@ -106,32 +116,31 @@ def test_command_lines(tmp_path, no_work):
     ends_well()
 
 
-def values(annotation: Any) -> st.SearchStrategy[Any]:
+def values(field: Any) -> st.SearchStrategy[Any]:
     """Of the type of a setting or of any other that YAML has."""
-    right: dict[Any, st.SearchStrategy[Any]] = {int: st.integers(-1, 9), float: st.floats(0, 9), bool: st.booleans()}
-    own = right.get(annotation, TEXTS)
-    if get_origin(annotation) is tuple:
+    own = right(field)
+    if get_origin(field.annotation) is tuple:
         own = st.lists(st.one_of(own, NUMBERS), max_size=3)
     other = st.recursive(
         st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS, st.dates(), st.binary(max_size=3)),
         lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=2)),
         max_leaves=6,
     )
-    return st.one_of(own, own, st.lists(own, max_size=3), other)
+    return st.one_of(own, own, own, st.lists(own, min_size=1, max_size=3), other)
 
 
 def blocks(kind: type[config.Config]) -> st.SearchStrategy[dict[Any, Any]]:
-    fields = {name: values(field.annotation) for name, field in kind.model_fields.items()}
+    fields = {name: values(field) for name, field in kind.model_fields.items()}
     chosen = st.lists(st.sampled_from(list(fields)), max_size=4, unique=True)
     known = chosen.flatmap(lambda names: st.fixed_dictionaries({name: fields[name] for name in names}))
-    return st.one_of(known, known, st.dictionaries(st.one_of(TEXTS, NUMBERS), fields["seed"], max_size=2))
+    return st.one_of(known, known, known, st.dictionaries(st.one_of(TEXTS, NUMBERS), fields["seed"], max_size=2))
 
 
 def files(command: str, kind: type[config.Config]) -> st.SearchStrategy[str]:
     named = blocks(kind).map(lambda block: {"dataset": "digits"} | block if command == "train" else block)
     runs = st.one_of(named, st.lists(named, min_size=1, max_size=2))
     head = st.dictionaries(
-        st.sampled_from(["title", "about", "order", "axis", "data", "colour"]), values(str), max_size=2
+        st.sampled_from(["title", "about", "order", "axis", "data", "colour"]), TEXTS | NUMBERS, max_size=2
     )
     whole = st.tuples(head, runs).map(lambda parts: {**parts[0], "command": command, "runs": parts[1]})
     return st.one_of(whole, runs if command == "train" else whole).map(lambda content: yaml.safe_dump(content))

@@ -215,6 +215,7 @@ def words(config: Config, but: Mapping[str, Any] | None = None, argument: str = 
     """The words of :func:`command`; the argument may be another than the configuration's, such as a preset."""
     settings = config.model_dump()
     said = settings.pop(config.argument, "")
+    said = f"./{said}" if said.startswith("-") else said  # a folder, not an option
     found = ["tsbp", config.kind, *([argument or said] if config.argument else [])]
     for name, value in settings.items():
         if value == "" or (but is not None and name in but and but[name] == value):
