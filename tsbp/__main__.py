@@ -25,10 +25,8 @@ try:
     from tsbp.runs.training import resolve
 except ModuleNotFoundError as error:
     sys.exit(f'error: the command line needs {error.name}; install it with: pip install "tsbp[run]"')
-except KeyboardInterrupt:
-    print("error: interrupted", file=sys.stderr)
-    sys.exit(130)
 
+from tsbp import interrupt
 from tsbp.gradients import STUDIED
 
 app = typer.Typer(
@@ -263,6 +261,7 @@ def agreement_command(out: Out = Path("runs"), **settings: Any) -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error."""
+    interrupt.as_usual()
     processes.keep_freed_memory()
     sweep.end_with_the_parent()
     message = ""

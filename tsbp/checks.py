@@ -2,9 +2,9 @@
 
 import dataclasses
 import math
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 RESETS = ("zero", "subtract")
+_REAL = (float, int, np.floating, np.integer)
+"""Numbers that tensors can be multiplied by."""
 
 
 def neuron(neuron: "Neuron") -> None:
@@ -161,8 +163,8 @@ def number(name: str, value: float | Tensor, allowed: str, holds) -> None:
     else:
         values = [value]
     for x in values:
-        if not isinstance(x, Real) or isinstance(x, bool) or not _holds(holds, x):
-            raise ValueError(f"{name} must be {allowed}, got {x!r}")
+        if not isinstance(x, _REAL) or isinstance(x, bool) or not _holds(holds, x):
+            raise ValueError(f"{name} must be {allowed}, got {' '.join(repr(x).split())}")
 
 
 def _holds(condition, x: object) -> bool:

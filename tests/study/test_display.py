@@ -48,7 +48,9 @@ def test_nothing_in_a_cell_is_latex():
     paper = latex(tables.show(pd.DataFrame({HOSTILE: [HOSTILE], "n": [1]}), HOSTILE))
     row = paper.splitlines()[-4]
     assert row.endswith(r"& 1 \\") and len(paper.splitlines()) == 9, paper
-    plain = re.sub(r"\\(textbackslash|textasciicircum|textasciitilde|space) ?|\\[&%$#_{}]", "", row.removesuffix(r"& 1 \\"))
+    plain = re.sub(
+        r"\\(textbackslash|textasciicircum|textasciitilde|space) ?|\\[&%$#_{}]", "", row.removesuffix(r"& 1 \\")
+    )
     assert not set(r"\&%$#_{}^~") & set(plain), plain
 
 
