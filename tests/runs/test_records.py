@@ -126,6 +126,12 @@ def test_what_is_no_record_is_named(tmp_path, content):
         records.load("train", tmp_path)
 
 
+def test_a_file_is_no_folder_of_records(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is not a folder of records"):
+        records.load("train", tmp_path / "file")
+
+
 def test_the_same_run_in_two_files_is_named(tmp_path):
     first = records.write(a_record(), tmp_path / "a")
     second = records.write(a_record(), tmp_path / "b")

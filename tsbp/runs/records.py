@@ -178,7 +178,13 @@ def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
 
 
 def files(folder: Path) -> list[Path]:
-    """The records below a folder."""
+    """The records below a folder; none where there is nothing of that name.
+
+    Raises:
+        NotADirectoryError: it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder of records")
     return [path for path in sorted(folder.rglob("*.json")) if path.parent.name != "schema"]
 
 
