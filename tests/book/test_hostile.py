@@ -6,7 +6,7 @@ import pytest
 import small
 import torch
 
-from book import build
+from book import build, pages
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import records
 from tsbp.runs.settings import TrainingConfig
@@ -85,7 +85,6 @@ def hostile(tmp_path, monkeypatch):
     folder = tmp_path / "results"
     monkeypatch.setenv("TSBP_RESULTS", str(folder))
     monkeypatch.delenv("TSBP_REPOSITORY", raising=False)
-    monkeypatch.setattr(build, "REPORTS", tmp_path / "reports")
     own = {"device_name": NOTE, "git_commit": TAG, "platform": NOTE, "data_note": NOTE, "threads": 1, "wall_time": 9.0}
     own |= {"n_train": 100, "n_test": 10, "git_dirty": False}
     usual = TrainingConfig.for_dataset("mnist", device="cpu", precision="float32").model_dump()
@@ -105,6 +104,7 @@ def hostile(tmp_path, monkeypatch):
 def test_a_book_over_hostile_records(hostile, tmp_path, monkeypatch, browser):
     notebook = tmp_path / "chapter.py"
     notebook.write_text(CHAPTER)
+    pages.execute(notebook, {}, tmp_path, tmp_path)
     small.small_book(notebook, tmp_path / "project", monkeypatch)
     page = browser.new_page()
     dialogs: list = []
