@@ -5,6 +5,7 @@ surrogate, neuron, loss, layers, networks, toy; then data, training and records,
 book, which show them.
 """
 
+from tsbp import interrupt  # noqa: F401  (before what takes long to load)
 from tsbp.gradients import GRADIENTS, scaled
 from tsbp.layers import LIF
 from tsbp.loss import van_rossum_distance

@@ -19,13 +19,14 @@ try:
     from typer.exceptions import TyperException
 
     from tsbp.peers import agreement, bench
-    from tsbp.runs import config, data, experiments, files, processes, records, run, sweep
+    from tsbp.runs import config, data, experiments, files, memory, processes, records, run, sweep
     from tsbp.runs.settings import PRESETS, TrainingConfig
     from tsbp.runs.toy import ToyConfig
     from tsbp.runs.training import resolve
 except ModuleNotFoundError as error:
     sys.exit(f'error: the command line needs {error.name}; install it with: pip install "tsbp[run]"')
 
+from tsbp import interrupt
 from tsbp.gradients import STUDIED
 
 app = typer.Typer(
@@ -35,11 +36,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _a_number(text: str) -> float:
+    """For options that are no settings: neither a text nor NaN, which is in every range."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number) or number < 0:
+        raise typer.BadParameter(f"must be a number, at least 0, got {text!r}")
+    return number
+
+
 Out = Annotated[Path, typer.Option(help="Folder for the record.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data sets, if not $TSBP_DATA or the cache.")]
-CheckpointMinutes = Annotated[float, typer.Option(help="Time from one checkpoint to the next.", min=0)]
+_NUMBER: dict[str, Any] = {"parser": _a_number, "metavar": "FLOAT"}
+CheckpointMinutes = Annotated[float, typer.Option(help="Time from one checkpoint to the next; at least 0.", **_NUMBER)]
 TimeBudget = Annotated[
-    float, typer.Option(help="Seconds after which to save a checkpoint and end.", min=0, show_default="no limit")
+    float, typer.Option(help="Seconds after which to save a checkpoint and end.", show_default="no limit", **_NUMBER)
 ]
 
 
@@ -145,7 +159,9 @@ def sweep_command(
     dataset: Annotated[list[str], typer.Argument(help="Experiments, YAML files, data sets or presets.")],
     gradient: Annotated[list[str] | None, typer.Option(help="Repeat for several [default: all three].")] = None,
     seed: Annotated[int | None, typer.Option(help="The first seed [default: 0].", min=0)] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds [default: 1].", min=1)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds [default: 1].", min=1, max=experiments.MOST_RUNS)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Trainings at a time, each in a process.", min=1)] = 1,
     dask: Annotated[str | None, typer.Option(help="Do them on the cluster of this scheduler: tcp://host:port.")] = None,
     checkpoint_minutes: CheckpointMinutes = 5.0,
@@ -245,6 +261,7 @@ def agreement_command(out: Out = Path("runs"), **settings: Any) -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error."""
+    interrupt.as_usual()
     processes.keep_freed_memory()
     sweep.end_with_the_parent()
     message = ""
@@ -262,9 +279,18 @@ def main() -> None:
         message, code = str(error), sweep.BUSY
     except (ValueError, FloatingPointError, OSError, sweep.SweepError) as error:
         message, code = str(error), 1
+    except (MemoryError, RuntimeError) as error:
+        if not memory.exhausted(error):
+            raise
+        message, code = f"the memory is exhausted ({' '.join(str(error).split())[:200]})", 1
     if message:
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {_one_line(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _one_line(message: str) -> str:
+    """A message that may quote names of files, which may have any character."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,25 +17,33 @@ if TYPE_CHECKING:
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 RESETS = ("zero", "subtract")
+_REAL = (float, int, np.floating, np.integer)
+"""Numbers that tensors can be multiplied by."""
 
 
 def neuron(neuron: "Neuron") -> None:
     """Check the settings of a neuron."""
-    _number("tau_m", neuron.tau_m, "at least 1 time step", lambda x: x >= 1)
+    number("tau_m", neuron.tau_m, "at least 1 time step", lambda x: x >= 1)
     tau_s(neuron.tau_s)
-    _number("threshold", neuron.threshold, "a finite number", math.isfinite)
-    _number("temperature", neuron.temperature, "finite and greater than 0", lambda x: 0 < x < math.inf)
-    _name("surrogate", neuron.surrogate, SURROGATES)
-    _name("surrogate_scale", neuron.scale, SCALES)
-    _name("reset", neuron.reset, RESETS)
-    if not isinstance(neuron.relaxed, bool):
-        raise ValueError(f"relaxed must be True or False, got {neuron.relaxed!r}")
+    number("threshold", neuron.threshold, "a finite number", math.isfinite)
+    number("temperature", neuron.temperature, "finite and greater than 0", lambda x: 0 < x < math.inf)
+    name("surrogate", neuron.surrogate, SURROGATES)
+    name("surrogate_scale", neuron.scale, SCALES)
+    name("reset", neuron.reset, RESETS)
+    flags(relaxed=neuron.relaxed)
     if neuron.relaxed and neuron.scale == "peak":
         raise ValueError("relaxed needs surrogate_scale area: the integral of a surrogate of scale peak is no spike")
 
 
+def flags(**values: bool) -> None:
+    """Texts and numbers are no truth values."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
 def tau_s(value: float | Tensor) -> None:
-    _number("tau_s", value, "finite and at least 1 time step", lambda x: 1 <= x < math.inf)
+    number("tau_s", value, "finite and at least 1 time step", lambda x: 1 <= x < math.inf)
 
 
 def sequence(
@@ -143,7 +152,7 @@ def floating(name: str, x: Tensor) -> None:
         raise ValueError(f"{name} must have the shape [T, ...] with T at least 1, got {list(x.shape)}")
 
 
-def _number(name: str, value: float | Tensor, allowed: str, holds) -> None:
+def number(name: str, value: float | Tensor, allowed: str, holds) -> None:
     if isinstance(value, Tensor):
         if value.is_complex() or value.dtype == torch.bool:
             raise ValueError(f"{name} must be {allowed}, got a tensor of {value.dtype}")
@@ -154,8 +163,8 @@ def _number(name: str, value: float | Tensor, allowed: str, holds) -> None:
     else:
         values = [value]
     for x in values:
-        if isinstance(x, bool | str) or not _holds(holds, x):
-            raise ValueError(f"{name} must be {allowed}, got {x!r}")
+        if not isinstance(x, _REAL) or isinstance(x, bool) or not _holds(holds, x):
+            raise ValueError(f"{name} must be {allowed}, got {' '.join(repr(x).split())}")
 
 
 def _holds(condition, x: object) -> bool:
@@ -165,6 +174,6 @@ def _holds(condition, x: object) -> bool:
         return False
 
 
-def _name(argument: str, value: str, allowed) -> None:
+def name(argument: str, value: str, allowed) -> None:
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{argument} must be one of {', '.join(allowed)}, got {value!r}")

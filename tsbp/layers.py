@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tsbp import checks
 from tsbp.gradients import scaled
 from tsbp.kernels.tensors import HALF, ordinary
 from tsbp.neuron import LIFOutput, LIFState, lif
@@ -33,6 +34,7 @@ class LIF(nn.Module):
         for name in ("state", "recurrent", "time_steps", "spikes"):
             if name in settings:
                 raise ValueError(f"{name} belongs to a call of the layer, not to its settings")
+        checks.flags(compiled=settings.get("compiled", False))
         if settings.get("compiled") and tensors:
             raise ValueError(f"compiled=True takes a number, not a tensor, for {next(iter(tensors))}")
         gradient = settings.get("gradient")
@@ -183,6 +185,7 @@ def over_time(module: nn.Module, x: Tensor) -> Tensor:
 
 def delay(x: Tensor, steps: int) -> Tensor:
     """Shift ``x [T, ...]`` by a number of time steps; zeros come in at the start."""
+    steps = min(steps, len(x))  # after that all is silent
     return torch.cat([_silence(x, steps), x])[: len(x)] if steps else x
 
 

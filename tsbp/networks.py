@@ -10,10 +10,12 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tsbp import checks
 from tsbp.layers import NEURONS, POOLING, Dropout, LayerState, Pooling, SpikingLayer
 
 TABLE_3 = {
@@ -87,44 +89,38 @@ class SpikingNetwork(nn.Module):
             ValueError: a token that is not in the notation, a feature map that shrinks to nothing, or a setting out of
                 range.
         """
-        for name, value, least in (("time_steps", time_steps, 1), ("synaptic_delay", synaptic_delay, 0)):
-            if not isinstance(value, int) or value < least:
+        counts = [("time_steps", time_steps, 1), ("synaptic_delay", synaptic_delay, 0), ("n_classes", n_classes, 1)]
+        counts += [("padding", padding, 0)] if not isinstance(padding, str) else []
+        for name, value, least in [*counts, *(("in_shape", size, 1) for size in in_shape)]:
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} must be a whole number, at least {least}, got {value}")
-        if not 0 < weight_gain < math.inf:
-            raise ValueError(f"weight_gain must be finite and greater than 0, got {weight_gain}")
-        if pooling not in POOLING:
-            raise ValueError(f"pooling must be one of {', '.join(POOLING)}, got {pooling!r}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be from 0 to below 1, got {dropout}")
-        if neuron not in NEURONS:
-            raise ValueError(f"neuron must be one of {', '.join(NEURONS)}, got {neuron!r}")
-        if initialisation not in INITIALISATIONS:
-            raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {initialisation!r}")
+        if len(in_shape) != 3:
+            raise ValueError(f"in_shape must be (C, H, W), got {tuple(in_shape)}")
+        checks.number("weight_gain", weight_gain, "finite and greater than 0", lambda x: 0 < x < math.inf)
+        checks.number("dropout", dropout, "from 0 to below 1", lambda x: 0 <= x < 1)
+        checks.name("pooling", pooling, POOLING)
+        checks.name("neuron", neuron, NEURONS)
+        checks.name("initialisation", initialisation, INITIALISATIONS)
+        if not isinstance(spec, str):
+            raise ValueError(f"spec must be a text in the notation of Table 3, got {spec!r}")
 
         layers: list[nn.Module] = []
-        shape = torch.Size(in_shape)
-        tokens = [*spec.split("-"), str(n_classes)]
-        paddings = iter(_paddings(padding, spec))
-        for i, token in enumerate(tokens):
-            channels, kind, size = _parse(token, spec)
-            if kind == "P":
-                layer: Pooling | SpikingLayer = Pooling(pooling, size)
+        parts = list(_parts(spec, in_shape, n_classes, padding))
+        for i, part in enumerate(parts):
+            readout = i == len(parts) - 1
+            if part.kind == "P":
+                layers.append(Pooling(pooling, part.size))
             else:
-                if kind == "C" and len(shape) == 1:
-                    raise ValueError(f"network token {token!r} in {spec!r}: a convolution cannot follow a linear layer")
+                n = part.channels
                 weights = (
-                    nn.Conv2d(shape[0], channels, size, padding=next(paddings), bias=False)
-                    if kind == "C"
-                    else nn.Linear(shape.numel(), channels, bias=False)
+                    nn.Conv2d(part.before[0], n, part.size, padding=part.padding, bias=False)
+                    if part.kind == "C"
+                    else nn.Linear(math.prod(part.before), n, bias=False)
                 )
-                readout = i == len(tokens) - 1
-                recurrent = nn.Linear(channels, channels, bias=False) if kind == "R" else None
-                layer = SpikingLayer(
-                    weights, NEURONS[neuron](**settings), time_steps, synaptic_delay, readout, recurrent
-                )
-            layers.append(layer)
-            shape = _shape_after(layer, shape, token, spec)
-            if dropout and i < len(tokens) - 1 and not tokens[i + 1].startswith("P"):
+                recurrent = nn.Linear(n, n, bias=False) if part.kind == "R" else None
+                cell = NEURONS[neuron](**settings)
+                layers.append(SpikingLayer(weights, cell, time_steps, synaptic_delay, readout, recurrent))
+            if dropout and not readout and parts[i + 1].kind != "P":
                 layers.append(Dropout(dropout))
 
         network = cls(layers, in_shape, time_steps)
@@ -219,14 +215,66 @@ def finite_differences(loss: Callable[[], Tensor], parameters: Iterable[Tensor],
     return torch.tensor(slopes, dtype=torch.float64)
 
 
+def count(spec: str, in_shape: tuple[int, int, int], n_classes: int, padding: int | str = 0) -> tuple[int, int]:
+    """Weights and neurons of a network, counted without building it.
+
+    Args:
+        spec: see :meth:`SpikingNetwork.from_spec`, which raises the same errors; and so are the others.
+        in_shape: ``(C, H, W)``.
+        n_classes: number of output neurons.
+        padding: of the convolutions.
+    """
+    parts = [part for part in _parts(spec, in_shape, n_classes, padding) if part.kind != "P"]
+    return sum(part.weights for part in parts), sum(math.prod(part.after) for part in parts)
+
+
+class _Part(NamedTuple):
+    """A token of a network, and the shape of one step before it and after it."""
+
+    channels: int
+    kind: str
+    size: int
+    padding: int | str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @property
+    def weights(self) -> int:
+        if self.kind == "C":
+            return self.before[0] * self.channels * self.size**2
+        return (math.prod(self.before) + (self.channels if self.kind == "R" else 0)) * self.channels
+
+
+def _parts(spec: str, in_shape: Sequence[int], n_classes: int, padding: int | str) -> Iterator[_Part]:
+    """A network part by part, the output layer included."""
+    shape: tuple[int, ...] = tuple(in_shape)
+    paddings = iter(_paddings(padding, spec))
+    for token in [*spec.split("-"), str(n_classes)]:
+        channels, kind, size = _parse(token, spec)
+        if kind == "C" and len(shape) == 1:
+            raise ValueError(f"network token {token!r} in {spec!r}: a convolution cannot follow a linear layer")
+        pad: int | str = next(paddings) if kind == "C" else 0
+        if kind == "C":
+            after = channels, *(n if isinstance(pad, str) else n + 2 * pad - size + 1 for n in shape[1:])
+        else:
+            after = (shape[0], *(n // size for n in shape[1:])) if kind == "P" else (channels,)
+        if min(after) < 1 or (kind == "P" and len(shape) == 1):
+            sides = "x".join(map(str, shape))
+            raise ValueError(f"network token {token!r} in {spec!r} does not fit its input of {sides}")
+        yield _Part(channels, kind, size, pad, shape, after)
+        shape = after
+
+
 def _parse(token: str, spec: str) -> tuple[int, str, int]:
     """``15C5`` → (15, "C", 5), ``P2`` → (0, "P", 2), ``300`` → (300, "", 0), ``128R`` → (128, "R", 0)."""
-    match = re.fullmatch(r"(?:([1-9]\d*)(?:(C)([1-9]\d*)|(R))?)|(?:(P)([1-9]\d*))", token)
+    match = re.fullmatch(r"(?:([1-9]\d*)(?:(C)([1-9]\d*)|(R))?)|(?:(P)([1-9]\d*))", token, re.ASCII)
     if match is None:
         raise ValueError(
             f"network token {token!r} in {spec!r} is none of 15C5 (convolution), P2 (pooling), 300 (linear layer), "
             "128R (recurrent layer)"
         )
+    if max(map(len, re.findall(r"\d+", token))) > 15:
+        raise ValueError(f"network token {token!r} in {spec!r} has a number that no memory can hold")
     channels, convolution, kernel, recurrent, pool, window = match.groups()
     return int(channels or 0), convolution or recurrent or pool or "", int(kernel or window or 0)
 
@@ -241,15 +289,3 @@ def _paddings(padding: int | str, spec: str) -> list[int | str]:
         raise ValueError(f"padding must be pixels, same, or {n} numbers joined by commas for {spec!r}, got {padding!r}")
     pixels: list[int | str] = [int(number) for number in numbers]
     return pixels * (n if len(numbers) == 1 else 1)
-
-
-def _shape_after(layer: Pooling | SpikingLayer, shape: torch.Size, token: str, spec: str) -> torch.Size:
-    """Shape of one step's result, found by a dry run."""
-    operation: nn.Module = layer.pool if isinstance(layer, Pooling) else layer.weights
-    nothing = torch.zeros(1, *shape)
-    try:
-        with torch.no_grad():
-            return operation(nothing.flatten(1) if isinstance(operation, nn.Linear) else nothing).shape[1:]
-    except RuntimeError:
-        size = "x".join(map(str, shape))
-        raise ValueError(f"network token {token!r} in {spec!r} does not fit its input of {size}") from None

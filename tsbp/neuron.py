@@ -153,6 +153,7 @@ def lif(
     Raises:
         ValueError: an argument is out of its range; the message names it.
     """
+    checks.flags(spikes=spikes, compiled=compiled)
     factor = gradients.resolve(gradient)
     neuron = _neuron(factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed)
     steps, before = checks.sequence(current, time_steps, state, recurrent)

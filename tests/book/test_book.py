@@ -9,6 +9,7 @@ import sys
 
 import jupytext
 import pytest
+import small
 from papermill.exceptions import PapermillExecutionError
 
 import fingerprint
@@ -271,16 +272,7 @@ def executed(tmp_path_factory):
 @pytest.fixture
 def small_book(executed, monkeypatch, tmp_path):
     """A project of one executed chapter, with the configuration of the real one."""
-    project = tmp_path / "project"
-    shutil.copytree(build.PROJECT / "book", project / "book", ignore=shutil.ignore_patterns("*.ipynb", "[!n]*.md"))
-    shutil.copy(build.PROJECT / "_config.yml", project)
-    (project / "notebooks").mkdir()
-    shutil.copy(executed, project / "notebooks")
-    shutil.copy(executed.with_suffix(".ipynb"), project / "book")
-    (project / "book" / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
-    monkeypatch.setattr(build, "PROJECT", project)
-    monkeypatch.setattr(build, "SITE", project / "build" / "_build" / "html")
-    return project
+    return small.small_book(executed, tmp_path / "project", monkeypatch)
 
 
 @pytest.mark.parametrize("address", [None, "https://github.com/someone/somewhere"])

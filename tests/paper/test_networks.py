@@ -9,7 +9,7 @@ from torch import nn
 
 from tsbp import GRADIENTS, LIF, LIFState, SpikingNetwork, layers, lif, van_rossum_distance
 from tsbp.layers import AveragePool, Dropout, LayerState, Pooling, SpikingLayer, delay
-from tsbp.networks import TABLE_3, depth, finite_differences
+from tsbp.networks import TABLE_3, count, depth, finite_differences
 
 
 def network(spec: str = "4C3-P2-6", in_shape=(1, 8, 8), time_steps: int = 5, **settings) -> SpikingNetwork:
@@ -390,6 +390,16 @@ def test_bad_specs_are_named(spec, message):
         ("dropout", 1.0),
         ("dropout", -0.1),
         ("initialisation", "zeros"),
+        ("time_steps", True),
+        ("padding", -1),
+        ("padding", 1.5),
+        ("padding", True),
+        ("dropout", "0.2"),
+        ("dropout", None),
+        ("weight_gain", "2"),
+        ("neuron", []),
+        ("pooling", []),
+        ("compiled", "no"),
     ],
 )
 def test_bad_settings_are_named(setting, value):
@@ -416,3 +426,43 @@ def test_another_neuron_is_one_entry(monkeypatch):
     assert not network(torch.rand(2, 1, 8, 8)).any()
     with pytest.raises(ValueError, match="neuron must be one of lif, deaf, got 'dead'"):
         SpikingNetwork.from_spec("6", (1, 8, 8), 3, time_steps=4, neuron="dead")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("n_classes", 0),
+        ("n_classes", 1.5),
+        ("in_shape", (1, 8)),
+        ("in_shape", (1, 8.0, 8)),
+        ("in_shape", (1, 0, 8)),
+        ("spec", 3),
+    ],
+)
+def test_bad_sizes_are_named(argument, value):
+    arguments = {"spec": "4C3-P2-20", "in_shape": (1, 8, 8), "n_classes": 10, "time_steps": 5}
+    with pytest.raises(ValueError, match=f"^{argument} must be"):
+        SpikingNetwork.from_spec(**arguments | {argument: value})
+
+
+@pytest.mark.parametrize("padding", [0, 1, "same", "1,0"])
+@pytest.mark.parametrize("spec", ["4C3-P2-6C2-P3-20R-5", "3C4-2C1-P2-7", "6C5-6C5"])
+def test_a_network_is_counted_without_building_it(spec, padding):
+    """The shape of every layer's result is that of a dry run."""
+    built = SpikingNetwork.from_spec(spec, (2, 17, 12), 3, time_steps=1, padding=padding).eval()
+    neurons = []
+    for layer in built.layers:
+        if isinstance(layer, SpikingLayer):
+            layer.register_forward_hook(lambda layer, given, psc: neurons.append(psc.numel()))
+    built(torch.zeros(1, 2, 17, 12))
+    weights = sum(weight.numel() for weight in built.parameters())
+    assert count(spec, (2, 17, 12), 3, padding) == (weights, sum(neurons))
+
+
+def test_a_network_of_any_size_is_counted_or_refused():
+    assert count("999999999999", (1, 8, 8), 10)[0] == 74 * 999999999999
+    with pytest.raises(ValueError, match="has a number that no memory can hold"):
+        count("9" * 16, (1, 8, 8), 10)
+    for spec in ("４C3", "P2-5-P2", "5-4C3", "P9", "4C9"):
+        with pytest.raises(ValueError, match="network token"):
+            count(spec, (1, 8, 8), 10)

@@ -5,7 +5,9 @@ import io
 import itertools
 import math
 import pickle
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -703,6 +705,9 @@ def test_cuda_equals_the_independent_neuron(gradient, reset, compiled):
         ("tau_m", True),
         ("tau_m", None),
         ("tau_m", torch.tensor([6.0, 0.5])),
+        ("tau_m", np.bool_(True)),
+        ("tau_m", np.full((3, 9), 6.0)),
+        ("tau_m", Fraction(6)),
         ("tau_s", 0.0),
         ("tau_s", math.inf),
         ("tau_s", torch.tensor([2.0, math.nan])),
@@ -740,6 +745,16 @@ def test_settings_out_of_range_are_named(setting, value):
         with pytest.raises(ValueError, match=setting) as error:
             build()
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["no", 0, 1, None, np.bool_(False)], ids=repr)
+@pytest.mark.parametrize("name", ["compiled", "spikes", "relaxed"])
+def test_texts_and_numbers_are_no_truth_values(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be True or False, got"):
+        lif(torch.zeros(3, 2), **{name: value})
+    if name != "spikes":
+        with pytest.raises(ValueError, match=f"{name} must be True or False, got"):
+            LIF(**{name: value})
 
 
 @plain_and_compiled

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from command import SMALL, assert_one_clear_line, here, tsbp, without_times
+from command import SMALL, assert_one_clear_line, here, started, tsbp, without_times
 
+from tsbp.runs import records, training
 from tsbp.runs.config import KINDS
-from tsbp.runs.settings import PRESETS
+from tsbp.runs.settings import PRESETS, TrainingConfig
 
 TOY = ["toy", "--repeats", "2", "--iterations", "3", "--lr", "0.01", "--time-steps", "20"]
 
@@ -85,12 +87,81 @@ def test_help(tmp_path, monkeypatch):
         (["sweep", "none.yaml"], ["none.yaml"]),
         (["sweep", "digits", "--workers", "0"], ["workers"]),
         (["sweep", "digits", "--gradient", "half"], ["gradient", "half"]),
+        ([*SMALL, "--shift", "99999"], ["shift", "at most 8", "99999"]),
+        ([*SMALL, "--network", "999999999999"], ["the network 999999999999 would take", "PB of memory; there are"]),
+        ([*SMALL, "--network", "9" * 30], ["network token", "no memory can hold"]),
+        ([*SMALL, "--time-steps", "99999999999"], ["99999999999 time steps", "PB of memory"]),
+        ([*SMALL, "--synaptic-delay", "99999999999"], ["5 time steps after 99999999999", "of memory"]),
+        ([*SMALL, "--padding", "999999"], ["the network 4C3-P2-20", "of memory"]),
+        ([*SMALL, "--padding", "-1"], ["padding", "-1"]),
+        ([*SMALL, "--lr", "1e38"], ["lr must be at most 1e+30"]),
+        ([*SMALL, "--batch-size", "9" * 30], ["batch_size must be less than 2**63"]),
+        ([*SMALL, "--seed", "-1"], ["seed", "at least 0"]),
+        ([*SMALL, "--seed", str(2**32)], ["seed must be at most 4294967295"]),
+        ([*SMALL, "--seed", str(2**64)], ["seed must be at most 4294967295"]),
+        ([*SMALL, "--temperature", "1e-320"], ["gradient norm nan"]),
+        ([*SMALL, "--time-budget", "nan"], ["--time-budget", "nan"]),
+        ([*SMALL, "--checkpoint-minutes", "-1"], ["--checkpoint-minutes", "-1"]),
+        ([*SMALL, "--out", "x" * 5000], ["File name too long"]),
+        ([*TOY, "--n-inputs", "9999999999999"], ["9999999999999 inputs", "PB of memory"]),
+        ([*TOY, "--repeats", "999999999999"], ["999999999999 repeats", "of memory"]),
+        ([*TOY, "--iterations", "99999999999999"], ["99999999999999 iterations", "of memory"]),
+        ([*TOY, "--time-steps", "9999999999"], ["9999999999 time steps", "of memory"]),
+        ([*TOY, "--seed", str(2**70)], ["seed must be at most 4294967295"]),
+        (["bench", "lif", "--neurons", "999999999999"], ["neurons over 5 time steps", "of memory"]),
+        (
+            ["bench", "recurrent", "--neurons", "9999999", "--batch-size", "1"],
+            ["the weights between 9,999,999 neurons"],
+        ),
+        (["bench", "nmnist", "--time-steps", "99999999999"], ["500 recordings of 99999999999 frames", "of memory"]),
+        (["bench", "lif", "--threads", "99999"], ["threads must be at most 1024"]),
+        (["agreement", "--time-steps", "99999999999"], ["99999999999 time steps", "of memory"]),
+        (["sweep", "digits", "--seeds", "99999999999"], ["--seeds"]),
+        (["sweep", "digits", "--seeds", "9999"], ["29,997 runs; at most 20,000"]),
+        (["train", "a\nb"], ["a\\nb"]),
+        (["train", "."], ["expected class folders in train"]),
         (["sweep", "digits", "--dask", "tcp://127.0.0.1:9"], ["tcp://127.0.0.1:9"]),
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_nothing(tmp_path, arguments, words):
     assert_one_clear_line(here(*arguments, cwd=tmp_path), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fits_into_no_memory_after_all_ends_in_one_line(tmp_path, monkeypatch):
+    """The estimates leave out much."""
+    for error in (
+        MemoryError("Unable to allocate"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ):
+        monkeypatch.setattr(training, "train", mock.Mock(side_effect=error))
+        assert_one_clear_line(here(*SMALL, cwd=tmp_path), "the memory is exhausted")
+    monkeypatch.setattr(training, "train", mock.Mock(side_effect=RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        here(*SMALL, cwd=tmp_path)
+
+
+def test_a_name_with_a_line_end_is_quoted_in_one_line(tmp_path):
+    (tmp_path / "a\nb\x1b[31m" / "train" / "c").mkdir(parents=True)
+    run = here("train", "a\nb\x1b[31m", cwd=tmp_path)
+    assert run.stderr.count("\n") == 1 and "\x1b" not in run.stderr
+    assert_one_clear_line(run, r"a\nb\x1b[31m")
+
+
+def test_a_folder_may_be_called_like_an_option(tmp_path):
+    command = records.words(TrainingConfig(dataset="--help"))
+    assert command[2] == "./--help" and records.words(TrainingConfig(dataset="./--help"))[2] == "./--help"
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.6, 1.2, 2.0])
+def test_ctrl_c_while_modules_load_is_no_traceback(tmp_path, seconds):
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with started("train", "digits", "--epochs", "1000", cwd=tmp_path, preexec_fn=listen) as run:
+        time.sleep(seconds)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode in (-signal.SIGINT, 130) and "Traceback" not in errors, errors
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_mistake_ends_the_process_with_one_line(tmp_path):

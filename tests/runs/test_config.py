@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from tsbp.runs import records
 from tsbp.runs.config import KINDS, limits
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.toy import ToyConfig
@@ -32,6 +33,15 @@ CONFIGS = {"train": TrainingConfig, "toy": ToyConfig}
         ("clip_norm", "Infinity", math.inf),
         ("tau_m", math.inf, math.inf),
         ("target", "01111", "01111"),
+        ("target", "010101", "01"),
+        ("target", "111", "1"),
+        ("padding", "1, 0", "1,0"),
+        ("padding", "01", 1),
+        ("gradient", "-0.0", "0"),
+        ("threshold", "-0", 0.0),
+        ("dropout", -0.0, 0.0),
+        ("flip", "no", False),
+        ("seed", str(2**32 - 1), 2**32 - 1),
     ],
 )
 def test_what_is_written_is_what_is_meant(setting, written, meant):
@@ -40,6 +50,7 @@ def test_what_is_written_is_what_is_meant(setting, written, meant):
     assert found == meant and type(found) is type(meant)
     assert config.identity() == TrainingConfig(**{setting: meant}).identity()
     assert TrainingConfig().but(**{setting: written}) == config
+    assert not isinstance(found, float) or math.copysign(1, found) == 1, "there is one zero"
 
 
 def test_lists_of_the_single_neuron():
@@ -57,6 +68,18 @@ def test_lists_of_the_single_neuron():
         ("train", "lr", math.inf, "lr must be a finite number, got inf"),
         ("train", "lr", None, "lr must be a number, got None"),
         ("train", "lr", [0.1, 0.2], "lr must be a number, got [0.1, 0.2]"),
+        ("train", "seed", -1, "seed must be at least 0, got -1"),
+        ("train", "seed", 2**32, "seed must be at most 4294967295, got 4294967296"),
+        ("train", "seed", 2**64, "seed must be at most 4294967295, got 18446744073709551616"),
+        ("toy", "seed", str(2**32), "seed must be at most 4294967295, got '4294967296'"),
+        ("train", "lr", 1e38, "lr must be at most 1e+30, got 1e+38"),
+        ("train", "threshold", "-1e39", "threshold must be at least -1e+30, got '-1e39'"),
+        ("toy", "learning_rates", [0.1, 1e300], "learning_rates must be at most 1e+30, got [0.1, 1e+300]"),
+        ("train", "epochs", 2**63, "epochs must be less than 2**63, got 9223372036854775808"),
+        ("train", "padding", -1, "padding must be pixels, same, or one number for each convolution, such as 1,0, got"),
+        ("train", "padding", "9" * 5000, "padding must be pixels, same, or one number for each convolution"),
+        ("train", "network", "x\udc80", "network must be text in UTF-8, got 'x\\udc80'"),
+        ("train", "plugin", 3, "plugin must be a string, got 3"),
         ("train", "clip_norm", -1.0, "clip_norm must be greater than 0, got -1.0"),
         ("train", "clip_norm", math.nan, "clip_norm must be greater than 0, got nan"),
         ("train", "threshold", math.nan, "threshold must be a finite number, got nan"),
@@ -133,6 +156,26 @@ def test_identities_are_for_good():
     assert TrainingConfig().identity() == "abff6c50d4"
     assert paper.identity("0123456789abcdef") == "63d1600570"
     assert ToyConfig().identity() == "e267cb18c3"
+
+
+def test_a_wrong_value_is_quoted_in_short():
+    bomb = ["x"] * 9
+    for _ in range(9):
+        bomb = [bomb] * 9
+    for value in (bomb, "x" * 10**6, {"a": bomb}):
+        with pytest.raises(ValueError) as error:
+            TrainingConfig(lr=value)
+        assert str(error.value).startswith("lr must be a number, got ") and len(str(error.value)) < 400
+
+
+def test_a_folder_has_one_name_however_it_is_reached(tmp_path, monkeypatch):
+    (tmp_path / "fruit" / "train").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "fruit")
+    names = [".", "./", "../fruit", str(tmp_path / "fruit"), f"{tmp_path}/fruit/", "train/.."]
+    assert {TrainingConfig(dataset=name).identity("1") for name in names} == {
+        TrainingConfig(dataset="some/where/fruit").identity("1")
+    }
+    assert {records.name_of(TrainingConfig(dataset=name)).split("-")[1] for name in names} == {"fruit"}
 
 
 def test_the_identity_is_of_the_run_and_its_data():

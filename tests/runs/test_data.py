@@ -3,8 +3,10 @@
 import hashlib
 import pickle
 import re
+import shutil
 import struct
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from command import tsbp
 from PIL import Image
 
 from tsbp.networks import TABLE_3
-from tsbp.runs import data, records
+from tsbp.runs import data, memory, records
 from tsbp.runs.data import download, folders, mnist
 from tsbp.runs.plugins import load_plugin
 from tsbp.runs.settings import TrainingConfig
@@ -134,6 +136,21 @@ def test_nmnist_events_by_hand(tmp_path):
     assert torch.equal(loaded.train_images, expected)
     assert loaded.train_labels.tolist() == [7] and loaded.has_frames
     assert "1 of 60,000 training recordings" in loaded.note
+    assert loaded.note.endswith("; no training examples of class 0, 1, 2, 3, 4, 5, 6, 8, 9")
+
+
+def test_hidden_files_are_no_recordings(tmp_path):
+    for split in ("Train", "Test"):
+        write_recording(tmp_path / "NMNIST" / split / "7" / "00001.bin", [(1, 2, 0, 0)])
+        write_recording(tmp_path / "NMNIST" / split / "7" / "._00001.bin", [(3, 3, 0, 0)])
+    assert len(data.load("nmnist", tmp_path).train_images) == 1
+
+
+def test_frames_beyond_memory_are_refused(tmp_path):
+    for split in ("Train", "Test"):
+        write_recording(tmp_path / "NMNIST" / split / "7" / "00001.bin", [(1, 2, 0, 0)])
+    with pytest.raises(ValueError, match=r"nmnist: 1 recordings as 100000000000000 frames each would take 462 PB"):
+        data.load("nmnist", tmp_path, time_steps=10**14)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x01\x02\x00\x00", bytes([200, 0, 0, 0, 0])])
@@ -248,6 +265,92 @@ def test_sixteen_bits_are_refused(class_folders):
         data.load(str(class_folders))
 
 
+@pytest.mark.parametrize(("colour", "channels", "mode"), [(2, 3, "RGB"), (6, 4, "RGBA"), (4, 2, "LA")])
+def test_sixteen_bits_of_several_channels_are_refused(class_folders, colour, channels, mode):
+    """Pillow opens them as eight bits, and drops the lower half of each number."""
+    row = b"\0" + struct.pack(">H", 0xFFFE) * 4 * channels
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 4, 6, 16, colour, 0, 0, 0)), (b"IDAT", zlib.compress(6 * row))]
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, body in [*chunks, (b"IEND", b"")]:
+        content += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    (class_folders / "train" / "apple" / "8.png").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"8\.png must have eight bits a channel, got .* mode {mode};16B"):
+        data.load(str(class_folders))
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_a_sequence_of_images_is_refused(class_folders, suffix):
+    """Pillow would show the first."""
+    images = [Image.new("RGB", (4, 6), (grey, grey, grey)) for grey in (10, 200)]
+    file = class_folders / "train" / "apple" / f"8.{suffix}"
+    images[0].save(file, save_all=True, append_images=images[1:])
+    with pytest.raises(ValueError, match=rf"8\.{suffix} must be one image, got a sequence of 2"):
+        data.load(str(class_folders))
+
+
+def test_other_colours_are_refused(class_folders):
+    Image.new("CMYK", (4, 6), (200, 10, 30, 0)).save(class_folders / "train" / "apple" / "8.jpg")
+    with pytest.raises(ValueError, match=r"8\.jpg must be grey or RGB, got an image of Pillow's mode CMYK"):
+        data.load(str(class_folders))
+
+
+def test_what_is_stored_with_loss_is_noted_whatever_its_name(class_folders):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8))
+    file = class_folders / "train" / "apple" / "8.webp"
+    noise.save(file, lossless=True)
+    assert data.load(str(class_folders)).note == ""
+    for profile in (None, b"odd"):  # a chunk more, and a byte that fills it up
+        noise.save(file, icc_profile=profile)
+        assert data.load(str(class_folders)).note == folders.WEBP_NOTE
+    noise.save(class_folders / "test" / "pear" / "8.png", "JPEG")
+    assert data.load(str(class_folders)).note == f"{data.JPEG_NOTE}; {folders.WEBP_NOTE}"
+
+
+def test_a_turned_photograph_is_put_upright(class_folders):
+    """As its camera noted: the left column is the upper row."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    pixels = np.zeros((4, 6, 3), dtype=np.uint8)
+    pixels[:, 0] = 255
+    Image.fromarray(pixels).save(class_folders / "train" / "apple" / "8.png", exif=turned)
+    image = data.load(str(class_folders)).train_images[1]
+    assert image.shape == (3, 6, 4) and image[0].tolist() == [[255] * 4] + [[0] * 4] * 5
+
+
+@pytest.mark.parametrize("name", ["8.gif", "8.TIFF", "8.ppm"])
+def test_an_image_that_would_be_left_out_is_named(class_folders, name):
+    Image.new("RGB", (4, 6)).save(class_folders / "train" / "apple" / name)
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} must be of one of the kinds \.bmp, \.jpeg"):
+        data.load(str(class_folders))
+
+
+def test_an_image_outside_its_class_is_named(class_folders):
+    (class_folders / "train" / "notes.txt").write_text("passed over")
+    write_image(class_folders / "train" / "9.png", (1, 1, 1))
+    with pytest.raises(ValueError, match=r"9\.png belongs into the folder of its class"):
+        data.load(str(class_folders))
+    (class_folders / "train" / "9.png").unlink()
+    write_image(class_folders / "test" / "pear" / "more" / "9.png", (1, 1, 1))
+    with pytest.raises(ValueError, match="more is a folder in a class folder"):
+        data.load(str(class_folders))
+
+
+def test_images_beyond_memory_are_refused_before_they_are_read(class_folders, monkeypatch):
+    monkeypatch.setattr(memory, "total", lambda device: 400.0)
+    said = r"3 images of the size of .*1\.png, \(6, 4\), would take 432 bytes of memory; there are 400 bytes$"
+    with pytest.raises(ValueError, match=said):
+        data.load(str(class_folders))
+
+
+def test_a_large_image_among_small_ones_is_not_decoded(class_folders):
+    """Else its missing end would be noticed."""
+    file = class_folders / "train" / "apple" / "8.png"
+    Image.new("1", (5000, 5000)).save(file)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"8\.png has the size \(5000, 5000\), the others have \(6, 4\)"):
+        data.load(str(class_folders))
+
+
 def test_a_note_is_read_and_one_that_is_no_text_is_named(class_folders):
     note = class_folders / "NOTE.txt"
     note.write_text("half\n  of the  pears\n")
@@ -324,6 +427,10 @@ def test_data_root(monkeypatch, tmp_path):
     monkeypatch.delenv("TSBP_DATA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert data.data_root() == tmp_path / "tsbp"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert data.data_root() == tmp_path / "home" / ".cache" / "tsbp"
+    assert data.data_root("~no-such-user/data") == Path("~no-such-user/data"), "a message will name it"
 
 
 def test_mnist(real_data):
@@ -334,6 +441,16 @@ def test_mnist(real_data):
     assert mean.item() / 255 == pytest.approx(0.1307, abs=1e-4)
     assert std.item() / 255 == pytest.approx(0.3081, abs=1e-4)
     assert loaded.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert loaded.note == ""
+
+
+def test_a_byte_of_mnist_that_is_not_the_published_one_is_noted(real_data, tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    shutil.copytree(real_data("MNIST") / "MNIST" / "raw", raw)
+    content = bytearray((raw / mnist.FILES[2]).read_bytes())
+    content[5000] ^= 1
+    (raw / mnist.FILES[2]).write_bytes(content)
+    assert data.load("mnist", tmp_path).note == mnist.OTHER_NOTE
 
 
 def write_idx(file: Path, array: np.ndarray) -> None:

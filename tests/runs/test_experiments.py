@@ -1,6 +1,7 @@
 """Experiments: files that say what varies, found by name, complete, and changed by options alone."""
 
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,11 @@ def test_a_file_holds_one_block_or_several(tmp_path):
     assert list(study.configs) == [ToyConfig(learning_rates=(0.001, 1.0), seed=seed) for seed in (3, 4)]
 
 
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefghi")
+)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -55,7 +61,33 @@ def test_a_file_holds_one_block_or_several(tmp_path):
         ("{dataset: digits, lr: fast}", "lr must be a number, got 'fast'"),
         ("{dataset: digits, lr: [0.1, -1]}", "lr must be greater than 0, got -1"),
         ("{dataset: digits, lr: .nan}", "lr must be a finite number, got nan"),
-        ("{dataset: digits, target: 01111}", "target must be a string, got 585"),
+        ("{dataset: digits, target: 01111}", "target: 01111 means 585 in YAML; quote it"),
+        ("{dataset: digits, epochs: 010}", "epochs: 010 means 8 in YAML"),
+        ("{dataset: digits, time_steps: 1:30}", "time_steps: 1:30 means 90 in YAML"),
+        ("{dataset: digits, lr: [0.1, 1:30.5]}", "1:30.5 means 90.5 in YAML"),
+        ("{dataset: digits, lr: 0.1, lr: 0.2}", "the key lr stands there twice"),
+        ("{dataset: digits, lr: [0.1, [0.2]]}", "lr must be a number, got [0.2]"),
+        ("{dataset: digits, lr: []}", "lr must have at least one value, got none"),
+        ("{dataset: 3}", "dataset must be a name, or a list of names, got 3"),
+        ("{dataset: 2020-01-01}", "dataset must be a name, or a list of names, got datetime.date(2020, 1, 1)"),
+        ("{dataset: [digits, 3]}", "dataset must be a name, or a list of names"),
+        ("{dataset: {a: b}}", "dataset must be a name, or a list of names, got {'a': 'b'}"),
+        ("{dataset: digits, network: {a: b}}", "network must be a string, got {'a': 'b'}"),
+        ("{dataset: digits, plugin: 3}", "plugin"),
+        ("{dataset: digits, lr: !!bool maybe}", "is not YAML"),
+        ("{dataset: digits, lr: !!timestamp soon}", "is not YAML"),
+        ("{dataset: digits, lr: !!python/name:os.system ''}", "is not YAML"),
+        ("&a {dataset: digits, lr: *a}", "an alias stands for what it is a part of"),
+        ("{dataset: digits, lr: " + "[" * 9000 + "]" * 9000 + "}", "is nested too deeply"),
+        (BOMB, "its aliases stand for more than 100,000 values"),
+        (
+            "{dataset: digits, seed: &s [0,1,2,3,4,5,6,7,8,9], epochs: &e [1,2,3,4,5,6,7,8,9], time_steps: *e, "
+            "shift: *s, batch_size: *e}",
+            "these settings make 72,900 runs; at most 20,000 are done at a time",
+        ),
+        ("{runs: {dataset: digits}, axis: colour}", "axis must be a setting of tsbp train, got 'colour'"),
+        ("{runs: {dataset: digits}, data: 3}", "data must have a fingerprint, as text"),
+        ("{runs: {dataset: digits}, order: true}", "order must be an integer, got True"),
         ("{dataset: digits, epochs: yes}", "epochs takes no truth value, got True"),
         ("{dataset: digits, epochs: 2.5}", "epochs must be an integer, got 2.5"),
         ("{dataset: digits, gradient: [full, half]}", "gradient must be one of full, leak, spatial"),

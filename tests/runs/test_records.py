@@ -94,18 +94,60 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, failing):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, failing, full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         records.write(a_record(), tmp_path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "3", '{"schema": "train"}', '{"schema": 5}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", "3", '{"schema": "train"}', '{"schema": 5}', '{"schema": null}', "\xff"),
+        '{"schema": "train-None"}',
+        '{"schema": "train-5", "lr": NaN}',
+        '{"schema": "train-5", "clip_norm": Infinity}',
+        '{"schema": "train-5", "seed": 1, "seed": 2}',
+        '{"schema": "train-5", "lr": ' + "[" * 100_000,
+        '{"schema": "train-5", "seed": ' + "9" * 5000 + "}",
+        '{"schema": "train-5", "lr": "fast"}',
+        '{"schema": "train-5", "seed": "<b>"}',
+        '{"schema": "train-5", "flip": 1}',
+        '{"schema": "train-5", "network": null}',
+        '{"schema": "train-5", "test_accuracy": "<b>"}',
+        '{"schema": "train-5", "threads": []}',
+        '{"schema": "train-5", "device_name": {"a": 1}}',
+    ],
+)
 def test_what_is_no_record_is_named(tmp_path, content):
     path = tmp_path / "bad.json"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=r"bad\.json is not a record"):
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"^\S+bad\.json is not a record[^\n]*$"):
         records.load("train", tmp_path)
+
+
+def test_a_file_is_no_folder_of_records(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is not a folder of records"):
+        records.load("train", tmp_path / "file")
+
+
+def test_the_same_run_in_two_files_is_named(tmp_path):
+    first = records.write(a_record(), tmp_path / "a")
+    second = records.write(a_record(), tmp_path / "b")
+    records.write(a_record(seed=4), tmp_path / "b")
+    with pytest.raises(ValueError, match=rf"^{first} and {second} are records of the same run; remove one of them$"):
+        records.load("train", tmp_path)
+    second.unlink()
+    assert len(records.load("train", tmp_path)) == 2
+
+
+@pytest.mark.parametrize("gradient", ["../../mine", "a/b", "a\\b", "a\nb"])
+def test_a_record_stays_in_its_folder(tmp_path, gradient):
+    """Whatever a plugin calls its gradient."""
+    record = a_record() | {"gradient": gradient}
+    path = records.write(record, tmp_path)
+    assert path.parent == tmp_path and list(tmp_path.iterdir()) == [path] and "\n" not in path.name
 
 
 @pytest.mark.parametrize(("name", "said"), [("train-6", "schema version 6"), ("song-5", "'song'")])

@@ -5,6 +5,7 @@ import torch
 
 from tsbp import filter_spikes, reference_lif
 from tsbp.gradients import STUDIED
+from tsbp.runs import toy
 from tsbp.runs.toy import ToyConfig, compare_along, draw, run, trace
 from tsbp.surrogate import surrogate_spike
 
@@ -193,3 +194,15 @@ def test_gradients_along_one_path():
 def test_a_reset_by_subtraction_is_another_neuron():
     config = SMALL.but(gradients=("full",), learning_rates=(0.1,))
     assert not torch.equal(run(config).loss, run(config.but(reset="subtract")).loss)
+
+
+def test_a_delay_longer_than_the_sequence_takes_no_memory():
+    config = ToyConfig(repeats=2, iterations=1, time_steps=5, learning_rates=(0.1,), synaptic_delay=10**12)
+    assert (run(config).spikes == 0).all(), "nothing arrives in time"
+
+
+def test_a_loss_that_is_not_finite_is_named(monkeypatch):
+    monkeypatch.setattr(toy, "van_rossum_distance", lambda psc, *_: psc.sum(0) * float("inf"))
+    config = ToyConfig(repeats=2, iterations=1, time_steps=5, learning_rates=(0.1, 0.2))
+    with pytest.raises(FloatingPointError, match=r"the loss is not finite at the learning rate 0\.1, 0\.2$"):
+        run(config)

@@ -4,19 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tsbp.runs import data
 from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study.comparison import (
     NOT_MEASURED,
+    TITLES,
     accuracy_table,
     best_held_out,
+    by_seed,
     difference_table,
     favoured,
     held_out_table,
     learning_rate_table,
     table_2,
 )
-from tsbp.study.studies import study, study_table, study_verdict
+from tsbp.study.reproduce import missing_table
+from tsbp.study.studies import by_value, study, study_table, study_verdict
 from tsbp.study.training_figures import accuracy_differences
 
 
@@ -168,3 +172,25 @@ def test_a_study_changes_one_setting():
     fallen = rates.assign(test_accuracy=rates["test_accuracy"] - 60 * (rates["gradient"] == "leak"))
     assert study_table({"rate": fallen})["broke down"].tolist() == ["0 / 2", "0 / 2"]
     assert table["full"].str.startswith("90.50 ± ").all() and table["full - leak"].tolist() == ["+0.00 ± 0.00"] * 2
+
+
+def test_records_that_contradict_each_other_are_named():
+    """Of one seed and gradient, on two devices, say: a table has room for one of them."""
+    row = {"seed": 0, "gradient": "full", "value": 1.0, "test_accuracy": 90.0}
+    runs = pd.DataFrame(
+        [row | {"path": "a.json"}, row | {"path": "b.json", "gradient": "leak"}, row | {"path": "c.json"}]
+    )
+    assert by_seed(runs).loc[0, "full"] == 90.0, "the same result twice is no contradiction"
+    runs.loc[2, "test_accuracy"] = 91.0
+    for pivot in (by_seed, by_value):
+        with pytest.raises(ValueError, match=r"with several results: a\.json, c\.json$"):
+            pivot(runs)
+
+
+def test_the_title_of_a_plugins_data_set_is_known(monkeypatch):
+    """However late it was imported."""
+    source = data.Source("Shapes & forms", lambda root, steps: None, n_train=None, defaults={"network": "8"})
+    monkeypatch.setitem(data.DATA_SETS, "shapes", source)
+    assert TITLES["shapes"] == "Shapes & forms" and list(TITLES) == list(data.DATA_SETS)
+    assert "Shapes & forms" in table_2(pd.DataFrame())["data set"].tolist()
+    assert "Shapes & forms" in missing_table()["data set"].tolist()

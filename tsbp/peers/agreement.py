@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar
 import torch
 
 from tsbp.peers import libraries
-from tsbp.runs import records
-from tsbp.runs.config import Config, setting
+from tsbp.runs import memory, records
+from tsbp.runs.config import LARGEST_SEED, Config, setting
 
 
 class AgreementConfig(Config):
@@ -17,7 +17,7 @@ class AgreementConfig(Config):
 
     time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 25
     neurons: Annotated[int, setting("Neurons, each with random currents of its own.", ge=1)] = 200
-    seed: Annotated[int, setting("Decides everything random.", ge=0)] = 0
+    seed: Annotated[int, setting("Decides everything random.", ge=0, le=LARGEST_SEED)] = 0
 
 
 def run(config: AgreementConfig) -> dict[str, Any]:
@@ -27,8 +27,11 @@ def run(config: AgreementConfig) -> dict[str, Any]:
     length: zero says that they are the same.
 
     Raises:
-        ValueError: a value is out of its range, or a library has another neuron than the one compared with.
+        ValueError: a value is out of its range, there is too little memory, or a library has another neuron than the
+            one compared with.
     """
+    said = f"{config.neurons:,} neurons over {config.time_steps} time steps"
+    memory.check(said, 4 * 8 * config.neurons * config.time_steps, torch.device("cpu"))
     found = {name: peer for name, peer in (libraries.PEERS | libraries.MORE).items() if peer.installed}
     distances = {}
     for name, peer in found.items():

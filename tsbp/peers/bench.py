@@ -21,8 +21,8 @@ from tsbp.gradients import STUDIED
 from tsbp.kernels import memory as pool
 from tsbp.neuron import lif, reference_lif
 from tsbp.peers import bench_processes, libraries
-from tsbp.runs import evaluation, processes, records, training
-from tsbp.runs.config import Config, OneOf, setting
+from tsbp.runs import evaluation, memory, processes, records, training
+from tsbp.runs.config import LARGEST_SEED, Config, OneOf, setting
 from tsbp.runs.data import DataSet
 from tsbp.runs.settings import TrainingConfig
 
@@ -59,10 +59,10 @@ class BenchConfig(Config):
         setting("Of tsbp's training step; the other libraries' is float32."),
         OneOf(("float32", "bfloat16")),
     ] = "float32"
-    threads: Annotated[int, setting("Cores to use.", ge=1)] = 1
+    threads: Annotated[int, setting("Cores to use.", ge=1, le=1024)] = 1
     repeats: Annotated[int, setting("Rounds; each times every candidate once.", ge=2)] = 15
     device: Annotated[str, setting("auto takes a GPU when there is one."), OneOf(("auto", "cpu", "cuda"))] = "cpu"
-    seed: Annotated[int, setting("Decides everything random.", ge=0)] = 0
+    seed: Annotated[int, setting("Decides everything random.", ge=0, le=LARGEST_SEED)] = 0
 
     @model_validator(mode="after")
     def _images_are_enough(self) -> Self:
@@ -84,10 +84,11 @@ def run(
         others: which of :data:`tsbp.peers.libraries.PEERS` to compare with; None: all that are installed.
 
     Raises:
-        ValueError: a value is out of its range, there is no such device, or an installed library computes another
-            neuron than the one it is compared as.
+        ValueError: a value is out of its range, there is no such device, not enough memory, or an installed library
+            computes another neuron than the one it is compared as.
     """
     device = training.resolve_device(config.device)
+    _check_memory(config, device)
     config = config.but(device=device.type)
     processes.keep_freed_memory()
     threads = torch.get_num_threads()
@@ -102,7 +103,7 @@ def run(
         candidates = LAYERS.get(config.benchmark, _steps)(config, device, found)
         left_out = _leave_out(candidates)
         candidates["copy"] = _copy(device)
-        memory = {name: _memory(candidate, device) for name, candidate in candidates.items() if name != "copy"}
+        used = {name: _memory(candidate, device) for name, candidate in candidates.items() if name != "copy"}
         seconds = measure(candidates, config.repeats, device, progress)
     finally:
         torch.set_num_threads(threads)
@@ -110,8 +111,8 @@ def run(
     bandwidth = copied / statistics.median(seconds["copy"])
     results: dict[str, Any] = {
         "seconds": {name: [float(f"{x:.4g}") for x in times] for name, times in seconds.items()},
-        "peak_bytes": {name: peak for name, (peak, _) in memory.items()},
-        "kept_bytes": {name: kept for name, (_, kept) in memory.items()},
+        "peak_bytes": {name: peak for name, (peak, _) in used.items()},
+        "kept_bytes": {name: kept for name, (_, kept) in used.items()},
         "agreement": agreement,
         "left_out": left_out,
         "copy_bandwidth": bandwidth,
@@ -131,6 +132,16 @@ def run(
             name: moved / bandwidth / statistics.median(times) for name, times in seconds.items() if name != "copy"
         }
     return records.new(config, results, device)
+
+
+def _check_memory(config: BenchConfig, device: torch.device) -> None:
+    steps, batch, n = config.time_steps, config.batch_size, config.neurons
+    if config.benchmark in LAYERS:
+        memory.check(f"{batch * n:,} neurons over {steps} time steps", 4 * 4 * steps * batch * n, device)
+    if config.benchmark == "recurrent":
+        memory.check(f"the weights between {n:,} neurons", 3 * 4 * n**2, device)
+    if config.benchmark == "nmnist":
+        memory.check(f"{EXAMPLES} recordings of {steps} frames", 4 * EXAMPLES * steps * 2 * 34 * 34, device)
 
 
 def measure(

@@ -8,10 +8,11 @@ import difflib
 import hashlib
 import json
 import math
+import os
 import re
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -46,7 +47,7 @@ def _canonical_number(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     try:
-        number = float(value)
+        number = float(value) + 0.0  # there is one zero
     except (TypeError, ValueError, OverflowError):
         return value
     return repr(number).removesuffix(".0") if math.isfinite(number) else str(value)
@@ -54,6 +55,17 @@ def _canonical_number(value: Any) -> Any:
 
 Gradient = Annotated[str, BeforeValidator(_canonical_number)]
 """A name in ``tsbp.GRADIENTS``, or a number that scales the reset term."""
+
+LARGEST_SEED = 2**32 - 1
+"""PyTorch's generator takes larger numbers too, and forgets all but their last 32 bits."""
+
+LARGEST = 1e30
+"""Largest finite number of a setting: its square times a few hundred is infinite in float32."""
+
+
+def name_of_data(name: str) -> str:
+    """Of a data set or a folder: the folder's own name, from wherever it is named."""
+    return os.path.basename(os.path.abspath(name)) if name else name
 
 
 def said(config: "type[Config]", name: str) -> str:
@@ -69,7 +81,7 @@ def limits(field: FieldInfo) -> str:
     """The range of a setting in words, such as ``at least 1``; empty if there is none."""
     words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
     found = {end: getattr(limit, end) for limit in field.metadata for end in words if hasattr(limit, end)}
-    return ", ".join(f"{words[end]} {bound:g}" for end, bound in found.items())
+    return ", ".join(f"{words[end]} {bound}" for end, bound in found.items())
 
 
 def choices(field: FieldInfo) -> list[str]:
@@ -109,7 +121,22 @@ class Config(BaseModel):
         several = value if isinstance(value, list | tuple) else [value]
         if cls.model_fields[info.field_name].annotation is not bool and any(isinstance(one, bool) for one in several):
             raise ValueError("takes no truth value")
+        if any(isinstance(one, str) and any("\ud800" <= letter <= "\udfff" for letter in one) for one in several):
+            raise ValueError("must be text in UTF-8")
         return value
+
+    @field_validator("*")
+    @classmethod
+    def _numbers_of_this_world(cls, value: Any) -> Any:
+        """There is one zero, and a number that no computation here can take is refused."""
+        several = value if isinstance(value, tuple) else (value,)
+        for one in several:
+            if isinstance(one, float) and LARGEST < abs(one) < math.inf:
+                raise ValueError(f"must be {'at most ' if one > 0 else 'at least -'}{LARGEST:g}")
+            if isinstance(one, int) and abs(one) >= 2**63:
+                raise ValueError("must be less than 2**63")
+        found = tuple(one + 0.0 if isinstance(one, float) else one for one in several)
+        return found if isinstance(value, tuple) else found[0]
 
     def but(self, /, **settings: Any) -> Self:
         """The same configuration with some settings changed, and checked again."""
@@ -130,7 +157,7 @@ class Config(BaseModel):
         """
         changed = self.strict(exclude_defaults=True)
         if "dataset" in changed:
-            changed["dataset"] = Path(changed["dataset"]).name  # the fingerprint knows the data, wherever they are
+            changed["dataset"] = name_of_data(changed["dataset"])  # the fingerprint knows the data, wherever they are
         canonical = json.dumps({"kind": self.kind, "data": data} | changed, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
@@ -139,7 +166,8 @@ class Config(BaseModel):
         """The configuration in a record, as it stands there: nothing is checked, no plugin is imported."""
         found = {name: record[name] for name in cls.model_fields if name in record}
         for name, value in found.items():
-            if cls.model_fields[name].annotation is float and isinstance(value, str):
+            number = isinstance(value, str | int) and not isinstance(value, bool)
+            if cls.model_fields[name].annotation is float and number:
                 found[name] = float(value)  # strict JSON has no infinity
             elif isinstance(value, list):
                 found[name] = tuple(value)
@@ -184,7 +212,12 @@ def _explained(error: Any, config: type[Config]) -> str:
         said = re.sub(r"^\w+ should ", "must ", error["msg"]).partition(", ")[0].partition(" after validation")[0]
         for theirs, ours in _WORDS.items():
             said = said.replace(theirs, ours)
-    return f"{name} {said}, got {error['input']!r}"
+    return f"{name} {said}, got {_short.repr(error['input'])}"
+
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 2, 80, 80
+"""How a wrong value is quoted, however large it is."""
 
 
 _WORDS = {"a valid ": "a ", "a integer": "an integer", "a tuple": "a list"}

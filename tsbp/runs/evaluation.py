@@ -1,4 +1,4 @@
-"""The network of a run, and what is measured on it: its loss, its accuracy, and how its gradients differ."""
+"""The network of a run, its size in memory, its loss and accuracy, and how its gradients differ."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +9,16 @@ from torch.nn import functional
 
 from tsbp.gradients import STUDIED
 from tsbp.loss import van_rossum_distance
-from tsbp.networks import SpikingNetwork
-from tsbp.runs import processes
+from tsbp.networks import SpikingNetwork, count
+from tsbp.runs import memory, processes
 from tsbp.runs.data import DataSet
 from tsbp.runs.encoding import encode, target_spikes
 from tsbp.runs.settings import TrainingConfig
 
 COMPARED = 200
 """Training examples over which gradients are compared."""
+_STATES = {"sgd": 0, "momentum": 1, "nesterov": 1}
+"""Numbers that an optimiser keeps for each weight; the others keep two."""
 
 
 def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = False) -> SpikingNetwork:
@@ -45,6 +47,27 @@ def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = Fal
             gradient=config.gradient,
             compiled=compiled,
         )
+
+
+def check_memory(config: TrainingConfig, dataset: DataSet) -> None:
+    """Refuse a training that does not fit into memory, with the part of it that is too large.
+
+    Raises:
+        ValueError: there is less memory, or the network does not fit the data.
+    """
+    device = torch.device(config.device)
+    batch = min(config.batch_size, len(dataset.train_images))
+    channels, height, width = dataset.in_shape
+    inputs = channels * (height + 2 * config.shift) * (width + 2 * config.shift)
+    frames = dataset.train_images.shape[1] if dataset.has_frames else 1
+    said = f"a batch of {batch} images that are moved by up to {config.shift} pixels"
+    memory.check(said, batch * frames * inputs, device)
+    weights, neurons = count(config.network, dataset.in_shape, dataset.n_classes, config.padding)
+    memory.check(f"the network {config.network}", 4 * weights * (2 + _STATES.get(config.optimizer, 2)), device)
+    steps = config.time_steps + config.synaptic_delay
+    activity = steps * batch * neurons * 2 * (2 if config.precision == "bfloat16" else 4)
+    said = f"{config.time_steps} time steps" + (f" after {config.synaptic_delay}" if config.synaptic_delay else "")
+    memory.check(f"a batch of {batch} examples over {said} in {neurons:,} neurons", activity, device)
 
 
 def output(network: nn.Module, images: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:

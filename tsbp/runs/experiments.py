@@ -5,13 +5,15 @@ are in the folder of ``results/`` that is called as the file's own folder is.
 """
 
 import itertools
+import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsbp.runs import records
+from tsbp.runs import records, yaml_file
 from tsbp.runs.config import KINDS, Config
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.files import PROJECT
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import pandas
 
 FOLDER = PROJECT / "experiments"
+MOST_RUNS = 20_000
+"""That a block of settings may stand for."""
 _KEYS = ("title", "about", "order", "command", "axis", "data", "runs")
 
 
@@ -124,12 +128,7 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     Raises:
         ValueError: the file is not of that form, or a setting in it is wrong; the message names file and setting.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    content = yaml_file.read(path)
     head = content if isinstance(content, dict) and "runs" in content else {"runs": content}
     unknown = [str(name) for name in head if name not in _KEYS]
     if unknown:
@@ -149,9 +148,15 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     within = folder and path.is_relative_to(folder)
     name = (path.relative_to(folder) if within and folder else path).with_suffix("").as_posix()
     title, axis, order = str(head.get("title") or name), str(head.get("axis") or ""), head.get("order") or 0
-    if not isinstance(order, int):
+    if not isinstance(order, int) or isinstance(order, bool):
         raise ValueError(f"{path}: order must be an integer, got {order!r}")
-    return Experiment(name, title, axis, tuple(configs), order, head.get("data") or {})
+    kind = type(configs[0])
+    if axis and axis not in kind.model_fields and f"--{axis}" not in map(kind.option, kind.model_fields):
+        raise ValueError(f"{path}: axis must be a setting of tsbp {command}, got {axis!r}")
+    data = head.get("data") or {}
+    if not isinstance(data, dict) or not all(isinstance(text, str) for pair in data.items() for text in pair):
+        raise ValueError(f"{path}: data must have a fingerprint, as text, for the names of data sets, got {data!r}")
+    return Experiment(name, title, axis, tuple(configs), order, data)
 
 
 def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingConfig]:
@@ -160,9 +165,15 @@ def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingCon
     Args:
         dataset: a name that :meth:`.TrainingConfig.for_dataset` knows, or several.
         **settings: of a configuration; a list stands for each of its values.
+
+    Raises:
+        ValueError: a setting is wrong, a list is empty, or there are more than ``MOST_RUNS`` combinations.
     """
-    found = []
-    for name in [dataset] if isinstance(dataset, str) else dataset:
+    names = [dataset] if isinstance(dataset, str) else dataset
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"dataset must be a name, or a list of names, got {reprlib.repr(dataset)}")
+    found: list[TrainingConfig] = []
+    for name in names:
         found += [TrainingConfig.for_dataset(name, **chosen) for chosen in _combinations(settings)]
     return found
 
@@ -173,10 +184,14 @@ def studies(**settings: Any) -> list[ToyConfig]:
 
 
 def _combinations(settings: Mapping[str, Any], but: Sequence[str] = ()) -> list[dict[str, Any]]:
-    several = {
-        name: list(value) if isinstance(value, list | tuple | range) and name not in but else [value]
+    several: dict[str, Sequence[Any]] = {
+        name: value if isinstance(value, list | tuple | range) and name not in but else [value]
         for name, value in settings.items()
     }
+    if empty := [name for name, values in several.items() if not values]:
+        raise ValueError(f"{', '.join(empty)} must have at least one value, got none")
+    if (runs := math.prod(map(len, several.values()))) > MOST_RUNS:
+        raise ValueError(f"these settings make {runs:,} runs; at most {MOST_RUNS:,} are done at a time")
     return [dict(zip(several, chosen, strict=True)) for chosen in itertools.product(*several.values())]
 
 
@@ -196,7 +211,7 @@ def progress_table() -> "pandas.DataFrame":
         done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
     rates: dict[tuple[Any, ...], list[float]] = {}
     for record in {record["identity"]: record for record in done.values()}.values():
-        if record["kind"] == "train":
+        if record["kind"] == "train" and {"threads", "wall_time", "n_train"} <= record.keys():
             cores = record["threads"] if record["device"] == "cpu" else 1
             share = record["wall_time"] * cores / record["epochs"] / record["n_train"] / 3600
             rates.setdefault(_cost_group(record), []).append(share)

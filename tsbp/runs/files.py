@@ -27,7 +27,11 @@ def check_folder(folder: str | Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, so that a reader of ``path`` finds either all of it or what was there before."""
+    """A file to write to, so that a reader of ``path`` finds either all of it or what was there before.
+
+    Raises:
+        OSError: it cannot be written; the message names it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -37,8 +41,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno:  # a full disk names no file, or the temporary one
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 

@@ -17,7 +17,7 @@ def load_plugin(module: str) -> None:
     """
     if not module:
         return
-    if not all(part.isidentifier() for part in module.split(".")):
+    if not isinstance(module, str) or not all(part.isidentifier() for part in module.split(".")):
         raise ValueError(f"plugin must be the name of a module, such as mine or package.mine, got {module!r}")
     here = str(Path.cwd())
     if here not in sys.path:

@@ -7,6 +7,7 @@ ends with the identity of the run, a hash of configuration and data.
 import base64
 import json
 import os
+import re
 import shlex
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tsbp.runs.config import KINDS, Config
+from tsbp.runs.config import KINDS, Config, name_of_data
 from tsbp.runs.files import PROJECT, write_text
 from tsbp.runs.provenance import provenance
 
@@ -85,8 +86,9 @@ def name_of(config: Config, data: str = "") -> str:
 def name_of_record(record: Mapping[str, Any]) -> str:
     """The same of a record."""
     what = record.get("dataset") or record.get("benchmark") or ""
-    parts = [record["kind"], Path(what).name, record.get("gradient"), f"T{record['time_steps']}"]
-    return "-".join([*(part for part in parts if part), f"seed{record['seed']}", record["identity"]])
+    parts = [record["kind"], name_of_data(what), record.get("gradient"), f"T{record['time_steps']}"]
+    name = "-".join([*(part for part in parts if part), f"seed{record['seed']}", record["identity"]])
+    return re.sub(r"[/\\\x00-\x1f]", "_", name)  # of a plugin's gradient: a record stays in its folder
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -102,20 +104,44 @@ def read(path: str | Path) -> dict[str, Any]:
 def _parsed(path: str | Path) -> tuple[str, dict[str, Any]]:
     """The kind of a record, and the record as the file has it."""
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refused, object_pairs_hook=_once)
         kind, version = record["schema"].rsplit("-", 1)
         version = int(version)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError(f"{path} is not a record of a run") from None
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}; this version of tsbp reads {SCHEMA_VERSION}")
     return kind, record
 
 
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
 def _restored(path: str | Path, kind: str, record: dict[str, Any]) -> dict[str, Any]:
     if kind not in KINDS:
         raise ValueError(f"{path} has kind {kind!r}; imported modules define {', '.join(KINDS)}")
-    return record | KINDS[kind].restored(record).model_dump()
+    for name, types in _TYPES.items():
+        if not isinstance(record.get(name), types | None):
+            raise ValueError(f"{path} is not a record of a run: {name} is {record[name]!r}")
+    try:
+        if any(record.get(name, "") is None for name in KINDS[kind].model_fields):  # which pydantic would let through
+            raise ValueError
+        return record | KINDS[kind].restored(record).model_dump(warnings="error")
+    except ValueError:
+        raise ValueError(f"{path} is not a record of a run: a setting is of another type") from None
+
+
+_TEXTS = ("identity", "device_name", "data_note", "data_fingerprint", "git_commit", "finished", "right")
+_NUMBERS = ("threads", "n_train", "wall_time", "test_accuracy", "validation_accuracy")
+_TYPES: dict[str, Any] = dict.fromkeys(_TEXTS, str) | dict.fromkeys(_NUMBERS, int | float)
+"""What tables take for granted of the results of a run."""
 
 
 def every(
@@ -126,11 +152,19 @@ def every(
     Args:
         folder: where to look.
         kinds: those of interest; None: all.
+
+    Raises:
+        ValueError: a file is no record, see :func:`read`, or the same run as another one; the message names them.
     """
+    paths: dict[str, Path] = {}
     for path in files(Path(folder) if folder else results_folder()):
         kind, record = _parsed(path)
         if kinds is None or kind in kinds:
-            yield path, _restored(path, kind, record)
+            restored = _restored(path, kind, record)
+            other = paths.setdefault(str(record.get("identity", path)), path)
+            if other != path:
+                raise ValueError(f"{other} and {path} are records of the same run; remove one of them")
+            yield path, restored
 
 
 def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
@@ -144,7 +178,13 @@ def load(kind: str, folder: str | Path | None = None) -> "pandas.DataFrame":
 
 
 def files(folder: Path) -> list[Path]:
-    """The records below a folder."""
+    """The records below a folder; none where there is nothing of that name.
+
+    Raises:
+        NotADirectoryError: it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder of records")
     return [path for path in sorted(folder.rglob("*.json")) if path.parent.name != "schema"]
 
 
@@ -181,6 +221,7 @@ def words(config: Config, but: Mapping[str, Any] | None = None, argument: str = 
     """The words of :func:`command`; the argument may be another than the configuration's, such as a preset."""
     settings = config.model_dump()
     said = settings.pop(config.argument, "")
+    said = f"./{said}" if said.startswith("-") else said  # a folder, not an option
     found = ["tsbp", config.kind, *([argument or said] if config.argument else [])]
     for name, value in settings.items():
         if value == "" or (but is not None and name in but and but[name] == value):

@@ -4,15 +4,16 @@ Where the paper is silent, the presets follow the published settings of TSSL-BP 
 are. What they leave out of it: weights are not clamped to ±4, and the target spikes are filtered once, not twice.
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from tsbp.checks import RESETS
 from tsbp.gradients import resolve
 from tsbp.layers import NEURONS, POOLING
 from tsbp.networks import INITIALISATIONS, TABLE_3
-from tsbp.runs.config import Gradient, OneOf, PluginConfig, setting
+from tsbp.runs.config import LARGEST_SEED, Gradient, OneOf, PluginConfig, setting
 from tsbp.runs.data import CLASS_FOLDERS, DATA_SETS
 from tsbp.runs.data.folders import DEEP
 from tsbp.runs.encoding import ENCODINGS
@@ -24,10 +25,20 @@ SCHEDULES = ("one-cycle", "constant")
 
 
 def _pixels(value: Any) -> Any:
-    """``--padding 1`` and ``padding: 1`` are the same."""
-    if not isinstance(value, int | str):
+    """``--padding 1`` and ``padding: 1`` are the same, and so are ``1,0`` and ``1, 0``."""
+    numbers = value.split(",") if isinstance(value, str) else [str(value)]
+    if isinstance(value, int | str) and all(re.fullmatch(r" *[0-9]{1,9} *", number) for number in numbers):
+        pixels = [int(number) for number in numbers]
+        return pixels[0] if len(pixels) == 1 else ",".join(map(str, pixels))
+    if value != "same":
         raise ValueError("must be pixels, same, or one number for each convolution, such as 1,0")
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    return value
+
+
+def _shortest(pattern: str) -> str:
+    """``01`` for 0101: equal targets have equal names."""
+    n = len(pattern)
+    return next(pattern[:k] for k in range(1, n + 1) if n % k == 0 and pattern[:k] * (n // k) == pattern)
 
 
 class TrainingConfig(PluginConfig):
@@ -48,7 +59,10 @@ class TrainingConfig(PluginConfig):
         ),
     ] = "full"
     seed: Annotated[
-        int, setting("Decides everything random: weights, order of the examples, augmentation, dropout.", ge=0)
+        int,
+        setting(
+            "Decides everything random: weights, order of the examples, augmentation, dropout.", ge=0, le=LARGEST_SEED
+        ),
     ] = 0
     time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 5
     neuron: Annotated[str, setting("What the layers are made of."), OneOf(NEURONS)] = "lif"
@@ -85,7 +99,9 @@ class TrainingConfig(PluginConfig):
         OneOf(ENCODINGS),
     ] = "direct"
     target: Annotated[
-        str, setting("Spikes wanted of the true class's neuron, repeated up to T: 01111, say.", pattern="^[01]+$")
+        str,
+        setting("Spikes wanted of the true class's neuron, repeated up to T: 01111, say.", pattern="^[01]+$"),
+        AfterValidator(_shortest),
     ] = "1"
     epochs: Annotated[int, setting("Passes over the training data.", ge=1)] = 10
     batch_size: Annotated[int, setting("Examples per update.", ge=1)] = 100
@@ -138,7 +154,8 @@ class TrainingConfig(PluginConfig):
             load_plugin(given.get("plugin", ""))  # which may add it
         defaults = DATA_SETS.get(name, CLASS_FOLDERS).defaults
         network = given.get("network", defaults["network"])
-        other = _DEFAULTS_BY_NETWORK.get(network, {}) if network != defaults["network"] else {}
+        known = isinstance(network, str) and network != defaults["network"]
+        other = _DEFAULTS_BY_NETWORK.get(network, {}) if known else {}
         return cls(**{"dataset": name} | defaults | other | given)
 
 

@@ -21,7 +21,8 @@ from tsbp.kernels.dispatch import usable
 from tsbp.layers import delay
 from tsbp.loss import van_rossum_distance
 from tsbp.neuron import LIFOutput, filter_spikes, lif
-from tsbp.runs.config import Gradient, OneOf, PluginConfig, setting
+from tsbp.runs import memory
+from tsbp.runs.config import LARGEST_SEED, Gradient, OneOf, PluginConfig, setting
 from tsbp.runs.optimizers import OPTIMIZERS
 from tsbp.surrogate import surrogate_derivative
 
@@ -49,7 +50,7 @@ class ToyConfig(PluginConfig):
     ] = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
     repeats: Annotated[int, setting("Neurons per gradient and learning rate; not stated in the paper.", ge=1)] = 200
     iterations: Annotated[int, setting("Updates of the weights.", ge=1)] = 200
-    seed: Annotated[int, setting("Decides everything random.", ge=0)] = 0
+    seed: Annotated[int, setting("Decides everything random.", ge=0, le=LARGEST_SEED)] = 0
     optimizer: Annotated[
         str, setting('The paper\'s "standard BP" is taken as SGD over the whole batch.'), OneOf(OPTIMIZERS)
     ] = "sgd"
@@ -188,7 +189,12 @@ def run(
         device: where to run it.
         observer: called with every :class:`Iteration`.
         progress: wraps the range of iterations, as ``tqdm`` does.
+
+    Raises:
+        ValueError: it does not fit into memory.
+        FloatingPointError: a loss became NaN or infinite.
     """
+    _check_memory(config, torch.device(device))
     draws = draw(config, device)
     shape = (len(config.gradients), len(config.learning_rates), config.repeats)
     neuron = _neuron(config) | {"gradient": _side_by_side(config.gradients)}
@@ -238,9 +244,32 @@ def run(
     with torch.no_grad():
         _, _, spikes, loss = simulate()
     losses.append(loss)
+    if not losses[-1].isfinite().all():
+        rates = [
+            f"{rate:g}"
+            for rate, loss in zip(config.learning_rates, loss.unbind(1), strict=True)
+            if not loss.isfinite().all()
+        ]
+        raise FloatingPointError(f"the loss is not finite at the learning rate {', '.join(rates)}")
     wrong_at_end = spikes.ne(target_spikes).any(0)
     converged = torch.where(wrong_at_end, -1, last_wrong + 1)
     return ToyResult(config, torch.stack(losses), spikes, converged, draws)
+
+
+def _check_memory(config: ToyConfig, device: torch.device) -> None:
+    size = 8 if config.dtype == "float64" else 4
+    neurons = config.repeats * len(config.gradients) * len(config.learning_rates)
+    inputs = config.repeats * config.time_steps * config.n_inputs * size
+    said = f"{config.repeats} repeats of {config.n_inputs} inputs over {config.time_steps} time steps"
+    memory.check(said, inputs, device)
+    memory.check(
+        f"{neurons:,} neurons over {config.time_steps} time steps", neurons * config.time_steps * 4 * size, device
+    )
+    memory.check(
+        f"the losses of {neurons:,} neurons over {config.iterations} iterations",
+        neurons * config.iterations * size,
+        device,
+    )
 
 
 def trace(config: ToyConfig) -> dict[str, Tensor]:

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from tsbp.gradients import form
 from tsbp.gradients import resolve as factor_of
 from tsbp.kernels import dispatch
-from tsbp.runs import data, files, processes, records
+from tsbp.runs import checkpoints, data, files, processes, records
 from tsbp.runs.encoding import augment
-from tsbp.runs.evaluation import build_network, compare_gradients, evaluate, loss_of, target_of
+from tsbp.runs.evaluation import build_network, check_memory, compare_gradients, evaluate, loss_of, target_of
 from tsbp.runs.graph import Graph
 from tsbp.runs.optimizers import OPTIMIZERS
 from tsbp.runs.settings import TrainingConfig
@@ -63,7 +63,7 @@ def train(
         FileNotFoundError: the data are missing.
         FileExistsError: there is a checkpoint, and it is not to be resumed.
         FloatingPointError: the loss or its gradient became NaN or infinite; the last checkpoint is from before.
-        OSError: the checkpoint cannot be written; the one before is whole.
+        OSError: the checkpoint cannot be written; one from before is whole.
     """
     started = time.monotonic()
     checkpoint = Path(checkpoint) if checkpoint else None
@@ -105,6 +105,9 @@ class Run:
         dataset: its data.
         compiled: fuse the neurons' loops; None decides by the length of the run.
         network: what to train; None: the network of the configuration.
+
+    Raises:
+        ValueError: the network does not fit the data, or all of it not into memory.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class Run:
         network: torch.nn.Module | None = None,
     ) -> None:
         device = torch.device(config.device)
+        check_memory(config, dataset)
         self.config = config
         self.fingerprint = dataset.fingerprint()
         self.dataset = dataset.to(device)
@@ -185,9 +189,8 @@ class Run:
         value, norm = torch.stack([loss, norm]).tolist()
         # A neuron whose potential is NaN stays silent: the loss alone would not tell.
         if not math.isfinite(value + norm):
-            raise FloatingPointError(
-                f"loss {value} and gradient norm {norm} in epoch {self.epoch}/{config.epochs}; a smaller --lr may help"
-            )
+            where = f"in epoch {self.epoch}/{config.epochs}"
+            raise FloatingPointError(f"loss {value} and gradient norm {norm} {where}; a smaller --lr may help")
         self.optimizer.step()
         self.schedule.step()
         return value
@@ -254,19 +257,14 @@ class Run:
         Raises:
             OSError: it cannot be written; an earlier one stays as it was.
         """
-        state = {name: getattr(self, name) for name in _PLAIN} | {
+        state = {name: getattr(self, name) for name in checkpoints.PLAIN} | {
             "config": self.config.model_dump(),
             "generator": self.generator.get_state(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if self.config.device == "cuda" else None,
-            **{name: getattr(self, name).state_dict() for name in _MODULES},
+            **{name: getattr(self, name).state_dict() for name in checkpoints.MODULES},
         }
-        try:
-            with files.replacing(path) as file:
-                torch.save(state, file)
-        except (OSError, RuntimeError) as error:  # PyTorch turns a full disk into a RuntimeError
-            reason = getattr(error, "strerror", None) or "is the disk full?"
-            raise OSError(f"the checkpoint {path} could not be written ({reason}); the one before is whole") from None
+        checkpoints.write(path, state)
 
     def restore(self, path: Path) -> None:
         """Take over the state of a checkpoint.
@@ -274,39 +272,40 @@ class Run:
         Raises:
             ValueError: the file is damaged, or the run is another one.
         """
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            there, fingerprint = state["config"], state["fingerprint"]
-        except Exception as error:  # whatever the unpickler meets in a damaged file
-            if isinstance(error, PermissionError):
-                raise
-            raise ValueError(f"{path} is not a whole checkpoint; delete it to start from the beginning") from None
-        here = self.config.model_dump()
+        state = checkpoints.read(path)
+        here, there = self.config.model_dump(), state["config"]
         names = sorted(name for name in here.keys() | there.keys() if there.get(name) != here.get(name))
         if names:
             other = "; ".join(f"{name} {there.get(name)} there, {here.get(name)} here" for name in names)
             raise ValueError(f"{path} is a checkpoint of another configuration: {other}")
-        if fingerprint != self.fingerprint:
-            raise ValueError(f"{path} was made with other data: fingerprint {fingerprint}, here {self.fingerprint}")
-        for name in _PLAIN:
+        if (theirs := state["fingerprint"]) != self.fingerprint:
+            raise ValueError(f"{path} was made with other data: fingerprint {theirs}, here {self.fingerprint}")
+        if len(state["order"]) not in (0, len(self.dataset.train_images)):
+            raise checkpoints.not_whole(path)
+        try:
+            for name in checkpoints.MODULES:
+                getattr(self, name).load_state_dict(state[name])
+            self.generator.set_state(state["generator"])
+            torch.set_rng_state(state["random"])
+            if self.config.device == "cuda" and state["random_cuda"] is not None:
+                torch.cuda.set_rng_state(state["random_cuda"])
+        except Exception:  # a part is missing, or of another size
+            raise checkpoints.not_whole(path) from None
+        for name in checkpoints.PLAIN:
             setattr(self, name, state[name])
-        for name in _MODULES:
-            getattr(self, name).load_state_dict(state[name])
-        self.generator.set_state(state["generator"])
         if processes.rank():
             torch.manual_seed(self.config.seed + 1_000_003 * processes.rank() + 7919 * self.epoch + self.position)
-            return
-        torch.set_rng_state(state["random"])
-        if self.config.device == "cuda" and state["random_cuda"] is not None:
-            torch.cuda.set_rng_state(state["random_cuda"])
-
-
-_PLAIN = ("fingerprint", "epoch_metrics", "order", "position", "loss", "seconds", "wall_time")
-_MODULES = ("network", "optimizer", "schedule")
 
 
 def prepare(config: TrainingConfig, dataset: data.DataSet) -> data.DataSet:
-    """The part of a data set on which a run trains, and that on which it is measured."""
+    """The part of a data set on which a run trains, and that on which it is measured.
+
+    Raises:
+        ValueError: a setting does not fit the data; the message names it.
+    """
+    side = min(dataset.in_shape[1:])
+    if config.shift > side:
+        raise ValueError(f"shift must be at most {side} for images of this size, got {config.shift}")
     if config.validation:
         dataset = dataset.hold_out(config.validation)
     return dataset.first(config.examples) if config.examples else dataset

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -276,7 +277,7 @@ def claims_table() -> Output:
         where = f"<a href='{claim.section}'>section</a>"
         if claim.records:
             many = f"{len(claim.records)} records" if len(claim.records) > 1 else "record"
-            where += f", <a href='09_reproduce.html#{claim.records[0]}'>{many}</a>"
+            where += f", <a href='09_reproduce.html#{escape(quote(claim.records[0]))}'>{many}</a>"
         word = f"<strong class='tsbp-verdict' data-verdict='{claim.verdict}'>{claim.verdict}</strong>"
         cells = (f"{escape(claim.says)} <small>({escape(claim.source)})</small>", word, escape(claim.evidence), where)
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")

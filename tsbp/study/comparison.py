@@ -15,7 +15,24 @@ if TYPE_CHECKING:
     import pandas
 
 
-TITLES = {name: source.title for name, source in data.DATA_SETS.items()}
+class _Titles(Mapping[str, str]):
+    """Of the data sets that there are now: a plugin may have added some."""
+
+    def __getitem__(self, name: str) -> str:
+        return data.DATA_SETS[name].title
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(data.DATA_SETS)
+
+    def __len__(self) -> int:
+        return len(data.DATA_SETS)
+
+
+TITLES = _Titles()
+"""Name of a data set → what tables call it.
+
+:meta hide-value:
+"""
 NOT_MEASURED = "not measured"
 MAY_DIFFER = ("gradient", "seed", "device", "precision", "plugin")
 
@@ -297,11 +314,28 @@ def short(note: str) -> str:
 
 
 def by_seed(group: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Accuracy with a row for each seed and a column for each gradient; without runs it has neither."""
+    """Accuracy with a row for each seed and a column for each gradient; without runs it has neither.
+
+    Raises:
+        ValueError: see :func:`once`.
+    """
     if not len(group):
         return group
-    once = group.drop_duplicates(["seed", "gradient"])  # a plugin changes nothing of the gradients it does not add
-    return once.pivot(index="seed", columns="gradient", values="test_accuracy")
+    return once(group, "seed", "gradient").pivot(index="seed", columns="gradient", values="test_accuracy")
+
+
+def once(runs: "pandas.DataFrame", *settings: str) -> "pandas.DataFrame":
+    """One row for each choice of some settings, where all others are the same or make no difference, as a plugin does.
+
+    Raises:
+        ValueError: some have several results, of several devices, for instance; the message names the records.
+    """
+    different = runs.drop_duplicates([*settings, "test_accuracy"])
+    twice = different[different.duplicated(list(settings), keep=False)]
+    if len(twice):
+        names = ", ".join(map(str, twice.get("path", twice.index)))
+        raise ValueError(f"records of one {' and '.join(settings)} with several results: {names}")
+    return different
 
 
 def paired_difference(accuracy: "pandas.DataFrame", other: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tsbp.gradients import GRADIENTS, STUDIED
 from tsbp.neuron import LIFOutput
-from tsbp.study.display import latex
+from tsbp.study.display import html, latex
 from tsbp.study.statistics import ratio_intervals
 from tsbp.study.tables import whole_neurons
 from tsbp.surrogate import SCALES, SURROGATES, heaviside, relaxed_spike, surrogate_derivative
@@ -31,7 +31,7 @@ LABELS = {"full": "full: with the reset term", "leak": "leak: without it", "spat
 
 
 def use_style() -> None:
-    """Set the book's style; in a notebook figures become vector graphics, and tables have a form for paper."""
+    """Set the book's style; in a notebook figures become vector graphics, and tables have forms for web and paper."""
     plt.rcParams.update(
         {
             "figure.figsize": (7.5, 3.2),
@@ -56,7 +56,8 @@ def use_style() -> None:
     shell = get_ipython()
     if shell is not None:
         set_matplotlib_formats("svg", "pdf")  # for the web and for paper
-        shell.display_formatter.formatters["text/latex"].for_type_by_name("pandas.io.formats.style", "Styler", latex)
+        for form, shown in (("text/html", html), ("text/latex", latex)):
+            shell.display_formatter.formatters[form].for_type_by_name("pandas.io.formats.style", "Styler", shown)
 
 
 def show(name: str, figure: Figure) -> None:
@@ -230,7 +231,7 @@ def speed(runs: "pandas.DataFrame") -> Figure:
             axis.barh(place, median, color=COLOURS["full"] if own else GREY, height=0.7)
             axis.plot([low, high], [place, place], color="black", linewidth=1)
         axis.axvline(1, color="black", linewidth=0.6)
-        axis.set_yticks(range(len(shown)), list(shown))
+        axis.set_yticks(range(len(shown)), list(shown), parse_math=False)
         size = f"{run['batch_size'] * run['neurons']:,}".replace(",", "\u2009")
         axis.set(title=f"T = {run['time_steps']}, {size} neurons", xlabel="times as long as tsbp full")
     axes[0, 0].invert_yaxis()

@@ -47,8 +47,7 @@ def missing_table() -> "pandas.DataFrame":
             found = records.select(runs, config, but=MAY_DIFFER)
             if len(found) and (found["data_note"] == "").any():
                 continue
-            examples = config.examples or DATA_SETS[dataset].n_train
-            assert examples is not None, "a data set of the study has a known size"
+            examples = config.examples or DATA_SETS[dataset].n_train or math.nan  # of a plugin it may not be known
             on_cuda = _step_seconds(bench, config, "cuda") * examples * config.epochs / 3600
             found = found[found["device"] == "cpu"] if len(found) else found
             if len(found):
@@ -108,7 +107,7 @@ def command_list() -> str:
     parts = []
     for (folder, what), group in _groups().items():
         head = "<tr><th>record</th><th>result</th><th>commit</th><th>command</th></tr>"
-        title = f"results/{folder}: {escape(what)}, {len(group)} {'record' if len(group) == 1 else 'records'}"
+        title = f"{escape(f'results/{folder}: {what}')}, {len(group)} {'record' if len(group) == 1 else 'records'}"
         table = f"<table class='tsbp-records'><thead>{head}</thead><tbody>{''.join(map(_row, group))}</tbody></table>"
         parts.append(f"<details><summary>{title}</summary>{table}</details>")
     return "\n".join(parts)
@@ -129,8 +128,8 @@ def _row(record: Mapping[str, Any]) -> str:
     name = Path(record["path"]).stem
     commit = str(record["git_commit"])[:7] + (" with changes" if record["git_dirty"] else "")
     options = escape(short_command(record)).replace(" --", "</span> <span>--")  # no line ends within one
-    cells = [f"<td id='{name}'>{name}</td>", f"<td>{_result(record)}</td>", f"<td>{commit}</td>"]
-    return f"<tr>{''.join(cells)}<td><code><span>{options}</span></code></td></tr>"
+    cells = "".join(f"<td>{escape(text)}</td>" for text in (_result(record), commit))
+    return f"<tr><td id='{escape(name)}'>{escape(name)}</td>{cells}<td><code><span>{options}</span></code></td></tr>"
 
 
 def _result(record: Mapping[str, Any]) -> str:

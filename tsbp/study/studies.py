@@ -9,7 +9,7 @@ from tsbp.gradients import STUDIED, ordered
 from tsbp.networks import depth
 from tsbp.runs import experiments, records
 from tsbp.runs.experiments import Experiment
-from tsbp.study.comparison import MAY_DIFFER, accuracy_cells, by_seed
+from tsbp.study.comparison import MAY_DIFFER, accuracy_cells, by_seed, once
 from tsbp.study.statistics import UsableRange, student_interval, usable_range, verdicts
 
 if TYPE_CHECKING:
@@ -46,7 +46,12 @@ def study(runs: "pandas.DataFrame", experiment: Experiment) -> "pandas.DataFrame
 
 
 def by_value(runs: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Accuracy of the runs of a study: a row for each value, a column for each gradient and seed."""
+    """Accuracy of the runs of a study: a row for each value, a column for each gradient and seed.
+
+    Raises:
+        ValueError: see :func:`tsbp.study.comparison.once`.
+    """
+    runs = once(runs, "value", "gradient", "seed")
     return runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
 
 

@@ -6,26 +6,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsbp.gradients import ordered
+from tsbp.study.display import Table
 from tsbp.study.statistics import UsableRange, bootstrap_interval, crossover, ratio_interval, ratio_intervals
 
 if TYPE_CHECKING:
     import pandas
-    import pandas.io.formats.style
-
 
 NARROWEST = 18
 """Characters to a line of a column of words, at least."""
 
 
-def show(table: "pandas.DataFrame", *words: str) -> "pandas.io.formats.style.Styler":
+def show(table: "pandas.DataFrame", *words: str) -> Table:
     """A table as a page shows it: without its index, columns of words aligned left and free to break their lines.
+
+    Its texts are shown as they are, whatever markup they may hold.
 
     Args:
         table: what to show.
         *words: the columns that hold words instead of numbers.
     """
     present = [name for name in words if name in table]
-    style = table.style.hide().set_properties(present, **{"white-space": "normal", "text-align": "left"})
+    style = Table(table).hide().set_properties(present, **{"white-space": "normal", "text-align": "left"})
     for name in present:  # on a telephone the table is moved sideways instead of a word to the line
         longest = table[name].astype(str).str.len().max()
         style.set_properties([name], **{"min-width": f"{min(longest, NARROWEST)}ch"})

@@ -37,7 +37,7 @@ def accuracy_curves(runs: "pandas.DataFrame", panel: str = "network", zoom: bool
             axis.plot(epochs, curves.mean(0), color=COLOURS[gradient], label=gradient)
             lows.append(curves[:, curves.shape[1] // 4 :].min())
             highs.append(curves.max())
-        axis.set_title(name if len(name) < 30 else name[:27] + "...")
+        axis.set_title(name if len(name) < 30 else name[:27] + "...", parse_math=False)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if zoom:
@@ -81,7 +81,7 @@ def accuracy_differences(runs: "pandas.DataFrame", margin: float = MARGIN) -> Fi
         axis.set_xscale("symlog", linthresh=1)
         axis.set_xticks([-1, -0.5, 0, 0.5, 1, 5], ["−1", "−0.5", "0", "0.5", "1", "5"])
         axis.xaxis.set_minor_locator(NullLocator())
-    axes[0].set_yticks(range(len(rows)), list(rows))
+    axes[0].set_yticks(range(len(rows)), list(rows), parse_math=False)
     axes[0].invert_yaxis()
     return figure
 

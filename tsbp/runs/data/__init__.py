@@ -20,6 +20,7 @@ add a data set, write such a file and add its line to the dictionary; or add the
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tsbp.runs.data import cifar10, digits, mnist, nmnist
@@ -50,8 +51,9 @@ BUILT_IN = dict(DATA_SETS)
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that holds the data: ``root``, else ``$TSBP_DATA``, else the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(root or os.environ.get("TSBP_DATA") or cache / "tsbp").expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = str(root or os.environ.get("TSBP_DATA") or f"{cache}/tsbp")
+    return Path(os.path.expanduser(folder))  # which leaves what it does not know, where Path.expanduser raises
 
 
 def load(name: str, root: str | Path | None = None, time_steps: int = 5) -> DataSet:
@@ -63,14 +65,21 @@ def load(name: str, root: str | Path | None = None, time_steps: int = 5) -> Data
         root: see :func:`data_root`.
         time_steps: number of frames into which the events of N-MNIST are binned.
 
+    Returns:
+        The data; a note names the classes without training examples, as a subset may have.
+
     Raises:
         ValueError: the name is unknown, or a file is damaged; the message names it.
         FileNotFoundError: the data are not there and could not be downloaded; the message says what belongs where.
     """
     check_name(name)
-    if name in DATA_SETS:
-        return DATA_SETS[name].load(data_root(root), time_steps)
-    return CLASS_FOLDERS.load(Path(name), time_steps)
+    source, folder = (DATA_SETS[name], data_root(root)) if name in DATA_SETS else (CLASS_FOLDERS, Path(name))
+    loaded = source.load(folder, time_steps)
+    present = set(loaded.train_labels.unique().tolist())
+    if missing := [str(label) for label in range(loaded.n_classes) if label not in present]:
+        note = f"no training examples of class {', '.join(missing)}"
+        loaded = replace(loaded, note=f"{loaded.note}; {note}" if loaded.note else note)
+    return loaded
 
 
 def check_name(name: str) -> None:

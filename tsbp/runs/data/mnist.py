@@ -1,5 +1,6 @@
 """MNIST, from its four original files in the IDX format (``MNIST/raw/``); torchvision downloads them."""
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -12,11 +13,18 @@ from tsbp.runs.data.dataset import DataSet, Source
 from tsbp.runs.data.download import download
 
 N_TRAIN, N_TEST = 60_000, 10_000
+OTHER_NOTE = "not the published files of MNIST"
+"""What a record says of data in the same format, such as Fashion-MNIST, and of files with a damaged byte."""
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_PUBLISHED = (
+    "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624",
+    "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637",
+)  # fmt: skip
+"""MD5 of each."""
 
 
 def load(root: Path, time_steps: int) -> DataSet:
-    """Load MNIST, ``[N, 1, 28, 28]``.
+    """Load MNIST, ``[N, 1, 28, 28]``; a note says if the files are not the published ones.
 
     Args:
         root: folder that holds ``MNIST/raw``.
@@ -38,9 +46,17 @@ def load(root: Path, time_steps: int) -> DataSet:
     for name, labels in zip(FILES[1::2], parts[1::2], strict=True):
         if labels.max() > 9:
             raise ValueError(f"mnist: {folder / name} is damaged: expected labels from 0 to 9, got {labels.max()}")
+    found = tuple(hashlib.md5((folder / name).read_bytes(), usedforsecurity=False).hexdigest() for name in FILES)
+    note = "" if found == _PUBLISHED else OTHER_NOTE
     train_images, train_labels, test_images, test_labels = parts
     return DataSet(
-        "mnist", train_images[:, None], train_labels.long(), test_images[:, None], test_labels.long(), n_classes=10
+        "mnist",
+        train_images[:, None],
+        train_labels.long(),
+        test_images[:, None],
+        test_labels.long(),
+        n_classes=10,
+        note=note,
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tsbp.networks import TABLE_3
+from tsbp.runs import memory
 from tsbp.runs.data.dataset import DataSet, Source
 
 WINDOW = 90_000
@@ -23,7 +24,7 @@ def load(root: Path, time_steps: int) -> DataSet:
 
     Raises:
         FileNotFoundError: there are no recordings.
-        ValueError: a recording is damaged.
+        ValueError: a recording is damaged, or so many frames do not fit into memory.
     """
     train_images, train_labels, train_subset = _part(root / "NMNIST" / "Train", time_steps, N_TRAIN, "training")
     test_images, test_labels, test_subset = _part(root / "NMNIST" / "Test", time_steps, N_TEST, "test")
@@ -34,12 +35,14 @@ def load(root: Path, time_steps: int) -> DataSet:
 
 def _part(folder: Path, time_steps: int, complete: int, part: str) -> tuple[Tensor, Tensor, str]:
     """Frames and labels of one part, and how many of its recordings they are, if not all."""
-    files = sorted(folder.glob("[0-9]/*.bin"))
+    files = sorted(file for file in folder.glob("[0-9]/*.bin") if not file.name.startswith("."))
     if not files:
         raise FileNotFoundError(
             f"nmnist: expected recordings in {folder}/<digit>/NNNNN.bin, found none. Unpack the Train and "
             "Test archives of N-MNIST there, or name another folder with --data-root or TSBP_DATA"
         )
+    needed = 2 * len(files) * time_steps * 2 * 34 * 34
+    memory.check(f"nmnist: {len(files):,} recordings as {time_steps} frames each", needed, torch.device("cpu"))
     frames = torch.stack([read_frames(file, time_steps) for file in files])
     labels = torch.tensor([int(file.parent.name) for file in files])
     return frames, labels, "" if len(files) == complete else f"{len(files):,} of {complete:,} {part} recordings"
