@@ -19,7 +19,7 @@ try:
     from typer.exceptions import TyperException
 
     from tsbp.peers import agreement, bench
-    from tsbp.runs import config, data, experiments, files, processes, records, run, sweep
+    from tsbp.runs import config, data, experiments, files, processes, records, run, sweep, workers
     from tsbp.runs.settings import PRESETS, TrainingConfig
     from tsbp.runs.toy import ToyConfig
     from tsbp.runs.training import resolve
@@ -179,7 +179,7 @@ def sweep_command(
         else:
             folders.setdefault(out or Path("runs"), []).extend(experiments.trainings(name, **usual | given))
     for one in itertools.chain(*folders.values()):
-        if isinstance(one, TrainingConfig) and not dask:  # whose workers may have data that are not here
+        if isinstance(one, TrainingConfig) and dask is None:  # whose workers may have data that are not here
             data.check_name(one.dataset)
     outcome = sweep.Outcome()
     ends = time.monotonic() + time_budget
@@ -246,7 +246,7 @@ def agreement_command(out: Out = Path("runs"), **settings: Any) -> None:
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error."""
     processes.keep_freed_memory()
-    sweep.end_with_the_parent()
+    workers.end_with_the_parent()
     message = ""
     try:
         try:
@@ -259,7 +259,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         message, code = f'this command needs {error.name}; install it with: pip install "tsbp[run]"', 1
     except run.BusyError as error:
-        message, code = str(error), sweep.BUSY
+        message, code = str(error), workers.BUSY
     except (ValueError, FloatingPointError, OSError, sweep.SweepError) as error:
         message, code = str(error), 1
     if message:

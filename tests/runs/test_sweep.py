@@ -14,8 +14,7 @@ import psutil
 import pytest
 from command import started, until, without_times
 
-from tsbp.runs import records, run, training
-from tsbp.runs import sweep as module
+from tsbp.runs import records, run, training, workers
 from tsbp.runs.experiments import trainings
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.sweep import ATTEMPTS, Outcome, sweep
@@ -43,7 +42,7 @@ def alone(config: TrainingConfig) -> dict:
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", 0.1)
+    monkeypatch.setattr(workers, "PAUSE", 0.1)
 
 
 # --- in this process --------------------------------------------------------------------------------------------------
