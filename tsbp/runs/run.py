@@ -128,7 +128,7 @@ def is_recorded(path: Path) -> bool:
     """Whether there is a whole record of the run that the path names; a file that was cut off is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["identity"] == path.stem.rpartition("-")[2]
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, TypeError, KeyError):
         return False
 
 

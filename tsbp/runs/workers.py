@@ -4,6 +4,7 @@ A run outside this process is a ``tsbp train --resume`` of its own. Nothing that
 one whose process was killed is started again and goes on from its checkpoint.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -122,6 +123,8 @@ def cluster(address: str) -> Iterator[Workers]:
     """
     from distributed import Client
 
+    for name in ("distributed.client", "distributed.utils"):  # a lost scheduler is told of here, in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
