@@ -27,7 +27,7 @@ class LoopsOnly:
         items[:] = [x for x in items if "needs_a_compiler" in x.fixturenames and "pool" not in x.fixturenames]
 
 memory.LEAST = 1 << 60
-sys.exit(pytest.main(["-n", "0", "-p", "no:cacheprovider", sys.argv[1]], plugins=[LoopsOnly()]))
+sys.exit(pytest.main(["-n", "0", "-s", "-p", "no:cacheprovider", sys.argv[1]], plugins=[LoopsOnly()]))
 """
 
 BEYOND_THE_END = """
@@ -49,14 +49,18 @@ print("beyond", flush=True)
 @pytest.fixture
 def sanitized(tmp_path):
     """Runs a script with a kernel that watches what it does."""
-    library = subprocess.run(["c++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
-    if not Path(library).is_absolute():
-        pytest.skip("c++ has no address sanitiser")
+    # Both must come first: the sanitiser, and the library whose exceptions it passes on.
+    libraries = []
+    for name in ("libasan.so", "libstdc++.so"):
+        found = subprocess.run(["c++", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+        if not Path(found).is_absolute():
+            pytest.skip(f"the C++ compiler has no {name}")
+        libraries.append(found)
     wrapper = tmp_path / "c++"
     wrapper.write_text(WRAPPER)
     wrapper.chmod(0o755)
-    changed = {"CXX": str(wrapper), "TSBP_CACHE": str(tmp_path), "LD_PRELOAD": library, "OMP_NUM_THREADS": "2"}
-    changed["ASAN_OPTIONS"] = "detect_leaks=0"  # the interpreter's own
+    changed = {"CXX": str(wrapper), "TSBP_CACHE": str(tmp_path), "LD_PRELOAD": " ".join(libraries)}
+    changed |= {"OMP_NUM_THREADS": "2", "ASAN_OPTIONS": "detect_leaks=0"}  # the interpreter's own leaks
 
     def run(script: str, *arguments: object) -> subprocess.CompletedProcess:
         command = [sys.executable, "-W", "error:C[+][+] kernel unavailable", "-c", script, *map(str, arguments)]

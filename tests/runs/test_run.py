@@ -126,10 +126,9 @@ def test_where_no_record_can_be_is_found_out_before_the_run(tmp_path, monkeypatc
     (tmp_path / f"{name_of(STUDY)}.json").mkdir()
     with pytest.raises(IsADirectoryError, match=f"{name_of(STUDY)}.json, which is a folder"):
         run(STUDY, tmp_path)
-    long = tmp_path / f"{200 * 'x'}.json"
-    files.check_folder(tmp_path, long.name)
+    files.check_folder(tmp_path, f"{240 * 'x'}.json")
     with pytest.raises(OSError, match="File name too long"):
-        files.check_folder(tmp_path, f"{240 * 'x'}.json")  # the temporary file beside it has a longer name
+        files.check_folder(tmp_path, f"{241 * 'x'}.json")  # the temporary file beside it has a longer name
     files.check_folder(tmp_path / "new")
     assert {path.name for path in tmp_path.iterdir()} == {"file", f"{name_of(STUDY)}.json"}
 
