@@ -29,7 +29,7 @@ LOOK = 5.0
 """Seconds from one look at a Dask scheduler to the next, while no run ends."""
 SILENCE = 30.0
 """Seconds without an answer after which a Dask scheduler is lost."""
-NO_WORKERS = 60.0
+NO_WORKERS = 45.0
 """Seconds that a Dask scheduler may be without workers."""
 BUSY = 75
 """Exit code of a run that another process is doing: EX_TEMPFAIL of sysexits.h."""
