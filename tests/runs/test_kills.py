@@ -1,5 +1,6 @@
 """Sweeps whose processes are killed at random: every record once, whole, and equal to that of an undisturbed run."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -14,12 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command import environment, started, until, without_times
+from command import environment, until, without_times
 
 from tsbp.runs import records, run, sweep, training
 from tsbp.runs.experiments import trainings
 
-FILE = "{{dataset: digits, seed: [0, 1], gradient: [full, leak], network: 4C3-P2-20, epochs: {}, examples: 300}}"
 SETTINGS = {"seed": [0, 1], "gradient": ["full", "leak"], "network": "4C3-P2-20", "examples": 300}
 
 
@@ -45,7 +45,9 @@ def assert_undisturbed(out: Path, configs) -> None:
 
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["pytest", "sklearn.datasets", "torch._dynamo", "tsbp.runs.sweep"])  # starts at once
+PROCESSES.set_forkserver_preload(
+    ["pytest", "sklearn.datasets", "torch._dynamo", "distributed", "tsbp.runs.sweep"]
+)  # starts at once
 
 
 def test_five_kills_of_a_sweep(tmp_path):
@@ -68,38 +70,49 @@ def test_five_kills_of_a_sweep(tmp_path):
     assert_undisturbed(tmp_path, configs)
 
 
+def sweep_until_it_ends(configs, out: Path, said: Path, options: dict) -> None:
+    """What the command line does, without the seconds of its start."""
+    try:
+        outcome = sweep.sweep(configs, out, **options)
+    except OSError as error:
+        said.write_text(str(error))
+        sys.exit(1)
+    sys.exit(bool(outcome.failed))
+
+
 class Killer:
     """Kills processes at random moments, one at a time, as long as there is something to lose."""
 
-    def __init__(self, cwd: Path, epochs: int) -> None:
-        (cwd / "sweep.yaml").write_text(FILE.format(epochs))
-        self.cwd, self.out = cwd, cwd / "runs"
+    def __init__(self, folder: Path, epochs: int, **options) -> None:
+        self.out, self.said = folder / "runs", folder / "said"
         self.configs = trainings("digits", **SETTINGS, epochs=epochs)
+        self.options = options | {"checkpoint_minutes": 0}
         self.choose = random.Random(0)
         self.killed: list[str] = []
-        self.sweep: subprocess.Popen | None = None
-        self.options: list[str] = []
+        self.sweep = self.start()
 
-    def start(self) -> subprocess.Popen:
-        command = ["sweep", "sweep.yaml", "--checkpoint-minutes", "0", "--out", "runs", *self.options]
-        self.sweep = started(*command, cwd=self.cwd, stdout=subprocess.DEVNULL, stderr=(self.cwd / "said").open("w"))
-        return self.sweep
+    def start(self):
+        arguments = (self.configs, self.out, self.said, self.options)
+        process = PROCESSES.Process(target=sweep_until_it_ends, args=arguments, daemon=True)
+        process.start()
+        return process
 
     def kill(self, victims: Callable[[], dict[int, str]]) -> None:
         """One process, just after a checkpoint or at any time."""
-        if self.sweep is None or self.sweep.poll() is not None:
-            self.start()
+        if not self.sweep.is_alive():
+            self.sweep = self.start()
         before = progress(self.out)
         if self.choose.random() < 0.7:
-            until(lambda: progress(self.out) != before or self.sweep.poll() is not None)
+            until(lambda: progress(self.out) != before or not self.sweep.is_alive())
             time.sleep(self.choose.uniform(0, 0.3))
         else:
             time.sleep(self.choose.uniform(0, 8))
         found = victims()
         if found:
             victim = self.choose.choice(sorted(found))
-            os.kill(victim, signal.SIGKILL)
-            self.killed.append(found[victim])
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(victim, signal.SIGKILL)
+                self.killed.append(found[victim])
 
     def trainings(self) -> dict[int, str]:
         """Those under way in this folder, whoever started them."""
@@ -110,27 +123,26 @@ class Killer:
         return found
 
     def sweeping(self) -> dict[int, str]:
-        return {self.sweep.pid: "sweep"} if self.sweep and self.sweep.poll() is None else {}
+        return {self.sweep.pid: "sweep"} if self.sweep.is_alive() else {}
 
     def finish(self) -> None:
-        """What the line on standard error says: the same command goes on."""
-        assert not {path.stem for path in self.out.glob("*.json")} >= {
-            run.name_of(run.resolve(config)) for config in self.configs
-        }, "there was nothing left to lose"
-        if self.sweep is not None and self.sweep.poll() is None:
-            self.sweep.wait(300)
+        """The same sweep goes on; a run whose processes were killed too often needs it once more."""
+        assert len(list(self.out.glob("*.json"))) < len(self.configs), "there was nothing left to lose"
+        del self.options["checkpoint_minutes"]
         for _ in range(3):
-            if self.start().wait(300) == 0:
+            self.sweep.kill()
+            self.sweep = self.start()
+            self.sweep.join(300)
+            if self.sweep.exitcode == 0:
                 break
-        assert self.sweep.returncode == 0, (self.cwd / "said").read_text()
+        assert self.sweep.exitcode == 0
         assert_undisturbed(self.out, self.configs)
 
 
 @pytest.mark.slow
 def test_twenty_kills_over_a_sweep_with_two_workers(tmp_path):
     """Of the sweep and of its trainings."""
-    killer = Killer(tmp_path, epochs=500)
-    killer.options = ["--workers", "2"]
+    killer = Killer(tmp_path, epochs=200, workers=2)
     while len(killer.killed) < 20:
         killer.kill(lambda: killer.sweeping() | killer.trainings())
     assert {"sweep", "training"} == set(killer.killed)
@@ -162,9 +174,10 @@ class Cluster:
         """The processes that do the work; each is started again when it dies."""
         found = {}
         for nanny in self.started[1:]:
-            for child in psutil.Process(nanny.pid).children() if nanny.poll() is None else ():
-                if "spawn_main" in " ".join(child.cmdline()):
-                    found[child.pid] = "worker"
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(nanny.pid).children():
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        found[child.pid] = "worker"
         return found
 
     def end(self) -> None:
@@ -178,28 +191,27 @@ class Cluster:
 
 @pytest.mark.slow
 def test_twenty_kills_over_a_cluster_whose_scheduler_dies_once(tmp_path):
-    killer = Killer(tmp_path, epochs=400)
-    (tmp_path / "1").mkdir()
-    (tmp_path / "2").mkdir()
+    """Of the sweep, its trainings and the workers; and then the same sweep on another cluster."""
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
     cluster = Cluster(tmp_path / "1")
     try:
-        killer.options = ["--dask", cluster.address]
-        while len(killer.killed) < 9:
+        killer = Killer(tmp_path, epochs=200, dask=cluster.address)
+        while len(killer.killed) < 10:
             killer.kill(lambda: killer.sweeping() | killer.trainings() | cluster.workers())
-        if killer.sweep.poll() is not None:
-            killer.start()
+        if not killer.sweep.is_alive():
+            killer.sweep = killer.start()
         before = progress(killer.out)
-        until(lambda: progress(killer.out) != before, killer.sweep)
+        until(lambda: progress(killer.out) != before)
         cluster.scheduler.kill()
-        killer.killed.append("scheduler")
-        assert killer.sweep.wait(60) == 1
-        assert "was lost; the same command goes on" in (tmp_path / "said").read_text().splitlines()[-1]
+        killer.sweep.join(60)
+        assert killer.sweep.exitcode == 1 and "was lost; the same command goes on" in killer.said.read_text()
         cluster.end()
         cluster = Cluster(tmp_path / "2")
-        killer.options = ["--dask", cluster.address]
+        killer.options["dask"] = cluster.address
         while len(killer.killed) < 20:
             killer.kill(lambda: killer.sweeping() | killer.trainings() | cluster.workers())
-        assert {"sweep", "training", "worker", "scheduler"} == set(killer.killed)
+        assert {"sweep", "training", "worker"} == set(killer.killed)
         killer.finish()
     finally:
         cluster.end()
