@@ -220,7 +220,7 @@ def bench_command(
     from tsbp.study.statistics import ratio_intervals  # SciPy, which the other commands need not wait for
 
     chosen = bench.BenchConfig(**{"device": "auto"} | _given(settings), benchmark=benchmark)
-    files.check_folder(out)
+    files.check_folder(out, f"{records.name_of(chosen)}.json")
     record = bench.run(chosen, progress=lambda rounds: tqdm(rounds, "bench", unit="round", disable=None))
     print(f"{'':<32}{'ms':>10}{'times ' + bench.REFERENCE:>18}  95 % interval")
     for name, (ratio, low, high) in ratio_intervals(record["seconds"], bench.REFERENCE).items():
@@ -235,8 +235,9 @@ def bench_command(
 @options_of(agreement.AgreementConfig)
 def agreement_command(out: Out = Path("runs"), **settings: Any) -> None:
     """Find out which of the three gradients other libraries compute, those that are installed. Writes a record."""
-    files.check_folder(out)
-    record = agreement.run(agreement.AgreementConfig(**_given(settings)))
+    chosen = agreement.AgreementConfig(**_given(settings))
+    files.check_folder(out, f"{records.name_of(chosen)}.json")
+    record = agreement.run(chosen)
     print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in STUDIED))
     for name, distances in record["distances"].items():
         print(f"{name:<40}" + "".join(f"{distance:10.1e}" for distance in distances.values()))

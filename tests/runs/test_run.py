@@ -76,7 +76,7 @@ def test_what_is_left_of_a_training_under_way_stays(tmp_path):
         assert len(list(tmp_path.iterdir())) == 5
 
 
-@pytest.mark.parametrize("content", ["", "{", "null", "[]", "{}", '{"identity": "0123456789"}', "\x00" * 99])
+@pytest.mark.parametrize("content", ["", "{", "null", "[]", "{}", '{"identity": "0123456789"}', "\x00"])
 @pytest.mark.parametrize("do", [run, lambda config, out: sweep([config], out)], ids=["run", "sweep"])
 def test_a_file_that_is_no_whole_record_is_replaced(tmp_path, do, content):
     path = tmp_path / f"{name_of(STUDY)}.json"

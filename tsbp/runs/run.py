@@ -64,7 +64,7 @@ def run(
     group = torch.device(config.device if isinstance(config, TrainingConfig) else "cpu")
     if processes.first_says(resume and is_recorded(path), group):
         with suppress(BusyError):
-            tidy(path)
+            tidy(path, group)
         return path
     with _alone(path, group):
         if processes.first_says(resume and is_recorded(path), group):  # whoever held the lock has done it
@@ -132,14 +132,18 @@ def is_recorded(path: Path) -> bool:
         return False
 
 
-def tidy(path: Path) -> None:
+def tidy(path: Path, device: torch.device | None = None) -> None:
     """Remove what killed processes have left of a run beside its record or checkpoint.
+
+    Args:
+        path: of the record.
+        device: of the group of processes that calls this, if it is one.
 
     Raises:
         BusyError: another process is doing this run.
         OSError: the folder cannot be written.
     """
-    with _alone(path):
+    with _alone(path, device):
         pass
 
 
