@@ -23,6 +23,10 @@ from tsbp.runs.experiments import trainings
 SETTINGS = {"seed": [0, 1], "gradient": ["full", "leak"], "network": "4C3-P2-20", "examples": 300}
 
 
+SURROUNDINGS = {"threads": 1, "git_commit": "", "git_dirty": False}
+"""May be others in other processes, at other times."""
+
+
 def progress(out: Path) -> set[tuple[str, int]]:
     """Changes with every checkpoint and record."""
     found = set()
@@ -41,7 +45,7 @@ def assert_undisturbed(out: Path, configs) -> None:
     for name, config in names.items():
         alone = json.loads(json.dumps(training.train(config, quiet=True)))
         found = records.read(out / f"{name}.json")
-        assert without_times(found) | {"threads": 1} == without_times(alone) | {"threads": 1}
+        assert without_times(found) | SURROUNDINGS == without_times(alone) | SURROUNDINGS
 
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -113,6 +117,8 @@ class Killer:
             with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                 os.kill(victim, signal.SIGKILL)
                 self.killed.append(found[victim])
+            if victim == self.sweep.pid:
+                self.sweep.join()
 
     def trainings(self) -> dict[int, str]:
         """Those under way in this folder, whoever started them."""
@@ -170,6 +176,10 @@ class Cluster:
             self.started.append(subprocess.Popen(command, stderr=said, **self.options))
         return self.started[-1]
 
+    def clients(self) -> int:
+        """How many there have been."""
+        return (self.cwd / "scheduler").read_text().count("Receive client connection")
+
     def workers(self) -> dict[int, str]:
         """The processes that do the work; each is started again when it dies."""
         found = {}
@@ -200,7 +210,9 @@ def test_twenty_kills_over_a_cluster_whose_scheduler_dies_once(tmp_path):
         while len(killer.killed) < 10:
             killer.kill(lambda: killer.sweeping() | killer.trainings() | cluster.workers())
         if not killer.sweep.is_alive():
+            before = cluster.clients()
             killer.sweep = killer.start()
+            until(lambda: cluster.clients() > before)
         before = progress(killer.out)
         until(lambda: progress(killer.out) != before)
         cluster.scheduler.kill()
