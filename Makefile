@@ -6,7 +6,7 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help book pdf links test test-unit test-records test-book test-gpu test-slow test-all
+.PHONY: help book pdf links test test-unit test-records test-book test-gpu test-slow test-all sanitize
 .PHONY: lint hooks torch-oldest torch-newest
 .PHONY: experiments peers bench bench-cpu bench-cuda lock clean
 .DEFAULT_GOAL := help
@@ -17,6 +17,7 @@ help:
 	@echo "make links       check the links that lead out of the book"
 	@echo "make test        run the tests; make test-all runs the slow ones too, make test-slow those alone"
 	@echo "make test-unit   run the tests of the package; test-records, test-book and test-gpu run the others"
+	@echo "make sanitize    run the C++ kernel under the address and undefined-behaviour sanitisers; part of the slow tests"
 	@echo "make lint        check style, types and the workflows"
 	@echo "make hooks       have git check style before every commit, and refuse what does not belong under version control"
 	@echo "make torch-oldest   put the oldest PyTorch that tsbp allows into .venv; make torch-newest puts the newest"
@@ -52,6 +53,9 @@ test-slow: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	$(PYTEST) -m "slow or not slow"
+
+sanitize: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow tests/kernels/test_sanitizers.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

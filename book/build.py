@@ -106,6 +106,13 @@ BUILDERS = {
 }
 
 
+def full_paths() -> None:
+    """Turn the folders that variables of the environment name into full paths: notebooks are executed in another."""
+    for name in ("TSBP_RESULTS", "TSBP_DATA", "TSBP_CACHE"):
+        if folder := os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.path.expanduser(folder))
+
+
 def main() -> None:
     """Execute what changed, set the book, and print the path of the result."""
     parser = argparse.ArgumentParser(prog="python book/build.py", description=main.__doc__)
@@ -113,6 +120,7 @@ def main() -> None:
     parser.add_argument("--to", choices=BUILDERS, default="html", help="html, pdf, or a report on the book's links")
     options = parser.parse_args()
     os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")  # of the tools, not of this project
+    full_paths()
     shutil.rmtree(REPORTS, ignore_errors=True)
     try:
         if options.to == "pdf":

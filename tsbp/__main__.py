@@ -19,7 +19,7 @@ try:
     from typer.exceptions import TyperException
 
     from tsbp.peers import agreement, bench
-    from tsbp.runs import config, data, experiments, files, memory, processes, records, run, sweep
+    from tsbp.runs import config, data, experiments, files, memory, processes, records, run, sweep, workers
     from tsbp.runs.settings import PRESETS, TrainingConfig
     from tsbp.runs.toy import ToyConfig
     from tsbp.runs.training import resolve
@@ -195,7 +195,7 @@ def sweep_command(
         else:
             folders.setdefault(out or Path("runs"), []).extend(experiments.trainings(name, **usual | given))
     for one in itertools.chain(*folders.values()):
-        if isinstance(one, TrainingConfig) and not dask:  # whose workers may have data that are not here
+        if isinstance(one, TrainingConfig) and dask is None:  # whose workers may have data that are not here
             data.check_name(one.dataset)
     outcome = sweep.Outcome()
     ends = time.monotonic() + time_budget
@@ -236,7 +236,7 @@ def bench_command(
     from tsbp.study.statistics import ratio_intervals  # SciPy, which the other commands need not wait for
 
     chosen = bench.BenchConfig(**{"device": "auto"} | _given(settings), benchmark=benchmark)
-    files.check_folder(out)
+    files.check_folder(out, f"{records.name_of(chosen)}.json")
     record = bench.run(chosen, progress=lambda rounds: tqdm(rounds, "bench", unit="round", disable=None))
     print(f"{'':<32}{'ms':>10}{'times ' + bench.REFERENCE:>18}  95 % interval")
     for name, (ratio, low, high) in ratio_intervals(record["seconds"], bench.REFERENCE).items():
@@ -251,8 +251,9 @@ def bench_command(
 @options_of(agreement.AgreementConfig)
 def agreement_command(out: Out = Path("runs"), **settings: Any) -> None:
     """Find out which of the three gradients other libraries compute, those that are installed. Writes a record."""
-    files.check_folder(out)
-    record = agreement.run(agreement.AgreementConfig(**_given(settings)))
+    chosen = agreement.AgreementConfig(**_given(settings))
+    files.check_folder(out, f"{records.name_of(chosen)}.json")
+    record = agreement.run(chosen)
     print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in STUDIED))
     for name, distances in record["distances"].items():
         print(f"{name:<40}" + "".join(f"{distance:10.1e}" for distance in distances.values()))
@@ -263,7 +264,7 @@ def main() -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error."""
     interrupt.as_usual()
     processes.keep_freed_memory()
-    sweep.end_with_the_parent()
+    workers.end_with_the_parent()
     message = ""
     try:
         try:
@@ -276,7 +277,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         message, code = f'this command needs {error.name}; install it with: pip install "tsbp[run]"', 1
     except run.BusyError as error:
-        message, code = str(error), sweep.BUSY
+        message, code = str(error), workers.BUSY
     except (ValueError, FloatingPointError, OSError, sweep.SweepError) as error:
         message, code = str(error), 1
     except (MemoryError, RuntimeError) as error:

@@ -102,6 +102,21 @@ def test_a_second_build_executes_only_what_changed(notebook):
     assert execute(notebook) and printed(notebook)[0] == "48"
 
 
+def test_folders_in_the_environment_are_those_of_the_working_directory(monkeypatch, tmp_path):
+    """Notebooks are executed in another one."""
+    monkeypatch.chdir(tmp_path)
+    for name, folder in {"TSBP_RESULTS": "results", "TSBP_DATA": "../data", "TSBP_CACHE": "~/cache"}.items():
+        monkeypatch.setenv(name, folder)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    build.full_paths()
+    expected = [str(tmp_path / "results"), str(tmp_path.parent / "data"), "/home/somebody/cache"]
+    assert [os.environ[name] for name in ("TSBP_RESULTS", "TSBP_DATA", "TSBP_CACHE")] == expected
+    monkeypatch.setenv("TSBP_RESULTS", "")
+    monkeypatch.delenv("TSBP_DATA")
+    build.full_paths()
+    assert os.environ["TSBP_RESULTS"] == "" and "TSBP_DATA" not in os.environ, "as if it were not set"
+
+
 @pytest.fixture
 def change(monkeypatch, tmp_path):
     """Changes a file in a copy of the project, and says which of its chapters would be executed again."""

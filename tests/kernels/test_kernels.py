@@ -8,6 +8,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -719,8 +720,18 @@ def test_the_cache_folder_is_the_users(compilers, monkeypatch, tmp_path):
     assert library._folder() == tmp_path / ".cache" / "tsbp" / "kernels"
 
 
-def test_a_compiler_that_hangs_is_stopped(compilers, monkeypatch, tmp_path):
-    compilers(f"echo $$ > {tmp_path}/pid\nsleep 1000 & wait")
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 1000 & wait",
+        "kill -STOP $$",
+        "trap '' TERM INT HUP; while :; do sleep 1000; done",
+        "cat; sleep 1000",
+    ],
+    ids=["waits", "is stopped", "ignores signals", "reads"],
+)
+def test_a_compiler_that_hangs_is_stopped(compilers, monkeypatch, tmp_path, script):
+    compilers(f"echo $$ > {tmp_path}/pid\n{script}")
     monkeypatch.setattr(library, "TIME_LIMIT", 0.3)
     started = time.monotonic()
     with pytest.warns(UserWarning, match=f"{WARNING}.*compiler did not end within 0.3 seconds"):
@@ -773,6 +784,26 @@ def test_a_compiler_may_have_a_space_in_its_path_or_arguments(compilers, monkeyp
     wrapper = compilers(f'{compilers.count}\nexec "$@"', name="wrapper")
     monkeypatch.setenv("CXX", f"'{wrapper}' '{path}' -DUNUSED")
     assert loads() and compilers.calls() == 3
+
+
+def test_what_a_compiler_leaves_running_is_not_waited_for(compilers, tmp_path):
+    """Nor does it hang when that keeps the standard error open."""
+    compilers(f"sleep 1000 & echo $! > {tmp_path}/pid\n{compilers.working}")
+    try:
+        assert loads() and compilers.calls() == 1
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_the_name_of_a_compiler_need_not_be_text(compilers, monkeypatch, tmp_path):
+    path = compilers(compilers.working)
+    other = os.path.join(os.fsencode(tmp_path), b"c\xff++")
+    try:
+        os.rename(path, other)
+    except OSError:
+        pytest.skip("the file system takes text only")
+    monkeypatch.setenv("CXX", os.fsdecode(other))
+    assert loads() and compilers.calls() == 1
 
 
 def test_a_compiler_without_openmp_will_do(compilers):

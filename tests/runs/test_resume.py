@@ -223,7 +223,7 @@ def test_a_folder_without_permission_is_found_out_before_the_run(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     whole = " ".join([sys.executable, "-m", "tsbp", *SMALL, "--epochs", "100000", "--out", str(disk)])
-    assert_one_clear_line(in_a_small_disk(disk, "ro", whole), "no permission", str(disk))
+    assert_one_clear_line(in_a_small_disk(disk, "ro", whole), "Read-only file system", str(disk))
 
 
 def test_a_checkpoint_that_cannot_be_written_says_so(tmp_path):

@@ -3,13 +3,17 @@
 import fcntl
 import json
 import math
+from pathlib import Path
 
 import pytest
 from command import SMALL, assert_one_clear_line, here, without_times
+from filelock import FileLock
 
 from tsbp.runs import files, records, training
+from tsbp.runs import run as module
 from tsbp.runs.run import BusyError, fingerprint, name_of, resolve, run
 from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.sweep import sweep
 from tsbp.runs.toy import ToyConfig
 
 CONFIG = TrainingConfig.for_dataset("digits", network="4C3-P2-20", epochs=1, examples=60)
@@ -30,11 +34,55 @@ def test_a_record_and_nothing_else(tmp_path):
 def test_a_record_that_is_there_is_kept_unless_asked_otherwise(tmp_path):
     path = run(CONFIG, tmp_path, quiet=True)
     before = path.stat().st_mtime_ns
-    path.with_suffix(".pt").touch()  # of a process that was killed just after it wrote the record
     assert run(CONFIG, tmp_path, quiet=True) == path
     assert path.stat().st_mtime_ns == before and list(tmp_path.iterdir()) == [path]
     assert run(CONFIG, tmp_path, quiet=True, resume=False) == path
     assert path.stat().st_mtime_ns > before
+
+
+def left_by_kills(path: Path) -> None:
+    """What a process leaves that is killed while it writes its record, and one killed just after that."""
+    for name in (f"{path.stem}.pt", f"{path.stem}.lock", f".{path.name}.a1b2c3d4", f".{path.stem}.pt.e5f6_7h8"):
+        (path.parent / name).touch()
+
+
+@pytest.mark.parametrize("again", ["run", "run anew", "sweep", "tidy"])
+def test_what_kills_have_left_goes_with_the_next_run(tmp_path, again):
+    path = run(STUDY, tmp_path, quiet=True)
+    left_by_kills(path)
+    other = tmp_path / "train-other-full-T5-seed0-0123456789.pt"  # of a run that has no record yet
+    other.touch()
+    if again == "sweep":
+        assert sweep([STUDY], tmp_path).skipped == [path.stem]
+    elif again == "tidy":
+        module.tidy_folder(tmp_path)
+    else:
+        assert run(STUDY, tmp_path, quiet=True, resume=again == "run") == path
+    assert sorted(tmp_path.iterdir()) == sorted([path, other])
+
+
+def test_what_is_left_of_a_training_under_way_stays(tmp_path):
+    """Its checkpoint, that is; and a process at work is not disturbed even where a record is there."""
+    path = tmp_path / f"{name_of(resolve(CONFIG))}.json"
+    assert run(CONFIG, tmp_path, quiet=True, time_budget=0) is None
+    module.tidy_folder(tmp_path)
+    assert [one.suffix for one in tmp_path.iterdir()] == [".pt"]
+    assert run(CONFIG, tmp_path, quiet=True) == path
+    left_by_kills(path)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(CONFIG, tmp_path, quiet=True) == path
+        module.tidy_folder(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "[]", "{}", '{"identity": "0123456789"}', "\x00"])
+@pytest.mark.parametrize("do", [run, lambda config, out: sweep([config], out)], ids=["run", "sweep"])
+def test_a_file_that_is_no_whole_record_is_replaced(tmp_path, do, content):
+    path = tmp_path / f"{name_of(STUDY)}.json"
+    path.write_text(content)
+    do(STUDY, tmp_path)
+    assert records.read(path)["iterations"] == 2 and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("existing", [False, True])
@@ -66,12 +114,37 @@ def test_a_run_under_way_is_left_to_the_process_that_does_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_is_tried_before_the_run(tmp_path):
+def test_where_no_record_can_be_is_found_out_before_the_run(tmp_path, monkeypatch):
+    """Not by permissions alone, which say that root may write to /proc."""
+    monkeypatch.setattr(training, "train", None)
+    monkeypatch.setattr(module, "_study", None)
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="not a folder"):
-        run(CONFIG.but(epochs=10_000), tmp_path / "file" / "runs")
+        run(CONFIG, tmp_path / "file" / "runs")
+    with pytest.raises(OSError, match="records cannot be written to /proc"):
+        run(CONFIG, "/proc")
+    (tmp_path / f"{name_of(STUDY)}.json").mkdir()
+    with pytest.raises(IsADirectoryError, match=f"{name_of(STUDY)}.json, which is a folder"):
+        run(STUDY, tmp_path)
+    files.check_folder(tmp_path, f"{240 * 'x'}.json")
+    with pytest.raises(OSError, match="File name too long"):
+        files.check_folder(tmp_path, f"{241 * 'x'}.json")  # the temporary file beside it has a longer name
     files.check_folder(tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"file", f"{name_of(STUDY)}.json"}
+
+
+def test_a_folder_that_another_run_has_just_removed_is_made_again(tmp_path, monkeypatch):
+    out = tmp_path / "runs"
+
+    class Late(FileLock):
+        def acquire(self, **options):
+            if not met:
+                met.append(out.rmdir())
+            return super().acquire(**options)
+
+    met: list[None] = []
+    monkeypatch.setattr(module, "FileLock", Late)
+    assert run(STUDY, out, quiet=True).exists() and met
 
 
 def test_data_are_told_apart_by_what_is_in_them(tmp_path):

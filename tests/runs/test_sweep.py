@@ -1,9 +1,11 @@
 """Sweeps: what is to be done, done once each, on every executor, whatever happens to a process."""
 
+import contextlib
 import fcntl
 import functools
 import itertools
 import json
+import math
 import os
 import signal
 import sys
@@ -14,8 +16,7 @@ import psutil
 import pytest
 from command import started, until, without_times
 
-from tsbp.runs import records, run, training
-from tsbp.runs import sweep as module
+from tsbp.runs import records, run, training, workers
 from tsbp.runs.experiments import trainings
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.sweep import ATTEMPTS, Outcome, sweep
@@ -43,7 +44,7 @@ def alone(config: TrainingConfig) -> dict:
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", 0.1)
+    monkeypatch.setattr(workers, "PAUSE", 0.1)
 
 
 # --- in this process --------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def test_a_time_budget_leaves_checkpoints_that_the_next_sweep_takes_up(tmp_path)
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["given up", "done"])
-def test_what_another_process_is_doing_is_waited_for(tmp_path, hasty, done):
+def test_what_another_process_is_doing_is_waited_for(tmp_path, hasty, done, capsys):
     """It is taken over if the other gives it up, and left alone if the other has done it."""
     configs = trainings("digits", seed=[0, 1], **SMALL)
     path = tmp_path / f"{name_of(configs[0])}.json"
@@ -120,6 +121,7 @@ def test_what_another_process_is_doing_is_waited_for(tmp_path, hasty, done):
     outcome = sweep(configs, tmp_path)
     thread.join()
     assert outcome == Outcome(recorded=[name_of(configs[1]), name_of(configs[0])])
+    assert capsys.readouterr().out.count(f"another process is doing this run, which is waited for: {path.stem}") == 1
     path.with_suffix(".lock").unlink(missing_ok=True)
     (tmp_path / "other").joinpath(path.name).unlink()
     (tmp_path / "other").rmdir()
@@ -171,6 +173,55 @@ def test_what_a_process_is_given_and_what_it_says(tmp_path, monkeypatch, hasty, 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     sweep([config], "runs", workers=2)
     assert (tmp_path / "log").read_text().splitlines()[len(said)] == "3", "the user's own number"
+
+
+def test_what_a_process_prints_or_leaves_running_decides_nothing(tmp_path, monkeypatch):
+    """Its record does. The folder's name is one that no line of output can show."""
+    script = f'$PYTHON "$@"; code=$?; sleep 600 & echo $! > {tmp_path}/pid; echo bye; echo bye >&2; exit $code'
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path, script))
+    out = tmp_path / "two\nlines"
+    (config,) = trainings("digits", gradient=["leak"], **SMALL)
+    try:
+        assert sweep([config], out, workers=2).recorded == [name_of(config)] == [*written(out)]
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("kill -SEGV $$", f"its process was killed by signal 11, {ATTEMPTS} times"),
+        ("exit 3", "exit code 3"),
+        ("printf '\\377 is no text\\n' >&2; exit 1", "\ufffd is no text"),
+        ("exit 0", "its data are not those with which the sweep began"),
+    ],
+)
+def test_how_a_process_can_end(tmp_path, monkeypatch, script, reason):
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path, script))
+    (config,) = trainings("digits", **SMALL)
+    assert sweep([config], tmp_path / "runs", workers=2).failed == {name_of(config): reason}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_process_that_cannot_be_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    (config,) = trainings("digits", **SMALL)
+    (reason,) = sweep([config], tmp_path / "runs", workers=2).failed.values()
+    assert "No such file" in reason and "gone" in reason
+
+
+def test_no_process_is_started_for_a_run_that_is_done_or_under_way(tmp_path, monkeypatch, hasty):
+    monkeypatch.setattr(sys, "executable", stand_in(tmp_path, f"touch {tmp_path}/started; exit 1"))
+    (config,) = trainings("digits", **SMALL)
+    path = run.run(config, tmp_path / "runs", quiet=True)
+    options = workers.Options(None, 5.0, math.inf)
+    assert workers.do_in_a_process(config, str(path), options) == path.read_text()
+    path.unlink()
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(run.BusyError):
+            workers.do_in_a_process(config, str(path), options)
+    assert not (tmp_path / "started").exists()
 
 
 FILE = "{dataset: digits, seed: [0, 1], gradient: [full, leak], network: 4C3-P2-20, epochs: 12, examples: 300}"
@@ -247,6 +298,97 @@ def test_two_sweeps_share_a_folder(tmp_path):
     assert all("0 unfinished" in out for out, _ in printed)
     log = (tmp_path / "log").read_text().split()
     assert len(written(tmp_path / "runs")) == 6 and len(log) == len(set(log)) == 6
+
+
+# --- on a Dask cluster ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A scheduler and a worker in this process, whose runs never end."""
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(workers, "LOOK", 0.05)
+    monkeypatch.setattr(workers, "do_in_a_process", never_done)
+    begun.clear()
+    given_up.clear()
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
+    with LocalCluster(protocol="tcp", **options) as cluster:
+        yield cluster
+
+
+begun, given_up = threading.Event(), threading.Event()
+
+
+def never_done(config, path, options) -> None:
+    begun.set()
+    given_up.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("scheduler", "the Dask scheduler at .* was lost; the same command goes on from the checkpoints"),
+        ("workers", "the Dask scheduler at .* has had no workers for 0.2 s; the same command goes on"),
+    ],
+)
+def test_a_cluster_that_is_lost_ends_the_sweep(tmp_path, cluster, monkeypatch, what, words):
+    monkeypatch.setattr(workers, "NO_WORKERS", 0.2)
+
+    def lose() -> None:
+        begun.wait(60)
+        if what == "scheduler":
+            cluster.sync(cluster.scheduler.close)
+        else:
+            cluster.scale(0)
+        given_up.set()
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    configs = trainings("digits", seed=[0, 1], **SMALL)
+    with pytest.raises(OSError, match=words):
+        sweep(configs, tmp_path, dask=cluster.scheduler_address)
+    thread.join()
+
+
+@pytest.mark.parametrize("address", ["", " ", "no such scheme://here", "tcp://127.0.0.1"])
+def test_an_address_without_a_scheduler_is_named(tmp_path, address):
+    with pytest.raises((ValueError, OSError)) as error:
+        sweep(trainings("digits", **SMALL), tmp_path / "runs", dask=address)
+    assert repr(address) in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_workers_elsewhere_get_full_paths_and_the_folder_of_plugins(tmp_path, monkeypatch):
+    """Their own working directory is another."""
+    (tmp_path / "here" / "fruit" / "train").mkdir(parents=True)
+    (tmp_path / "here" / "plugged_elsewhere.py").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    seen = {}
+
+    @contextlib.contextmanager
+    def elsewhere(address):
+        os.chdir(tmp_path)
+        yield workers.Workers(workers.SerialExecutor(), lambda *arguments: None, 1)
+
+    def named(configs, options):
+        seen.update({config.dataset: options for config in configs})
+        return before(configs, options)
+
+    before = workers.named
+    monkeypatch.setattr(workers, "cluster", elsewhere)
+    monkeypatch.setattr(workers, "named", named)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    configs = [TrainingConfig.for_dataset(name, plugin="plugged_elsewhere") for name in ("fruit", "digits")]
+    sys.modules.pop("plugged_elsewhere")
+    sys.path[:] = [path for path in sys.path if path != str(tmp_path / "here")]
+    outcome = sweep(configs, "runs", dask="there", data_root="data")
+    assert seen.keys() == {str(tmp_path / "here" / "fruit"), "digits"}
+    assert {options.data_root for options in seen.values()} == {str(tmp_path / "here" / "data")}
+    assert len(outcome.unfinished) == 1, "the plugin was found"
+    (reason,) = outcome.failed.values()
+    assert str(tmp_path / "here" / "fruit" / "train") in reason
+    sys.modules.pop("plugged_elsewhere")
 
 
 @pytest.mark.slow

@@ -78,10 +78,13 @@ template <Lines LINES, typename Number> inline Vector load(const Number *from, i
 }
 
 // Written past the caches, a line is not read from memory first, and leaves the caches to numbers still needed. The
-// header that has these instructions under their usual names takes longer to compile than this file.
+// header that has these instructions under their usual names takes longer to compile than this file. A sanitiser of GCC
+// does not watch them.
 template <typename Bits> inline void stream(void *to, Bits x) {
-#ifdef __clang__
+#if defined(__clang__)
   __builtin_nontemporal_store(x, (Bits *)to);
+#elif defined(__SANITIZE_ADDRESS__)
+  __builtin_memcpy(to, &x, sizeof x);
 #else
 #ifdef __AVX512F__
   typedef long long Eight __attribute__((vector_size(64)));

@@ -189,7 +189,7 @@ def _folder() -> Path | None:
 def _key(compiler: list[str], macros: list[str]) -> str:
     """Of all that a library depends on."""
     parts = [SOURCE.read_text(), FLAGS, TUNED, *macros, *map(_identity, compiler), sys.platform, *_processor()]
-    return _digest("\0".join(parts).encode())
+    return _digest("\0".join(parts).encode(errors="surrogateescape"))  # a path need not be text
 
 
 def _identity(word: str) -> str:

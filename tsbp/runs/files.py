@@ -12,17 +12,27 @@ PROJECT = Path(__file__).resolve().parents[2]
 """The checkout that holds the package, if it is one."""
 
 
-def check_folder(folder: str | Path) -> None:
-    """Find out before a long run whether a record can be written into a folder, without making it.
+def check_folder(folder: str | Path, name: str = "") -> None:
+    """Find out before long work whether a record can be written into a folder, without making it.
+
+    Args:
+        folder: it need not exist.
+        name: of the record's file, where it is known.
 
     Raises:
         OSError: it cannot.
     """
-    existing = next(path for path in [Path(folder).absolute(), *Path(folder).absolute().parents] if path.exists())
+    folder = Path(folder).absolute()
+    existing = next(path for path in [folder, *folder.parents] if path.exists())
     if not existing.is_dir():
         raise NotADirectoryError(f"records cannot be written to {folder}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK):
-        raise PermissionError(f"records cannot be written to {folder}: no permission for {existing}")
+    if name and (folder / name).is_dir():
+        raise IsADirectoryError(f"a record cannot be written to {folder / name}, which is a folder")
+    try:
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=f".{name}."):
+            pass
+    except OSError as error:
+        raise type(error)(f"records cannot be written to {folder}: {error.strerror}: {existing / name}") from None
 
 
 @contextmanager

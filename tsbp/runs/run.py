@@ -1,5 +1,6 @@
 """One run, from its configuration to its record. No run is done twice, or by two processes at a time."""
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
@@ -59,11 +61,13 @@ def run(
     config = resolve(config)
     path = out / f"{name_of(config, data_root)}.json"
     checkpoint = path.with_suffix(".pt")
-    if resume and path.exists():
-        checkpoint.unlink(missing_ok=True)  # of a process that was killed just after it wrote the record
+    group = torch.device(config.device if isinstance(config, TrainingConfig) else "cpu")
+    if processes.first_says(resume and is_recorded(path), group):
+        with suppress(BusyError):
+            tidy(path, group)
         return path
-    with _alone(path):
-        if resume and path.exists():  # whoever held the lock has done it
+    with _alone(path, group):
+        if processes.first_says(resume and is_recorded(path), group):  # whoever held the lock has done it
             return path
         if isinstance(config, TrainingConfig):
             record = training.train(
@@ -120,24 +124,86 @@ def _study(config: ToyConfig, name: str, quiet: bool) -> dict[str, Any]:
     return records.new(config, result.summary(), device)
 
 
+def is_recorded(path: Path) -> bool:
+    """Whether there is a whole record of the run that the path names; a file that was cut off is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["identity"] == path.stem.rpartition("-")[2]
+    except (FileNotFoundError, IsADirectoryError, ValueError, TypeError, KeyError):
+        return False
+
+
+def tidy(path: Path, device: torch.device | None = None) -> None:
+    """Remove what killed processes have left of a run beside its record or checkpoint.
+
+    Args:
+        path: of the record.
+        device: of the group of processes that calls this, if it is one.
+
+    Raises:
+        BusyError: another process is doing this run.
+        OSError: the folder cannot be written.
+    """
+    with _alone(path, device):
+        pass
+
+
+def tidy_folder(folder: Path) -> None:
+    """The same of all recorded runs in a folder that no process is doing."""
+    temporary = [*folder.glob(".*.json.*"), *folder.glob(".*.pt.*")]
+    left = {path.name[1:].rsplit(".", 2)[0] for path in temporary}
+    left |= {path.stem for suffix in ("pt", "lock") for path in folder.glob(f"*.{suffix}")}
+    for stem in left:
+        if is_recorded(folder / f"{stem}.json"):
+            with suppress(BusyError):
+                tidy(folder / f"{stem}.json")
+
+
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock of a run, which the operating system frees when the process ends, however it ends."""
-    if processes.rank():  # the first process of a group has it
-        yield
-        return
-    missing = [folder for folder in [path.parent, *path.parent.parents] if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _alone(path: Path, device: torch.device | None = None) -> Iterator[None]:
+    """Hold the lock of a run, which the operating system frees when the process ends, however it ends.
+
+    Of a group of processes the first one holds it. Where it cannot, all of them fail, and it alone says why.
+    """
     lock = FileLock(path.with_suffix(".lock"))
+    missing = [folder for folder in [path.parent, *path.parent.parents] if not folder.exists()]
+    problem: Exception | None = None
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BusyError(f"another process is doing the run {path.stem}") from None
-    try:
+        if not processes.rank():
+            try:
+                _acquire(lock, path)
+                _prepare(path)
+            except (BusyError, OSError) as error:
+                problem = error
+        if processes.first_says(problem is not None, device or torch.device("cpu")):
+            raise problem or BusyError
         yield
     finally:
-        path.with_suffix(".lock").unlink(missing_ok=True)
-        lock.release()
+        if lock.is_locked:
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
         with suppress(OSError):  # a run that failed leaves no empty folder
             for folder in missing:
                 folder.rmdir()
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    for last in (False, False, True):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+            return
+        except FileNotFoundError:  # another run has failed just now, and removed the empty folder
+            if last:
+                raise
+        except Timeout:
+            raise BusyError(f"another process is doing the run {path.stem}") from None
+
+
+def _prepare(path: Path) -> None:
+    """See that the record can be written, and remove what killed processes have left of the run."""
+    files.check_folder(path.parent, path.name)
+    checkpoint = path.with_suffix(".pt")
+    files.remove_leftovers(path)
+    files.remove_leftovers(checkpoint)
+    if is_recorded(path):
+        checkpoint.unlink(missing_ok=True)

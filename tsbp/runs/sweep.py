@@ -1,46 +1,23 @@
-"""Many runs: which are still to be done, and doing them here, in processes, or on a Dask cluster.
-
-A run outside this process is a ``tsbp train --resume`` of its own. Nothing that happens to it costs another run, and
-one whose process was killed is started again and goes on from its checkpoint.
-"""
+"""Many runs: which are still to be done, and doing them here, in processes, or on a Dask cluster."""
 
 import math
-import os
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from tsbp.runs import files, records, run
+from tsbp.runs import data, files, run, workers
 from tsbp.runs.config import Config
 from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.workers import LostError, Options, SweepError, Workers
 
 ATTEMPTS = 4
 """How often a run is started before it is given up because its process keeps dying."""
-PAUSE = 5.0
-"""Seconds until a run that another process is doing is asked for again."""
-BUSY = 75
-"""Exit code of a run that another process is doing: EX_TEMPFAIL of sysexits.h."""
-WATCHED = "TSBP_ENDS_WITH_ITS_PARENT"
-"""Variable that tells a process to end when its standard input does."""
-
-
-class SweepError(Exception):
-    """Some runs of a sweep failed."""
-
-
-class LostError(Exception):
-    """The process of a run was killed."""
 
 
 @dataclass
@@ -64,21 +41,6 @@ class Outcome:
             self.unfinished + other.unfinished,
             self.failed | other.failed,
         )
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is the same for all runs of a sweep."""
-
-    data_root: str | None
-    checkpoint_minutes: float
-    end: float
-    """Time of the clock at which runs save a checkpoint and end."""
-
-    @property
-    def time_budget(self) -> float:
-        """Seconds that are left."""
-        return max(0.0, self.end - time.time())
 
 
 def sweep(
@@ -106,189 +68,117 @@ def sweep(
         time_budget: seconds after which the runs under way save a checkpoint and end.
 
     Raises:
-        ValueError: a worker count below 1.
-        OSError: the folder cannot be written, or there is no scheduler at the address.
+        ValueError: a worker count below 1, or an empty address.
+        OSError: the folder cannot be written, there is no scheduler at the address, or it or all its workers were lost.
+        SweepError: the data sets could not be read at all.
     """
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
     root = str(Path(data_root).absolute()) if data_root else None
     options = Options(root, checkpoint_minutes, time.time() + time_budget)
     out = Path(out).absolute()
     files.check_folder(out)
-    with _executor(workers, dask) as (executor, do, workers):
-        named = executor.submit(_named, list(configs), root).result()
-        outcome = Outcome(failed={name: reason for name, (_, reason) in named.items() if reason})
-        runs = {name: config for name, (config, reason) in named.items() if not reason}
-        outcome.skipped += [name for name in runs if (out / f"{name}.json").exists()]
-        waiting = [name for name in runs if name not in outcome.skipped]
-        attempts: Counter[str] = Counter()
-        under_way: dict[Future[str | None], str] = {}
+    if dask is not None:
+        configs = [_absolute(config) for config in configs]
+    with _workers(workers, dask) as those:
+        return _Sweep(those, out, options).do(configs)
+
+
+def _workers(count: int, dask: str | None) -> AbstractContextManager[Workers]:
+    if count < 1:
+        raise ValueError(f"workers must be at least 1, got {count}")
+    if dask is None:
+        return workers.here() if count == 1 else workers.processes(count)
+    if not dask.strip():
+        raise ValueError(f"dask must be the address of a scheduler, such as tcp://host:8786, got {dask!r}")
+    return workers.cluster(dask)
+
+
+def _absolute(config: Config) -> Config:
+    """The configuration with the full path of a folder of images: workers have other working directories."""
+    if isinstance(config, TrainingConfig) and config.dataset not in data.DATA_SETS and Path(config.dataset).is_dir():
+        return config.but(dataset=str(Path(config.dataset).absolute()))
+    return config
+
+
+class _Sweep:
+    """A sweep under way."""
+
+    def __init__(self, workers: Workers, out: Path, options: Options) -> None:
+        self.workers, self.out, self.options = workers, out, options
+        self.outcome = Outcome()
+        self.waiting: list[str] = []
+        self.attempts: Counter[str] = Counter()
+        self.busy: set[str] = set()
+        """Runs that another process was doing."""
+
+    def path(self, name: str) -> Path:
+        return self.out / f"{name}.json"
+
+    def do(self, configs: Sequence[Config]) -> Outcome:
+        """Do the runs that have no record yet."""
+        runs = self._named(configs)
+        if self.out.is_dir():
+            run.tidy_folder(self.out)
+        outcome, under_way = self.outcome, dict[Future[str | None], str]()
+        outcome.skipped = [name for name in runs if run.is_recorded(self.path(name))]
+        self.waiting = [name for name in runs if name not in outcome.skipped]
         with tqdm(total=len(runs), initial=len(outcome.skipped), desc="sweep", unit="run", disable=None) as bar:
-            while waiting or under_way:
-                while waiting and len(under_way) < workers and options.time_budget:
-                    name = waiting.pop(0)
-                    if (out / f"{name}.json").exists():  # another sweep over this folder has done it
-                        outcome.recorded.append(name)
-                        bar.update()
-                        continue
-                    under_way[executor.submit(do, runs[name], str(out), options)] = name
+            while self.waiting or under_way:
+                while self.waiting and len(under_way) < self.workers.count and self.options.time_budget:
+                    name = self.waiting.pop(0)
+                    path = str(self.path(name))
+                    future = self.workers.executor.submit(self.workers.do, runs[name], path, self.options)
+                    under_way[future] = name
                 if not under_way:
-                    outcome.unfinished += waiting
+                    outcome.unfinished += self.waiting
                     break
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    name = under_way.pop(future)
-                    try:
-                        record = future.result()
-                    except run.BusyError:
-                        waiting.append(name)
-                        continue
-                    except Exception as error:
-                        lost = isinstance(error, LostError) or type(error).__name__ == "KilledWorker"
-                        attempts[name] += lost
-                        if lost and attempts[name] < ATTEMPTS:
-                            tqdm.write(f"a process was lost; its run goes on from its checkpoint: {name}")
-                            waiting.insert(0, name)
-                            continue
-                        outcome.failed[name] = " ".join(str(error).split()) or type(error).__name__
-                        tqdm.write(f"{name}: {outcome.failed[name]}")
-                        continue
-                    if record is None:
-                        outcome.unfinished.append(name)
-                        continue
-                    path = out / f"{name}.json"
-                    if not path.exists():  # a worker elsewhere has a file system of its own
-                        files.write_text(path, record)
-                    outcome.recorded.append(name)
-                    bar.update()
-                    tqdm.write(str(path))
-    return outcome
+                for future in self.workers.wait(under_way):
+                    self._note(under_way.pop(future), future)
+                    bar.update(len(outcome.skipped) + len(outcome.recorded) - bar.n)
+        return outcome
 
-
-Do = Callable[[Config, str, Options], "str | None"]
-
-
-@contextmanager
-def _executor(workers: int, dask: str | None) -> Iterator[tuple[Executor, Do, int]]:
-    """What takes runs, how each is done, and how many it takes at a time."""
-    if dask:
-        from distributed import Client
-
+    def _named(self, configs: Sequence[Config]) -> dict[str, Config]:
+        """Name → configuration of the runs that can be done."""
+        future = self.workers.executor.submit(workers.named, list(configs), self.options)
+        self.workers.wait([future])
         try:
-            client = Client(dask, timeout=10)
-        except (OSError, ValueError) as error:
-            raise OSError(f"no Dask scheduler answers at {dask}: {' '.join(str(error).split())}") from None
-        with client:
-            n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
-            if not n_workers:
-                raise OSError(f"the Dask scheduler at {dask} has no workers")
-            yield client.get_executor(pure=False), do_in_a_process, n_workers
-    elif workers == 1:
-        yield SerialExecutor(), do_here, 1
-    else:
-        chosen = os.environ.get("OMP_NUM_THREADS", "")
-        threads = 0 if chosen else max(1, (os.cpu_count() or 1) // workers)
-        children: set[subprocess.Popen[str]] = set()
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                yield pool, partial(do_in_a_process, threads=threads, children=children), workers
-            finally:
-                for child in list(children):
-                    child.kill()
-
-
-class SerialExecutor(Executor):
-    """Does what it is given at once, in this process."""
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        """Call the function; the future is done when this returns."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*arguments, **options))
+            named = future.result()
+        except CancelledError:
+            raise
         except Exception as error:
-            future.set_exception(error)
-        return future
+            raise SweepError(f"the data sets could not be read: {_said(error)}") from None
+        self.outcome.failed = {name: reason for name, (_, reason) in named.items() if reason}
+        return {name: config for name, (config, reason) in named.items() if not reason}
 
-
-def _named(configs: list[Config], data_root: str | None) -> dict[str, tuple[Config, str]]:
-    """Name → configuration as the machine that does the run has it, and why the run cannot be done, if so."""
-    found = {}
-    for config in configs:
+    def _note(self, name: str, future: Future[str | None]) -> None:
+        """What became of a run; it may have to be done again."""
         try:
-            resolved = run.resolve(config)
-            found[run.name_of(resolved, data_root)] = resolved, ""
-        except (ValueError, OSError) as error:
-            found[records.name_of(config)] = config, str(error)
-    return found
+            record = future.result()
+        except CancelledError:
+            raise
+        except run.BusyError:
+            if name not in self.busy:
+                tqdm.write(f"another process is doing this run, which is waited for: {name}")
+            self.busy.add(name)
+            self.waiting.append(name)
+        except Exception as error:
+            if isinstance(error, LostError) or type(error).__name__ == "KilledWorker":
+                self.attempts[name] += 1
+                if self.attempts[name] < ATTEMPTS:
+                    tqdm.write(f"a process was lost; its run goes on from its checkpoint: {name}")
+                    self.waiting.insert(0, name)
+                    return
+            times = f", {ATTEMPTS} times" if self.attempts[name] == ATTEMPTS else ""
+            self.outcome.failed[name] = _said(error) + times
+            tqdm.write(f"{name}: {self.outcome.failed[name]}")
+        else:
+            if record is None:
+                self.outcome.unfinished.append(name)
+                return
+            if not run.is_recorded(self.path(name)):  # a worker elsewhere has a file system of its own
+                files.write_text(self.path(name), record)
+            self.outcome.recorded.append(name)
+            tqdm.write(str(self.path(name)))
 
 
-def do_here(config: Config, out: str, options: Options) -> str | None:
-    """Do a run in this process; its record as text, None if the time was over."""
-    try:
-        path = run.run(
-            config,
-            out,
-            data_root=options.data_root,
-            quiet=True,
-            checkpoint_minutes=options.checkpoint_minutes,
-            time_budget=options.time_budget,
-        )
-    except run.BusyError:
-        time.sleep(PAUSE)
-        raise
-    return path.read_text(encoding="utf-8") if path else None
-
-
-def do_in_a_process(
-    config: Config,
-    out: str,
-    options: Options,
-    threads: int = 0,
-    children: "set[subprocess.Popen[str]] | None" = None,
-) -> str | None:
-    """The same in a process of its own, which ends with this one.
-
-    Args:
-        config: the run.
-        out: folder for its record.
-        options: what all runs share.
-        threads: number of its threads; 0 for that of the environment or PyTorch's own choice.
-        children: the process is in it while it runs.
-
-    Raises:
-        BusyError: another process is doing the run.
-        LostError: the process was killed.
-        SweepError: the run failed.
-    """
-    command = [sys.executable, "-m", "tsbp", *records.words(config)[1:], "--out", out]
-    if isinstance(config, TrainingConfig):
-        command += ["--resume", "--quiet", "--checkpoint-minutes", str(options.checkpoint_minutes)]
-        command += ["--time-budget", str(options.time_budget)]
-        command += ["--data-root", options.data_root] if options.data_root else []
-    environment = os.environ | {WATCHED: "1"} | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    said: list[str] = []
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as child:
-        if children is not None:
-            children.add(child)
-        reader = threading.Thread(target=lambda: said.extend(child.stderr or []))
-        reader.start()  # its standard input stays open as long as it runs, which communicate() would close
-        printed = child.stdout.read() if child.stdout else ""
-        code = child.wait()
-        reader.join()
-        if children is not None:
-            children.discard(child)
-    if code == BUSY:
-        time.sleep(PAUSE)
-        raise run.BusyError
-    if code < 0:
-        raise LostError(f"its process was killed by signal {-code}, {ATTEMPTS} times")
-    if code:
-        raise SweepError("".join(said[-1:] or [f"exit code {code}"]).strip().removeprefix("error: "))
-    path = Path(printed.strip().splitlines()[-1])
-    return path.read_text(encoding="utf-8") if path.suffix == ".json" else None
-
-
-def end_with_the_parent() -> None:
-    """End this process when the one that started it does, if it was asked to."""
-    if os.environ.get(WATCHED):
-        threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

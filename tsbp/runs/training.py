@@ -69,8 +69,6 @@ def train(
     checkpoint = Path(checkpoint) if checkpoint else None
     if checkpoint and checkpoint.exists() and not resume:
         raise FileExistsError(f"{checkpoint} is a checkpoint of this run: continue it with --resume, or delete it")
-    if checkpoint and not processes.rank():
-        files.remove_leftovers(checkpoint)
     config = resolve(config)
     dataset = prepare(config, dataset or data.load(config.dataset, data_root, config.time_steps))
     device = torch.device(config.device)
