@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tsbp.gradients import form
 from tsbp.gradients import resolve as factor_of
 from tsbp.kernels import dispatch
-from tsbp.runs import checkpoints, data, files, processes, records
+from tsbp.runs import checkpoints, data, processes, records
 from tsbp.runs.encoding import augment
 from tsbp.runs.evaluation import build_network, check_memory, compare_gradients, evaluate, loss_of, target_of
 from tsbp.runs.graph import Graph
