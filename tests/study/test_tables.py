@@ -81,7 +81,10 @@ def test_memory_table_counts_by_neuron_and_step():
 
 
 def test_plain_process_table_is_the_speed_as_a_share_of_the_speed_with_memory_kept():
-    measured = {"1 core": {"plain": [2.0, 4.0], "kept": [1.0, 2.0]}, "2 cores": {"plain": [1.0, 1.0], "kept": [1.0, 1.0]}}
+    measured = {
+        "1 core": {"plain": [2.0, 4.0], "kept": [1.0, 2.0]},
+        "2 cores": {"plain": [1.0, 1.0], "kept": [1.0, 1.0]},
+    }
     runs = pd.DataFrame([bench("lif", 30, plain_process=measured), bench("lif", 5)])
     row = {"layer": "T = 30", "1 core": "0.50 [0.50, 0.50]", "2 cores": "1.00 [1.00, 1.00]"}
     assert plain_process_table(runs).to_dict("records") == [row]
