@@ -297,7 +297,7 @@ measured = pd.concat(
 figures.show(
     "curves-figure",
     training_figures.accuracy_curves(
-        measured.assign(title=measured["dataset"].map(comparison.TITLES)),
+        measured.assign(title=measured["dataset"].map(comparison.titles())),
         panel="title",
         zoom=True,
     ),

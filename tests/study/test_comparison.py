@@ -9,7 +9,6 @@ from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study.comparison import (
     NOT_MEASURED,
-    TITLES,
     accuracy_table,
     best_held_out,
     by_seed,
@@ -18,6 +17,7 @@ from tsbp.study.comparison import (
     held_out_table,
     learning_rate_table,
     table_2,
+    titles,
 )
 from tsbp.study.reproduce import missing_table
 from tsbp.study.studies import by_value, study, study_table, study_verdict
@@ -191,6 +191,6 @@ def test_the_title_of_a_plugins_data_set_is_known(monkeypatch):
     """However late it was imported."""
     source = data.Source("Shapes & forms", lambda root, steps: None, n_train=None, defaults={"network": "8"})
     monkeypatch.setitem(data.DATA_SETS, "shapes", source)
-    assert TITLES["shapes"] == "Shapes & forms" and list(TITLES) == list(data.DATA_SETS)
+    assert titles()["shapes"] == "Shapes & forms" and list(titles()) == list(data.DATA_SETS)
     assert "Shapes & forms" in table_2(pd.DataFrame())["data set"].tolist()
     assert "Shapes & forms" in missing_table()["data set"].tolist()

@@ -17,12 +17,12 @@ from tsbp.runs.toy import ToyConfig, compare_along
 from tsbp.study import studies
 from tsbp.study.comparison import (
     MAY_DIFFER,
-    TITLES,
     accuracies,
     best_held_out,
     by_seed,
     held_out,
     learning_rate_table,
+    titles,
     trainings,
 )
 from tsbp.study.statistics import (
@@ -231,7 +231,7 @@ def test_spatial_is_nowhere_behind(runs, dataset):
 
 def test_learning_rates_are_those_that_held_out_examples_prefer(runs):
     tried = 0
-    for config, _ in (training for dataset in TITLES for training in trainings(dataset)):
+    for config, _ in (training for dataset in titles() for training in trainings(dataset)):
         table = learning_rate_table(records.select(runs, config, but=("lr", "validation", "epochs", *MAY_DIFFER)))
         if len(table):
             chosen = table.loc[table[""] == "chosen", "learning rate"].item()

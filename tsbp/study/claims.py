@@ -14,7 +14,7 @@ from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import experiments, records
 from tsbp.runs.settings import TABLE_2
-from tsbp.study.comparison import TITLES, by_seed, favoured, groups, paired_difference, short
+from tsbp.study.comparison import by_seed, favoured, groups, paired_difference, short, titles
 from tsbp.study.display import Output, latex
 from tsbp.study.statistics import (
     MARGIN,
@@ -182,7 +182,7 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
     reported = TABLE_2[dataset]
     number = f"{with_interval(max(whole, key=len), '+.2f')} points" if whole else "not on the whole, original data"
     return Claim(
-        f"On {TITLES[dataset]} it makes no difference: {reported['full']:.2f} % with the term, "
+        f"On {titles()[dataset]} it makes no difference: {reported['full']:.2f} % with the term, "
         f"{reported['leak']:.2f} % without.",
         "Table 2",
         _equal(whole) if evidence else NOT_MEASURED,
@@ -271,7 +271,7 @@ def claims_table() -> Output:
     """
     import pandas as pd
 
-    titles = ("the paper says", "verdict", "what was measured", "where")
+    heads = ("the paper says", "verdict", "what was measured", "where")
     rows, texts = [], []
     for claim in claims():
         where = f"<a href='{claim.section}'>section</a>"
@@ -282,6 +282,6 @@ def claims_table() -> Output:
         cells = (f"{escape(claim.says)} <small>({escape(claim.source)})</small>", word, escape(claim.evidence), where)
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
         texts.append((f"{claim.says} ({claim.source})", claim.verdict, claim.evidence))
-    head = "".join(f"<th>{title}</th>" for title in titles)
+    head = "".join(f"<th>{title}</th>" for title in heads)
     html = f"<table class='tsbp-claims'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return Output(html, latex(pd.DataFrame(texts, columns=titles[:-1]).style.hide()))
+    return Output(html, latex(pd.DataFrame(texts, columns=heads[:-1]).style.hide()))

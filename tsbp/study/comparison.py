@@ -15,26 +15,13 @@ if TYPE_CHECKING:
     import pandas
 
 
-class _Titles(Mapping[str, str]):
-    """Of the data sets that there are now: a plugin may have added some."""
-
-    def __getitem__(self, name: str) -> str:
-        return data.DATA_SETS[name].title
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(data.DATA_SETS)
-
-    def __len__(self) -> int:
-        return len(data.DATA_SETS)
-
-
-TITLES = _Titles()
-"""Name of a data set → what tables call it.
-
-:meta hide-value:
-"""
 NOT_MEASURED = "not measured"
 MAY_DIFFER = ("gradient", "seed", "device", "precision", "plugin")
+
+
+def titles() -> dict[str, str]:
+    """Name of a data set → what tables call it, those of plugins too."""
+    return {name: source.title for name, source in data.DATA_SETS.items()}
 
 
 def accuracy_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -70,7 +57,7 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     import pandas as pd
 
     rows = []
-    for dataset, title in TITLES.items():
+    for dataset, title in titles().items():
         if dataset in TABLE_2:
             reported = TABLE_2[dataset]
             rows.append(
@@ -111,7 +98,7 @@ def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "panda
     import pandas as pd
 
     rows = []
-    for dataset in TITLES:
+    for dataset in titles():
         for config, preset, group in groups(runs, dataset):
             accuracy = by_seed(group)
             for other in ("leak", "spatial"):
@@ -152,7 +139,7 @@ def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     import pandas as pd
 
     parts = []
-    for dataset, title in TITLES.items():
+    for dataset, title in titles().items():
         for config, preset in trainings(dataset):
             found = held_out(runs, config, "lr", "epochs")
             if not len(found) or found["lr"].nunique() == 1:
@@ -300,7 +287,7 @@ def groups(runs: "pandas.DataFrame", dataset: str) -> Iterator[tuple[TrainingCon
 
 def _what(config: TrainingConfig, preset: str, group: "pandas.DataFrame") -> dict[str, object]:
     """What the tables say that the row of such a group is."""
-    title, training = TITLES[config.dataset], training_label(config, preset)
+    title, training = titles()[config.dataset], training_label(config, preset)
     if len(group):
         first = group.iloc[0]
         title += f" ({short(first['data_note'])})" if first["data_note"] else ""
@@ -309,7 +296,7 @@ def _what(config: TrainingConfig, preset: str, group: "pandas.DataFrame") -> dic
 
 
 def short(note: str) -> str:
-    """What a record says of its data, for a data set of TITLES: the originals are not JPEG; no details in brackets."""
+    """What a record says of its data, without details in brackets; the originals of named data sets are no JPEGs."""
     return re.sub(r" \([^)]*\)[^;]*", "", note.replace(data.JPEG_NOTE, "re-encoded as JPEG"))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from tsbp.study.comparison import TITLES, by_seed, groups, paired_difference
+from tsbp.study.comparison import by_seed, groups, paired_difference, titles
 from tsbp.study.figures import COLOURS, GREY, legend_above
 from tsbp.study.statistics import MARGIN, mean_interval
 from tsbp.study.studies import angles_to_full, by_value
@@ -59,11 +59,11 @@ def accuracy_differences(runs: "pandas.DataFrame", margin: float = MARGIN) -> Fi
         margin: in percentage points.
     """
     rows = {}
-    for config, preset, group in (row for dataset in TITLES for row in groups(runs, dataset)):
+    for config, preset, group in (row for dataset in titles() for row in groups(runs, dataset)):
         accuracy = by_seed(group)
         if "full" in accuracy and len(accuracy.columns) > 1:
             mark = "*" if group["data_note"].iloc[0] else ""
-            name = f"{TITLES[config.dataset].partition(',')[0]}{mark}, T = {config.time_steps}"
+            name = f"{titles()[config.dataset].partition(',')[0]}{mark}, T = {config.time_steps}"
             rows[f"{name}, {preset or f'{config.epochs} epochs'}"] = accuracy
     figure, axes = plt.subplots(1, 2, figsize=(8, 1 + 0.3 * len(rows)), sharex=True, sharey=True)
     for axis, other in zip(axes, ("leak", "spatial"), strict=True):
