@@ -219,7 +219,7 @@ def count(spec: str, in_shape: tuple[int, int, int], n_classes: int, padding: in
     """Weights and neurons of a network, counted without building it.
 
     Args:
-        spec: see :meth:`SpikingNetwork.from_spec`, which raises the same errors; and so are the others.
+        spec: see :meth:`tsbp.SpikingNetwork.from_spec`, which raises the same errors; and so are the others.
         in_shape: ``(C, H, W)``.
         n_classes: number of output neurons.
         padding: of the convolutions.
