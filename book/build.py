@@ -13,8 +13,7 @@ import sysconfig
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from fingerprint import fingerprint
-from pages import NotebookError, depended_on, execute_all
+from pages import NotebookError, execute_all, states
 from tsbp.runs import files
 
 PROJECT = files.PROJECT
@@ -127,13 +126,12 @@ def main() -> None:
             check_latex()
         # The notebooks' own default is the quick profile: nothing is injected into the page then.
         parameters = {} if options.profile == "quick" else {"profile": options.profile}
-        pages = {source: EXECUTED / f"{source.stem}.ipynb" for source in sorted(NOTEBOOKS.glob("*.py"))}
-        outdated = [path.stem for path in pages if depended_on(pages[path]) != fingerprint(path, parameters)]
+        found = states(sorted(NOTEBOOKS.glob("*.py")), parameters, EXECUTED)
+        outdated = [state.source.stem for state in found if not state.good]
         print(f"to execute: {', '.join(outdated) or 'nothing'}", flush=True)
-        for source, seconds in execute_all(list(pages), parameters, EXECUTED, REPORTS):
-            print(
-                f"{source.name:28}" + ("unchanged" if seconds is None else f"executed in {seconds:.0f} s"), flush=True
-            )
+        for source, seconds in execute_all(found, parameters, EXECUTED, REPORTS):
+            outcome = "unchanged" if seconds is None else f"executed in {seconds:.0f} s"
+            print(f"{source.name:28}{outcome}", flush=True)
     except NotebookError as error:
         sys.exit(str(error))
     except BrokenProcessPool:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jupytext
 import papermill
@@ -72,21 +72,46 @@ def execute(source: Path, parameters: dict[str, Any], folder: Path, reports: Pat
         ValueError: the notebook has no parameter of that name.
         PapermillExecutionError: a cell failed.
     """
-    notebook = jupytext.read(source)
-    target = folder / f"{source.stem}.ipynb"
-    depends_on = fingerprint(source, parameters)
-    good = depended_on(target) == depends_on
+    (state,) = states([source], parameters, folder)
+    _make(state, parameters, folder, reports)
+    return not state.good
+
+
+class State(NamedTuple):
+    """Of a text notebook and its page."""
+
+    source: Path
+    depends_on: str
+    """Fingerprint of what its outputs depend on."""
+    good: bool
+    """Whether the page has the outputs that belong to this fingerprint."""
+
+
+def states(sources: list[Path], parameters: dict[str, Any], folder: Path) -> list[State]:
+    """Which text notebooks have to be executed; see :func:`execute`."""
+    found = []
+    for source in sources:
+        depends_on = fingerprint(source, parameters)
+        page = folder / f"{source.stem}.ipynb"
+        good = page.exists() and jupytext.read(page).metadata.get("tsbp_fingerprint") == depends_on
+        found.append(State(source, depends_on, good))
+    return found
+
+
+def _make(state: State, parameters: dict[str, Any], folder: Path, reports: Path) -> None:
+    """Write the page of a notebook, with the outputs that it has or those of an execution."""
+    notebook = jupytext.read(state.source)
+    target = folder / f"{state.source.stem}.ipynb"
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / target.name
         jupytext.write(notebook, plain)
         known = papermill.inspect_notebook(plain)
         unknown = parameters.keys() - known.keys()
         if unknown:
-            raise ValueError(f"{source.name} has no parameter {', '.join(sorted(unknown))}")
-        page = _with_outputs(notebook, jupytext.read(target) if good else _run(plain, parameters, reports))
-    page.metadata["tsbp_fingerprint"] = depends_on
-    _write(_with_additions(page, source.stem, known), target)
-    return not good
+            raise ValueError(f"{state.source.name} has no parameter {', '.join(sorted(unknown))}")
+        page = _with_outputs(notebook, jupytext.read(target) if state.good else _run(plain, parameters, reports))
+    page.metadata["tsbp_fingerprint"] = state.depends_on
+    _write(_with_additions(page, state.source.stem, known), target)
 
 
 class NotebookError(Exception):
@@ -94,9 +119,9 @@ class NotebookError(Exception):
 
 
 def execute_all(
-    sources: list[Path], parameters: dict[str, Any], folder: Path, reports: Path
+    found: list[State], parameters: dict[str, Any], folder: Path, reports: Path
 ) -> Iterator[tuple[Path, float | None]]:
-    """Execute those of the text notebooks whose outputs are not good any more, several at a time.
+    """Make the pages of notebooks: those with good outputs here, the others in processes, several at a time.
 
     Yields:
         Each notebook when it is done, and its seconds; None if its outputs were still good.
@@ -105,11 +130,16 @@ def execute_all(
         NotebookError: a cell failed; notebooks that had not begun are left out.
         ValueError: a notebook has not all of these parameters.
     """
+    for state in found:
+        if state.good:
+            _make(state, parameters, folder, reports)
+            yield state.source, None
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
     # Processes, for papermill changes the working directory of its own.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(AT_ONCE, mp_context=spawn, initializer=_end_with_the_build) as pool:
-        running = {pool.submit(_timed, source, parameters, folder, reports): source for source in sources}
+        outdated = [state for state in found if not state.good]
+        running = {pool.submit(_timed, state, parameters, folder, reports): state.source for state in outdated}
         try:
             for done in as_completed(running):
                 yield running[done], done.result()
@@ -129,18 +159,13 @@ def _end_with_the_build() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _timed(source: Path, parameters: dict[str, Any], folder: Path, reports: Path) -> float | None:
+def _timed(state: State, parameters: dict[str, Any], folder: Path, reports: Path) -> float:
     started = time.perf_counter()
     try:
-        ran = execute(source, parameters, folder, reports)
+        _make(state, parameters, folder, reports)
     except PapermillExecutionError as error:  # which does not pass from one process to another
         raise NotebookError("\n\n".join([_report(error), *error.__notes__])) from None
-    return time.perf_counter() - started if ran else None
-
-
-def depended_on(page: Path) -> str | None:
-    """The fingerprint with which a notebook was executed; None where it was not."""
-    return jupytext.read(page).metadata.get("tsbp_fingerprint") if page.exists() else None
+    return time.perf_counter() - started
 
 
 def _run(plain: Path, parameters: dict[str, Any], reports: Path) -> NotebookNode:

@@ -35,18 +35,14 @@ class Table(Styler):
 
     def to_html(self, *arguments: Any, **options: Any) -> Any:
         """As ``Styler.to_html``, with every text escaped."""
-        return _escaped(self, *arguments, **options)
+        return html(self, *arguments, **options)
 
 
-def html(table: Styler) -> str:
-    """A table as HTML, its numbers as they are formatted and every text escaped.
+def html(table: Styler, *arguments: Any, **options: Any) -> Any:
+    """A table as ``Styler.to_html`` gives it, its numbers as they are formatted and every text escaped.
 
     pandas escapes texts only where each call of ``Styler.format`` asks for it.
     """
-    return _escaped(table)
-
-
-def _escaped(table: Styler, *arguments: Any, **options: Any) -> Any:
     shown = copy.copy(table).format_index(escape="html", axis="columns").format_index(escape="html", axis="index")
     cells = {place: escape(text) for place, text in _cells(table).items()}
     shown._display_funcs = {place: lambda value, text=text: text for place, text in cells.items()}

@@ -130,15 +130,16 @@ def _rgb(file: Path, like: np.ndarray | None = None) -> tuple[np.ndarray, str]:
         raise ValueError(f"{file} must be one image, got a sequence of {getattr(image, 'n_frames', 1)}")
     if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         raise ValueError(f"{file} must be opaque, got transparent pixels: put it on a background first")
-    note = JPEG_NOTE if image.format in ("JPEG", "MPO") else WEBP_NOTE if _is_lossy_webp(file) else ""
+    note = JPEG_NOTE if image.format in ("JPEG", "MPO") else ""
+    if image.format == "WEBP" and _is_lossy(file):
+        note = WEBP_NOTE
     return np.asarray(upright.convert("RGB")), note
 
 
-def _is_lossy_webp(file: Path) -> bool:
-    """Whether a file is WebP with a chunk ``VP8 ``; the lossless form has ``VP8L``. Pillow does not tell."""
+def _is_lossy(file: Path) -> bool:
+    """Whether a WebP file has a chunk ``VP8 ``; the lossless form has ``VP8L``. Pillow does not tell."""
     with file.open("rb") as content:
-        if content.read(12)[8:] != b"WEBP":
-            return False
+        content.seek(12)
         while len(head := content.read(8)) == 8:
             if head[:4] == b"VP8 ":
                 return True
