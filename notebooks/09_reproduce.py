@@ -28,7 +28,7 @@
 #
 # | what | command |
 # | --- | --- |
-# | the single neuron, {doc}`03_one_neuron` | `make toy-study` |
+# | the single neuron, {doc}`03_one_neuron` | `tsbp sweep toy` |
 # | the networks, {doc}`04_data_sets` | `tsbp sweep networks --workers 2` |
 # | the networks that ran on a GPU | `tsbp sweep cuda`, and before it `tsbp sweep tuning/cifar10` |
 # | the learning rates of the other runs, chosen on held-out examples | `tsbp sweep tuning --workers 2` |
@@ -67,9 +67,9 @@ tables.show(effort, "records", "of", "on")
 # ## Every record and its command
 #
 # Settings at their default are left out of the commands. *With changes* means that the code had uncommitted changes;
-# the files of the records from a GPU of 2026-11-26 were those of commit 21291c5. The result of a training is its test accuracy after the last
-# epoch. On one core, the same machine and versions repeat a training to the last digit. Elsewhere sums are formed in
-# another order, and a difference in the last digit can add or remove a spike.
+# the files of the records from a GPU of 2026-11-26 were those of commit 21291c5. The result of a training is its test
+# accuracy after the last epoch. On one core, the same machine and versions repeat a training to the last digit.
+# Elsewhere sums are formed in another order, and a difference in the last digit can add or remove a spike.
 
 # %% tags=["hide-input"]
 HTML(reproduce.command_list())

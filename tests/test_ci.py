@@ -12,6 +12,8 @@ import yaml
 
 import tsbp
 from book.build import PROJECT, TEX_LIVE
+from tsbp.runs import experiments
+from tsbp.runs.data import DATA_SETS
 
 MAKEFILE = (PROJECT / "Makefile").read_text()
 TARGETS = {target for line in re.findall(r"^\.PHONY: (.*)", MAKEFILE, re.MULTILINE) for target in line.split()}
@@ -178,9 +180,16 @@ def test_changes_begin_with_this_version():
     assert re.search(r"^## ([\d.]+)", text, re.MULTILINE)[1] == tsbp.__version__
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md", "README.md", ".pre-commit-config.yaml"])
+PAGES = [path for pattern in ("notebooks/*.py", "book/*.md") for path in sorted(PROJECT.glob(pattern))]
+NAMED = ["CONTRIBUTING.md", "CHANGELOG.md", "README.md", ".pre-commit-config.yaml", "experiments/cuda/README.md"]
+NAMED += [path.relative_to(PROJECT).as_posix() for path in PAGES]
+
+
+@pytest.mark.parametrize("name", NAMED)
 def test_commands_and_files_that_are_named_exist(name):
     text = (PROJECT / name).read_text()
+    for swept in re.findall(r"tsbp sweep ([a-z0-9/-]+)", text):
+        assert swept in DATA_SETS or experiments.named(swept), swept
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= TARGETS
     for path in re.findall(r"`((?:\.ci|\.binder|notebooks|tsbp|book|tests|sweeps)/[\w./*]*)`", text):
         assert list(PROJECT.glob(path.rstrip("/") or ".")), path

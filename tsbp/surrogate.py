@@ -50,7 +50,10 @@ SURROGATES: dict[str, Surrogate] = {
 """
 
 BUILT_IN = dict(SURROGATES)
-"""Those that the kernels know."""
+"""Those that the kernels know.
+
+:meta hide-value:
+"""
 
 SCALES = ("area", "peak")
 """``area``: the derivative has area 1, so that it is high where it is narrow. ``peak``: it is 1 at the threshold."""
