@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 from command import tsbp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tsbp.networks import TABLE_3
@@ -72,6 +74,30 @@ def test_hold_out_takes_training_examples_only(digits):
     for n in (0, 1437):
         with pytest.raises(ValueError, match="validation must be from 1 to 1436"):
             digits.hold_out(n)
+
+
+@given(n=st.integers(2, 12), cut=st.integers(0, 3))
+@settings(max_examples=10)
+def test_folds_test_every_example_once_and_are_balanced(digits, n, cut):
+    labels = torch.cat([digits.train_labels, digits.test_labels])
+    parts = [digits.fold(n, cut * n + k) for k in range(n)]
+    assert torch.stack([part.tested for part in parts]).sum(0).eq(1).all()
+    for part in parts:
+        assert torch.equal(part.test_labels, labels[part.tested])
+        assert torch.equal(part.train_labels, labels[~part.tested])
+        assert (part.test_labels.bincount() - labels.bincount() / n).abs().max() < 1 + 1e-6
+        assert f"{n}-fold" in part.note
+
+
+def test_another_cut_has_other_folds_and_the_same_one_the_same(digits):
+    assert torch.equal(digits.fold(5, 3).tested, digits.fold(5, 3).tested)
+    assert not torch.equal(digits.fold(5, 3).tested, digits.fold(5, 8).tested)
+
+
+@pytest.mark.parametrize("n", [1, 1798])
+def test_folds_that_cannot_be(digits, n):
+    with pytest.raises(ValueError, match=rf"folds must be from 2 to .*1,797, got {n}"):
+        digits.fold(n, 0)
 
 
 def test_fingerprint_sees_a_single_pixel_and_label(digits):

@@ -14,7 +14,7 @@ from tsbp.kernels import library
 from tsbp.networks import TABLE_3
 from tsbp.runs import records, training
 from tsbp.runs.data import DataSet
-from tsbp.runs.evaluation import build_network, compare_gradients, evaluate
+from tsbp.runs.evaluation import build_network, compare_averages, compare_gradients, evaluate, loss_of, target_of
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.training import Run, train
 from tsbp.study import schema
@@ -96,6 +96,46 @@ def test_compared_gradients(digits):
     assert found == {f"{what}_{name}": [1.0] * 3 for name in ("leak", "spatial") for what in ("cosine", "length")}
     config = config.but(weight_gain=1e-3)  # silence reaches no weight but the first
     assert compare_gradients(build_network(config, digits), digits, config)["cosine_leak"][1:] == [None, None]
+
+
+def test_gradients_of_averages(digits):
+    """The mean over examples is what the network sees: of all of them, its cosine is that of the whole batch."""
+    config = TINY.but(compare_gradients=True)
+    network = build_network(config, digits)
+    dataset = digits.first(10)
+    found = compare_averages(network, dataset, config)
+    assert all(found[f"averaged_cosine_{name}"].keys() == {"1", "10"} for name in ("leak", "spatial"))
+    full, leak = (
+        torch.cat([x.grad.flatten() for x in trained_on(dataset, config.but(gradient=name)).parameters()])
+        for name in ("full", "leak")
+    )
+    by_hand = functional.cosine_similarity(full, leak, dim=0).item()
+    assert found["averaged_cosine_leak"]["10"] == pytest.approx(by_hand, abs=1e-4)
+    record = train(TINY.but(epochs=3, compare_gradients=True), quiet=True)
+    assert ["averaged_cosine_leak" in epoch for epoch in record["epoch_metrics"]] == [True, False, True]
+
+
+def trained_on(dataset: DataSet, config: TrainingConfig) -> torch.nn.Module:
+    """The network of a run after one backward pass over all training examples."""
+    network = build_network(config, dataset)
+    target = target_of(dataset.train_labels, dataset, config)
+    loss_of(network, dataset.train_images, target, dataset, config).mean().backward()
+    return network
+
+
+def test_cross_validation_is_recorded():
+    """Which of all examples were tested, and which of those were right."""
+    record = train(TINY.but(folds=6, fold=2), quiet=True)
+    tested = records.unpacked(record["tested"], 1797)
+    assert tested.sum() == record["n_test"] == pytest.approx(1797 / 6, abs=10)
+    assert records.unpacked(record["right"], record["n_test"]).mean() * 100 == pytest.approx(record["test_accuracy"])
+    assert "6-fold cross-validation over 1,797 examples" in record["data_note"]
+    schema_of_records = fastjsonschema.compile(schema.of("train"))
+    schema_of_records(json.loads(json.dumps(records.new(TINY.but(folds=6, fold=2), {}, torch.device("cpu")) | record)))
+    with pytest.raises(ValueError, match="folds must be at least 2"):
+        TINY.but(fold=3)
+    with pytest.raises(ValueError, match="folds must be at least 2"):
+        TINY.but(folds=1)
 
 
 def test_accuracy_counts_right_answers(digits):

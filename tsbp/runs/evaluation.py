@@ -1,5 +1,6 @@
 """The network of a run, its size in memory, its loss and accuracy, and how its gradients differ."""
 
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,10 @@ from tsbp.runs.settings import TrainingConfig
 
 COMPARED = 200
 """Training examples over which gradients are compared."""
+AVERAGED = (1, 10, 100, 1000)
+"""Numbers of examples over which a gradient is averaged, to see what that does to the angle between gradients."""
+GROUPS = 25
+"""Of examples, at most, for each of these numbers."""
 _STATES = {"sgd": 0, "momentum": 1, "nesterov": 1}
 """Numbers that an optimiser keeps for each weight; the others keep two."""
 
@@ -109,21 +114,60 @@ def compare_gradients(
         ``cosine_leak``, ``length_leak`` and the same of ``spatial``: cosine to the gradient ``full``, and length in
         multiples of its length; a number for each layer with weights, None where no gradient reaches it.
     """
-    config = config.but(precision="float32")
-    images = dataset.train_images[:COMPARED]
-    target = target_of(dataset.train_labels[:COMPARED], dataset, config)
-    gradients: dict[str, list[Tensor]] = {}
-    for name in STUDIED:
-        twin = build_network(config.but(gradient=name), dataset, compiled).to(images.device).eval()
-        twin.load_state_dict(network.state_dict())
-        with _own_random(images.device):
-            loss = loss_of(twin, images, target, dataset, config).mean()
-            gradients[name] = [x.flatten() for x in torch.autograd.grad(loss, list(twin.parameters()))]
+    gradients = _Gradients(network, dataset, config, compiled).of(slice(COMPARED))
     found: dict[str, list[float | None]] = {}
     for name in ("leak", "spatial"):
         beside = [_beside(one, full) for one, full in zip(gradients[name], gradients["full"], strict=True)]
         found[f"cosine_{name}"], found[f"length_{name}"] = map(list, zip(*beside, strict=True))
     return found
+
+
+def compare_averages(
+    network: nn.Module, dataset: DataSet, config: TrainingConfig, compiled: bool = False
+) -> dict[str, dict[str, float]]:
+    """What averaging over examples does to the angle between the gradients of a whole network, at the same weights.
+
+    Returns:
+        ``averaged_cosine_leak`` and ``averaged_cosine_spatial``: number of training examples → cosine to ``full``, the
+        median over at most ``GROUPS`` groups of so many.
+    """
+    compared = _Gradients(network, dataset, config, compiled)
+    found: dict[str, dict[str, float]] = {"averaged_cosine_leak": {}, "averaged_cosine_spatial": {}}
+    for n in AVERAGED:
+        cosines: dict[str, list[float]] = {"leak": [], "spatial": []}
+        for start in range(0, min(GROUPS, len(dataset.train_images) // n) * n, n):
+            gradients = {name: torch.cat(layers) for name, layers in compared.of(slice(start, start + n)).items()}
+            for name, values in cosines.items():
+                cosine, _ = _beside(gradients[name], gradients["full"])
+                values += [] if cosine is None else [cosine]
+        for name, values in cosines.items():
+            if values:
+                found[f"averaged_cosine_{name}"][str(n)] = statistics.median(values)
+    return found
+
+
+class _Gradients:
+    """The three gradients of a network at its weights, on training examples as they are, without dropout."""
+
+    def __init__(self, network: nn.Module, dataset: DataSet, config: TrainingConfig, compiled: bool) -> None:
+        self.dataset, self.config = dataset, config.but(precision="float32")
+        device = dataset.train_images.device
+        self.twins = {}
+        for name in STUDIED:
+            twin = build_network(self.config.but(gradient=name), dataset, compiled).to(device).eval()
+            twin.load_state_dict(network.state_dict())
+            self.twins[name] = twin
+
+    def of(self, examples: slice) -> dict[str, list[Tensor]]:
+        """Name → gradient of the mean loss over these examples, flat, a tensor for each layer with weights."""
+        images = self.dataset.train_images[examples]
+        target = target_of(self.dataset.train_labels[examples], self.dataset, self.config)
+        found = {}
+        for name, twin in self.twins.items():
+            with _own_random(images.device):
+                loss = loss_of(twin, images, target, self.dataset, self.config).mean()
+            found[name] = [x.flatten() for x in torch.autograd.grad(loss, list(twin.parameters()))]
+        return found
 
 
 def _beside(one: Tensor, other: Tensor) -> tuple[float | None, float | None]:

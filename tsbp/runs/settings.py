@@ -123,6 +123,13 @@ class TrainingConfig(PluginConfig):
     validation: Annotated[
         int, setting("Measure on so many training examples, held out, instead: for choosing settings.", ge=0)
     ] = 0
+    folds: Annotated[
+        int,
+        setting("Cross-validation: cut all examples into so many parts; 0: keep the data set's test examples.", ge=0),
+    ] = 0
+    fold: Annotated[
+        int, setting("Test on this part, counted from 0; from FOLDS on, it is one of another such cut.", ge=0, le=9999)
+    ] = 0
     compare_gradients: Annotated[bool, setting("Measure after every epoch how far apart the gradients point.")] = False
     precision: Annotated[
         str,
@@ -134,6 +141,12 @@ class TrainingConfig(PluginConfig):
     @model_validator(mode="after")
     def _gradient_is_known(self) -> Self:
         resolve(self.gradient)
+        return self
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_several(self) -> Self:
+        if self.folds == 1 or (self.fold and not self.folds):
+            raise ValueError(f"folds must be at least 2 for cross-validation, got {self.folds}")
         return self
 
     @classmethod

@@ -19,7 +19,15 @@ from tsbp.gradients import resolve as factor_of
 from tsbp.kernels import dispatch
 from tsbp.runs import checkpoints, data, processes, records
 from tsbp.runs.encoding import augment
-from tsbp.runs.evaluation import build_network, check_memory, compare_gradients, evaluate, loss_of, target_of
+from tsbp.runs.evaluation import (
+    build_network,
+    check_memory,
+    compare_averages,
+    compare_gradients,
+    evaluate,
+    loss_of,
+    target_of,
+)
 from tsbp.runs.graph import Graph
 from tsbp.runs.optimizers import OPTIMIZERS
 from tsbp.runs.settings import TrainingConfig
@@ -211,7 +219,10 @@ class Run:
             self.right = evaluate(self.network, self.dataset, self.config)
             metrics[f"{self.measured_on}_accuracy"] = 100 * int(self.right.sum()) / len(self.right)
         if self.config.compare_gradients:
-            metrics |= compare_gradients(self.network, self.dataset, self.config, self.compiled)
+            compared = self.network, self.dataset, self.config, self.compiled
+            metrics |= compare_gradients(*compared)
+            if self.epoch in (1, self.config.epochs):
+                metrics |= compare_averages(*compared)
         metrics["seconds"] = round(self.seconds + time.monotonic() - started, 2)
         if not quiet and not processes.rank():
             accuracy = metrics.get(f"{self.measured_on}_accuracy", math.nan)
@@ -237,6 +248,7 @@ class Run:
             "n_train": len(self.dataset.train_images),
             f"n_{self.measured_on}": len(self.dataset.test_images),
             "right": records.packed(self.right),
+            **({} if self.dataset.tested is None else {"tested": records.packed(self.dataset.tested)}),
             "n_parameters": sum(p.numel() for p in self.network.parameters()),
             "compiled": self.compiled and self._has_kernel(),
             "processes": processes.count(),
@@ -304,6 +316,8 @@ def prepare(config: TrainingConfig, dataset: data.DataSet) -> data.DataSet:
     side = min(dataset.in_shape[1:])
     if config.shift > side:
         raise ValueError(f"shift must be at most {side} for images of this size, got {config.shift}")
+    if config.folds:
+        dataset = dataset.fold(config.folds, config.fold)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
     return dataset.first(config.examples) if config.examples else dataset

@@ -44,6 +44,8 @@ class Epoch(TypedDict):
     length_leak: NotRequired[Compared]
     cosine_spatial: NotRequired[Compared]
     length_spatial: NotRequired[Compared]
+    averaged_cosine_leak: NotRequired[dict[str, float]]
+    averaged_cosine_spatial: NotRequired[dict[str, float]]
 
 
 class Training(TypedDict):
@@ -57,6 +59,8 @@ class Training(TypedDict):
     n_validation: NotRequired[int]
     right: NotRequired[str]
     """Which examples were right, see :func:`tsbp.runs.records.unpacked`; older records have none."""
+    tested: NotRequired[str]
+    """Under cross-validation, which of all examples were tested, packed as ``right`` is."""
     epoch_metrics: Annotated[list[Epoch], Field(min_length=1)]
     data_note: str
     data_fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]

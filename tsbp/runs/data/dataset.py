@@ -31,6 +31,8 @@ class DataSet:
     n_classes: int
     note: str = ""
     """What a reader of a result must know: that the data are a subset, or re-encoded."""
+    tested: Tensor | None = None
+    """Under cross-validation, which of all examples are the test examples, ``[N]`` of bool."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.n_classes, int) or isinstance(self.n_classes, bool) or self.n_classes < 1:
@@ -96,6 +98,34 @@ class DataSet:
         std = (weights @ levels**2 - mean**2).clamp(min=0).sqrt()
         std = torch.where(std > 0, std, 1.0)  # a channel that never changes
         return mean.float()[:, None, None], std.float()[:, None, None]
+
+    def fold(self, n: int, k: int) -> "DataSet":
+        """Cross-validation: part ``k`` of all examples, of ``n`` equal and balanced ones, becomes the test set.
+
+        All examples are those to train on, followed by those to test on; they keep their order. Parts ``n`` to
+        ``2n - 1`` are those of another cut, and so on.
+
+        Raises:
+            ValueError: there are fewer than ``n`` examples.
+        """
+        images = torch.cat([self.train_images, self.test_images])
+        labels = torch.cat([self.train_labels, self.test_labels])
+        if not 2 <= n <= len(labels):
+            raise ValueError(f"folds must be from 2 to the number of examples, {len(labels):,}, got {n}")
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(k // n))
+        by_class = order[labels[order].argsort(stable=True)]
+        tested = torch.zeros(len(labels), dtype=torch.bool)
+        tested[by_class[k % n :: n]] = True
+        note = f"{n}-fold cross-validation over {len(labels):,} examples"
+        return replace(
+            self,
+            train_images=images[~tested],
+            train_labels=labels[~tested],
+            test_images=images[tested],
+            test_labels=labels[tested],
+            tested=tested,
+            note=f"{self.note}; {note}" if self.note else note,
+        )
 
     def hold_out(self, n: int) -> "DataSet":
         """Replace the test set by ``n`` training examples, always the same: for choosing settings.
