@@ -32,6 +32,7 @@ from tsbp.gradients import STUDIED
 app = typer.Typer(
     help="Train spiking neurons and networks with and without the reset gradient.",
     add_completion=False,
+    rich_markup_mode=None,  # which would take [default: 0] for markup, and leave it out
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

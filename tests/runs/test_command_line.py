@@ -12,8 +12,10 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import typer
 from command import SMALL, assert_one_clear_line, here, started, tsbp, without_times
 
+from tsbp.__main__ import app
 from tsbp.runs import records, training
 from tsbp.runs.config import KINDS
 from tsbp.runs.settings import PRESETS, TrainingConfig
@@ -50,12 +52,16 @@ def test_help(tmp_path, monkeypatch):
         command: here(command, "--help", cwd=tmp_path) for command in ("toy", "train", "sweep", "bench", "agreement")
     }
     assert all(run.returncode == 0 and "Usage" in run.stdout for run in found.values())
+    shown = {command: "".join(run.stdout.split()) for command, run in found.items()}  # wherever its lines break
     for command in ("toy", "train", "sweep"):
-        assert all(option in found[command].stdout for option in ("--gradient", "--seed", "--device", "--out"))
-    assert all(preset in found["train"].stdout for preset in PRESETS)
+        assert all(option in shown[command] for option in ("--gradient", "--seed", "--device", "--out"))
+    assert all(preset in shown["train"] for preset in PRESETS)
     for command, kind in KINDS.items():  # every setting, by the names of its options
         options = {kind.option(name) for name in kind.model_fields if name != kind.argument}
-        assert not {option for option in options if option not in found[command].stdout}
+        assert not {option for option in options if option not in shown[command]}
+    for command, text in shown.items():  # brackets are not taken for markup
+        for parameter in typer.main.get_command(app).commands[command].params:
+            assert "".join((getattr(parameter, "help", "") or "").split()) in text
     assert "Usage" in here("--help", cwd=tmp_path).stdout
 
 
