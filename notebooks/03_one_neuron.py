@@ -464,7 +464,11 @@ figures.show("heat-figure", toy_figures.advantage(heat_rates, temperatures, heat
 rows = []
 for value in temperatures:
     gradients = toy.compare_along(
-        one.but(repeats=50, iterations=30, temperature=value)
+        one.but(
+            repeats=min(repeats, 50),
+            iterations=min(iterations, 30),
+            temperature=value,
+        )
     )
     length = {name: gradient.norm(dim=2) for name, gradient in gradients.items()}
     cosine = torch.cosine_similarity(gradients["full"], gradients["leak"], dim=2)

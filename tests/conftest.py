@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from tsbp.runs import data
@@ -35,26 +36,25 @@ TIERS |= {"study": "records", "book": "book", "gpu": "gpu"}
 """Folder → the marker of its tests."""
 
 
-BUILT_BOOK = tuple(f"tests/book/test_{name}.py" for name in ("book", "explorable", "pages"))
-"""Files whose tests build the book or read the built one."""
-
-
 def pytest_itemcollected(item: pytest.Item) -> None:
     if tier := TIERS.get(item.path.relative_to(TESTS).parts[0]):
         item.add_marker(tier)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """One process has all tests of the built book, and begins with them; the others are handed out one by one.
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: some tests wait for processes of their own."""
+    return (os.cpu_count() or 1) + 1
 
-    Not by ``--dist loadgroup``: pytest-xdist 3.8 does not find its groups under pytest 9.2.
-    """
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Tests are handed out one by one: they take from a millisecond to a minute."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "the built book" if nodeid.startswith(BUILT_BOOK) else nodeid
+            return nodeid
 
     return Scheduling(config, log)
 
@@ -93,12 +93,18 @@ def extension(monkeypatch):
     sys.modules.pop("tsbp_sphinx")
 
 
-@pytest.fixture(scope="module")
-def address():
-    """The quick book, built (or found unchanged), behind a server on this machine."""
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """The quick book behind a server on this machine; the first process that needs it builds it, or finds it unchanged."""
     from book.build import SITE
 
-    subprocess.run([sys.executable, PROJECT / "book" / "build.py"], check=True)
+    together = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        together = together.parent
+    with FileLock(together / "book.lock"):
+        if not (together / "book.built").exists():
+            subprocess.run([sys.executable, PROJECT / "book" / "build.py"], check=True)
+            (together / "book.built").touch()
     handler = functools.partial(QuietHandler, directory=str(SITE))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
