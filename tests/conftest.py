@@ -95,7 +95,7 @@ def extension(monkeypatch):
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
-    """The quick book behind a server on this machine; the first process that needs it builds it, or finds it unchanged."""
+    """The quick book behind a server on this machine, built (or found unchanged) by the first process that needs it."""
     from book.build import SITE
 
     together = tmp_path_factory.getbasetemp()

@@ -31,6 +31,14 @@ def test_a_record_and_nothing_else(tmp_path):
     assert records.read(study)["iterations"] == 2 and study.stem == name_of(STUDY)
 
 
+def test_each_choice_of_data_has_a_fingerprint_and_its_record_the_name_that_it_gives(tmp_path):
+    chosen = [{}, {"validation": 20}, {"folds": 30}, {"folds": 30, "fold": 31}, {"folds": 30, "validation": 20}]
+    found = {fingerprint(CONFIG.but(**choice)) for choice in chosen} | {fingerprint(CONFIG.but(examples=50))}
+    assert len(found) == len(chosen) + 1
+    for choice in chosen:
+        assert run(CONFIG.but(**choice), tmp_path, quiet=True).exists()
+
+
 def test_a_record_that_is_there_is_kept_unless_asked_otherwise(tmp_path):
     path = run(CONFIG, tmp_path, quiet=True)
     before = path.stat().st_mtime_ns

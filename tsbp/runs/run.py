@@ -102,13 +102,12 @@ def name_of(config: Config, data_root: str | Path | None = None) -> str:
 
 def fingerprint(config: TrainingConfig, data_root: str | Path | None = None) -> str:
     """Fingerprint of the part of a data set on which a run trains and is measured."""
-    return _fingerprint(config.dataset, data_root, config.time_steps, config.validation, config.examples)
+    return _fingerprint(training.part(config), data_root)
 
 
 @lru_cache(maxsize=64)
-def _fingerprint(name: str, root: str | Path | None, time_steps: int, validation: int, examples: int) -> str:
-    part = TrainingConfig(dataset=name, validation=validation, examples=examples)
-    return training.prepare(part, _dataset(name, root, time_steps)).fingerprint()
+def _fingerprint(part: TrainingConfig, root: str | Path | None) -> str:
+    return training.prepare(part, _dataset(part.dataset, root, part.time_steps)).fingerprint()
 
 
 @lru_cache(maxsize=1)

@@ -307,6 +307,12 @@ class Run:
             torch.manual_seed(self.config.seed + 1_000_003 * processes.rank() + 7919 * self.epoch + self.position)
 
 
+def part(config: TrainingConfig) -> TrainingConfig:
+    """The settings that decide on what data a run trains and is measured, and defaults for all others."""
+    names = ("dataset", "time_steps", "folds", "fold", "validation", "examples")
+    return TrainingConfig(**{name: getattr(config, name) for name in names})
+
+
 def prepare(config: TrainingConfig, dataset: data.DataSet) -> data.DataSet:
     """The part of a data set on which a run trains, and that on which it is measured.
 
@@ -316,6 +322,7 @@ def prepare(config: TrainingConfig, dataset: data.DataSet) -> data.DataSet:
     side = min(dataset.in_shape[1:])
     if config.shift > side:
         raise ValueError(f"shift must be at most {side} for images of this size, got {config.shift}")
+    config = part(config)  # nothing else may have a say
     if config.folds:
         dataset = dataset.fold(config.folds, config.fold)
     if config.validation:
