@@ -11,12 +11,14 @@ from test_comparison import run
 
 import pages
 from book import build
+from tsbp.gradients import STUDIED
 from tsbp.runs import experiments, records
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig
 from tsbp.study import claims
 from tsbp.study.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, OPEN, REPRODUCED
 from tsbp.study.comparison import accuracies
+from tsbp.study.robustness import RateStudy
 
 RATES = ToyConfig().learning_rates
 
@@ -55,28 +57,44 @@ def test_the_price_at_small_rates(monkeypatch, price, verdict):
     assert claims.small_rates().verdict == verdict
 
 
+def rate_study(title: str, scatter: float = 0.01, **ends: tuple[int, int]) -> RateStudy:
+    """Losses of 0.1 at rates from one number to another, and of 1 at the others, with some scatter."""
+    number = np.arange(8)
+    random = np.random.default_rng(0)
+    losses = {
+        name: np.where((number >= low) & (number < high), 0.1, 1.0)[:, None] + random.normal(0, scatter, (8, 20))
+        for name, (low, high) in ends.items()
+    }
+    return RateStudy(title, 10.0 ** np.arange(8), losses, 0.2)
+
+
+NARROW, WIDE = (3, 5), (2, 6)
+
+
 @pytest.mark.parametrize(
-    ("full", "leak", "spatial", "verdict"),
+    ("neuron", "network", "verdict"),
     [
-        ((2, 6), (3, 5), (3, 5), REPRODUCED),
-        ((2, 8), (3, 5), (3, 5), REPRODUCED),  # a lower bound is enough
-        ((2, 6), (3, 5), (1, 6), CAVEAT),
-        ((2, 6), (3, 5), (5, 8), CAVEAT),  # spatial's is a lower bound
-        ((3, 5), (2, 6), (4, 5), NOT_REPRODUCED),
-        ((2, 6), (2, 6), (4, 5), NOT_REPRODUCED),
-        ((2, 6), (0, 2), (4, 5), OPEN),
-        ((6, 8), (2, 6), (4, 5), OPEN),
+        ((WIDE, NARROW, NARROW), None, REPRODUCED),
+        ((WIDE, NARROW, NARROW), (WIDE, NARROW, NARROW), REPRODUCED),
+        ((WIDE, NARROW, NARROW), (NARROW, NARROW, NARROW), REPRODUCED),
+        ((WIDE, NARROW, NARROW), (NARROW, WIDE, NARROW), CAVEAT),
+        ((WIDE, NARROW, WIDE), None, CAVEAT),
+        ((NARROW, NARROW, NARROW), None, OPEN),
+        ((WIDE, (0, 4), NARROW), None, OPEN),  # which goes on below the rates tried
+        (((2, 8), NARROW, NARROW), None, REPRODUCED),  # a lower bound is enough
+        ((NARROW, WIDE, NARROW), (WIDE, NARROW, NARROW), NOT_REPRODUCED),
     ],
 )
-def test_robustness(monkeypatch, full, leak, spatial, verdict):
+def test_robustness(monkeypatch, neuron, network, verdict):
     """By the rates, from one number to another, at which each gradient learns."""
-    number = np.arange(len(RATES))
-    ends = {"full": full, "leak": leak, "spatial": spatial}
-    neuron(monkeypatch, **{n: np.where((number >= low) & (number < high), 0.1, 1.0) for n, (low, high) in ends.items()})
-    claim = claims.robustness()
+    found = [rate_study("neuron", **dict(zip(STUDIED, neuron, strict=True)))]
+    if network:
+        found.append(rate_study("network", **dict(zip(STUDIED, network, strict=True))))
+    monkeypatch.setattr(claims, "rate_studies", lambda runs: found)
+    claim = claims.robustness(pd.DataFrame())
     assert claim.verdict == verdict
-    assert "no intervals yet" in claim.evidence
-    assert ("at least" in claim.evidence) == any(low == 0 or high == len(RATES) for low, high in ends.values())
+    assert ("narrower in 1 (network)" in claim.evidence) == (network == (NARROW, WIDE, NARROW))
+    assert ("..." in claim.evidence) == any(0 in ends or 8 in ends for ends in neuron)
 
 
 SURE, UNSURE, APART = (0.01, -0.01, 0.0, 0.02), (0.5, -0.5, 0.3, -0.2), (0.5, 0.6, 0.55, 0.5)

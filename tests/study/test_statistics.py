@@ -5,14 +5,12 @@ import pytest
 from scipy import stats
 
 from tsbp.study.statistics import (
-    UsableRange,
     bootstrap_interval,
     crossover,
     equal_within,
     equivalence,
     mean_interval,
     student_interval,
-    usable_range,
     verdicts,
     with_interval,
 )
@@ -77,39 +75,6 @@ def test_the_interval_of_a_crossing_is_open_on_the_side_where_samples_leave_the_
     assert (low == 0) == open_below and (high == np.inf) == open_above
     assert open_below or 1 <= low <= estimate
     assert open_above or estimate <= high <= 10
-
-
-def test_usable_range_by_hand():
-    """At a limit of 2: from halfway between 1 and 10, where 3 falls to 1, to a third of the way from 100 to 1000."""
-    found = usable_range([1, 10, 100, 1000], [3.0, 1.0, 1.0, 4.0], 2.0)
-    assert found == UsableRange(pytest.approx(10**0.5), pytest.approx(10 ** (2 + 1 / 3)))
-    assert found.decades == pytest.approx(2 + 1 / 3 - 0.5) and not found.cut_off and str(found) == "1.83"
-
-
-def test_a_usable_range_that_reaches_the_end_of_the_rates_is_a_lower_bound():
-    above = usable_range([1, 10, 100], [3.0, 1.0, 2.0], 2.0)
-    assert above == UsableRange(pytest.approx(10**0.5), 100.0, open_above=True)
-    below = usable_range([1, 10, 100], [1.0, 1.0, 3.0], 2.0)
-    assert below == UsableRange(1.0, pytest.approx(10**1.5), open_below=True)
-    assert str(above) == str(below) == "at least 1.50" and above.cut_off and below.cut_off
-
-
-def test_a_usable_range_is_the_piece_around_the_lowest_loss():
-    assert usable_range([1, 10, 100, 1000], [1.5, 3.0, 1.0, 3.0], 2.0) == UsableRange(
-        pytest.approx(10**1.5), pytest.approx(10**2.5)
-    )
-    assert usable_range([1, 10, 100], [np.nan, 1.0, np.nan], 2.0) == UsableRange(*[pytest.approx(10)] * 2)
-    nothing = usable_range([1, 10], [3.0, np.nan], 2.0)
-    assert nothing.decades == 0 and not nothing.cut_off
-
-
-def test_which_usable_range_is_wider_is_open_where_the_rates_end_too_soon():
-    wide, narrow = UsableRange(1.0, 100.0), UsableRange(1.0, 10.0)
-    assert wide.wider_than(narrow) is True and narrow.wider_than(wide) is False
-    assert narrow.wider_than(narrow) is False
-    bound = UsableRange(1.0, 10.0, open_above=True)
-    assert wide.wider_than(bound) is None and bound.wider_than(wide) is None
-    assert UsableRange(1.0, 100.0, open_below=True).wider_than(narrow) is True
 
 
 def test_crossover_interval_holds_the_truth():

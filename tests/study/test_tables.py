@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from tsbp.study.statistics import UsableRange
 from tsbp.study.tables import (
     crossover_table,
     loss_table,
@@ -11,7 +10,6 @@ from tsbp.study.tables import (
     plain_process_table,
     price_table,
     speed_table,
-    usable_table,
 )
 
 
@@ -31,15 +29,6 @@ def test_crossover_table_says_on_which_side_of_the_rates_the_curves_cross():
     }
     shown = crossover_table(studies)["full overtakes leak at"].tolist()
     assert shown == ["0.1 [0.1, 0.1]", "below 0.01 [below 0.01, below 0.01]", "above 1 [above 1, above 1]"]
-
-
-def test_usable_table_marks_lower_bounds():
-    ranges = {"one": {"full": UsableRange(0.01, 1.0), "leak": UsableRange(0.01, 0.1, open_below=True)}}
-    table = usable_table(ranges | {"two": {"full": UsableRange(0.0, 0.0)}})
-    assert table.to_dict("records") == [
-        {"study": "one", "full": "2.00 (0.01 to 1)", "leak": "≥ 1.00 (0.01 to 0.1)"},
-        {"study": "two", "full": "none", "leak": ""},
-    ]
 
 
 def bench(benchmark: str, time_steps: int, **changes) -> dict:

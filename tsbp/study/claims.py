@@ -16,6 +16,7 @@ from tsbp.runs import experiments, records
 from tsbp.runs.settings import TABLE_2
 from tsbp.study.comparison import by_seed, favoured, groups, paired_difference, short, titles
 from tsbp.study.display import Output, latex
+from tsbp.study.robustness import FOLDERS, LOSS_DISTANCE, rate_studies, widths
 from tsbp.study.statistics import (
     MARGIN,
     bootstrap_interval,
@@ -26,7 +27,8 @@ from tsbp.study.statistics import (
     verdicts,
     with_interval,
 )
-from tsbp.study.studies import BROKEN, USABLE_LOSS, by_value, loss_study, neuron_ranges, study
+from tsbp.study.studies import BROKEN, by_value, loss_study, study
+from tsbp.study.tables import in_decades
 
 if TYPE_CHECKING:
     import pandas
@@ -64,7 +66,7 @@ class Claim:
 def claims() -> list[Claim]:
     """All of them, in the paper's order."""
     runs = records.load("train")
-    neuron = [large_rates(), small_rates(), robustness()]
+    neuron = [large_rates(), small_rates(), robustness(runs)]
     tables = [networks(runs, dataset) for dataset in ("mnist", "nmnist", "cifar10")]
     return [earlier_work(), *neuron, *tables, real_data(runs), cost()]
 
@@ -130,30 +132,37 @@ def _against_leak(
     return difference.mean(-1), *bootstrap_interval(difference), f"Final loss with the term, against without: {words}"
 
 
-def robustness() -> Claim:
-    """Reproduced if the range of usable rates is wider with ``full`` than with both others.
+def robustness(runs: "pandas.DataFrame") -> Claim:
+    """Whether the range of usable rates is wider with ``full`` than with ``leak``, for the single neuron under SGD.
 
-    With a caveat if it is wider than with ``leak`` alone; open if that depends on rates that were not tried.
+    Reproduced if its interval says so, and says so against ``spatial`` too, and nothing else that was tried (another
+    optimiser, a network) says the opposite; with a caveat if not all of that holds; open if the interval holds zero.
     """
-    rates, losses, name = _single_neuron()
-    ranges = neuron_ranges(rates, losses)
-    wider = {other: ranges["full"].wider_than(ranges[other]) for other in ("leak", "spatial")}
-    widths = ", ".join(f"{ranges[gradient]} with {gradient}" for gradient in STUDIED)
-    means = ", ".join(f"{losses[gradient][-1].mean():.2f} with {gradient}" for gradient in STUDIED)
-    evidence = f"Range of learning rates with a mean loss of at most {USABLE_LOSS:g}, in factors of ten: {widths}. "
-    if any(ranges[gradient].cut_off for gradient in STUDIED):
-        evidence += "(At least: the range reaches the end of the rates tried.) "
-    evidence += "These widths have no intervals yet. "
-    evidence += f"Final loss at the largest rate tried, {rates[-1]:g}, which is no measure of robustness: {means}."
-    verdict = REPRODUCED if all(wider.values()) else CAVEAT if wider["leak"] else NOT_REPRODUCED
+    found = {study.title: widths(study) for study in rate_studies(runs)}
+    title, neuron = next(iter(found.items()))
+    difference, low, high = neuron.differences["leak"]
+    beyond = neuron.differences["spatial"][1] > 0
+    opposed = [other for other, one in found.items() if one.differences["leak"][2] < 0]
+    wider = [other for other, one in found.items() if one.differences["leak"][1] > 0]
+    ranges = ", ".join(f"{in_decades(*neuron.widths[name])} with {name}" for name in STUDIED)
+    evidence = (
+        f"{title}: learning rates with a mean loss within {LOSS_DISTANCE:g} of the best span, in factors of ten, "
+    )
+    evidence += f"{ranges}; full less leak: {in_decades(*neuron.differences['leak'], '+')}, full less spatial: "
+    evidence += f"{in_decades(*neuron.differences['spatial'], '+')}. "
+    evidence += f"Of {len(found)} such studies of a neuron or a network, full is wider than leak in {len(wider)}"
+    evidence += (
+        f" and narrower in {len(opposed)}{f' ({chr(44).join(opposed)})' if opposed else ''}, by their intervals."
+    )
+    experiment = experiments.named(FOLDERS[0])[0]
     return Claim(
         "Learning with the term is more robust to the learning rate.",
         "abstract",
-        OPEN if wider["leak"] is None else verdict,
-        f"usable range {ranges['full']} decades with, {ranges['leak']} without",
+        NOT_REPRODUCED if high < 0 else OPEN if low <= 0 else REPRODUCED if beyond and not opposed else CAVEAT,
+        f"usable range {in_decades(difference, low, high, '+')} decades wider with it",
         evidence,
-        "03_one_neuron.html#what-remains-of-the-claim",
-        (name,),
+        "05_settings.html#how-wide-is-the-range-of-usable-rates",
+        (records.name_of(experiment.config),),
     )
 
 

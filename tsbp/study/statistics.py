@@ -1,7 +1,6 @@
-"""Intervals for means and paired differences over repeats, a test of equality, and ranges of learning rates."""
+"""Intervals for means and paired differences over repeats, tests of equality, and many comparisons at once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -86,73 +85,6 @@ def _first_fall(x: np.ndarray, y: np.ndarray) -> float:
         if y[i] > 0 >= y[i + 1]:
             return x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1])
     return np.inf if y[0] > 0 else -np.inf
-
-
-@dataclass(frozen=True)
-class UsableRange:
-    """Learning rates at which training works, from :func:`usable_range`."""
-
-    low: float
-    high: float
-    open_below: bool = False
-    """It reaches the smallest rate tried, so that its lower end is not known."""
-    open_above: bool = False
-    """It reaches the largest rate tried, so that its upper end is not known."""
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether an end is not known; the width is then a lower bound."""
-        return self.open_below or self.open_above
-
-    @property
-    def decades(self) -> float:
-        """Width in factors of ten of the learning rate; 0 where no rate works."""
-        return float(np.log10(self.high / self.low)) if self.low > 0 else 0.0
-
-    def wider_than(self, other: "UsableRange") -> bool | None:
-        """Whether this range is wider than another; None where that depends on rates that were not tried."""
-        if self.decades > other.decades:
-            return None if other.cut_off else True
-        return None if self.cut_off else False
-
-    def __str__(self) -> str:
-        """``at least 1.01``, the width in decades."""
-        return f"{'at least ' if self.cut_off else ''}{self.decades:.2f}"
-
-
-def usable_range(
-    rates: Sequence[float] | np.ndarray, losses: Sequence[float] | np.ndarray, limit: float
-) -> UsableRange:
-    """The learning rates around the best one at which a loss stays at or below a limit.
-
-    Between two rates the loss is interpolated linearly over the logarithm of the rate.
-
-    Args:
-        rates: learning rates, increasing.
-        losses: mean loss at each of them, or another quantity that is better when it is smaller; NaN is not usable.
-        limit: the largest loss that is still usable.
-
-    Returns:
-        The range, within the rates tried; from 0 to 0 where the loss is above the limit at all of them.
-    """
-    x, y = np.log(np.asarray(rates, dtype=np.float64)), np.asarray(losses, dtype=np.float64)
-    y = np.where(np.isnan(y), np.inf, y)
-    first = last = int(np.argmin(y))
-    if y[first] > limit:
-        return UsableRange(0.0, 0.0)
-    while first > 0 and y[first - 1] <= limit:
-        first -= 1
-    while last < len(x) - 1 and y[last + 1] <= limit:
-        last += 1
-
-    def end(inside: int, outside: int) -> float:
-        share = (limit - y[inside]) / (y[outside] - y[inside])
-        return float(np.exp(x[inside] + share * (x[outside] - x[inside])))
-
-    open_below, open_above = first == 0, last == len(x) - 1
-    low = float(rates[0]) if open_below else end(first, first - 1)
-    high = float(rates[-1]) if open_above else end(last, last + 1)
-    return UsableRange(low, high, open_below, open_above)
 
 
 def equivalence(differences: np.ndarray, margin: float = MARGIN) -> float:

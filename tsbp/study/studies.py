@@ -1,27 +1,22 @@
 """Accuracy over one setting, all else equal: ``experiments/settings``. Final losses of the single neuron."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsbp.gradients import STUDIED, ordered
+from tsbp.gradients import ordered
 from tsbp.networks import depth
 from tsbp.runs import experiments, records
 from tsbp.runs.experiments import Experiment
 from tsbp.study.comparison import MAY_DIFFER, accuracy_cells, by_seed, once
-from tsbp.study.statistics import UsableRange, student_interval, usable_range, verdicts
+from tsbp.study.statistics import student_interval, verdicts
 
 if TYPE_CHECKING:
     import pandas
 
 BROKEN = 50.0
 """Accuracy in per cent below which a training counts as broken down."""
-
-USABLE_LOSS = 0.2
-"""Mean final loss up to which a learning rate of the single neuron counts as usable."""
-USABLE_MARGIN = 2.0
-"""Percentage points that a usable rate of a network may lie below the best mean accuracy of any of the three."""
 
 STUDIES = "settings"
 """The folder in ``experiments/`` of those that vary one setting of a network."""
@@ -38,9 +33,14 @@ def study(runs: "pandas.DataFrame", experiment: Experiment) -> "pandas.DataFrame
     Args:
         runs: records of ``tsbp train``.
         experiment: its axis becomes the column ``value``, of a network its depth.
+
+    Returns:
+        The rows, none where nothing is recorded.
     """
     setting = experiment.axis
     found = records.select(runs, experiment.config, but=(setting, *MAY_DIFFER))
+    if not len(found):
+        return found
     values = found[setting].map(depth) if setting == "network" else found[setting]
     return found.assign(value=values).sort_values(["value", "seed"])
 
@@ -53,23 +53,6 @@ def by_value(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     """
     runs = once(runs, "value", "gradient", "seed")
     return runs.pivot(index="value", columns=["gradient", "seed"], values="test_accuracy")
-
-
-def usable_ranges(runs: "pandas.DataFrame") -> dict[str, dict[str, UsableRange]]:
-    """The range of usable learning rates of every gradient, for the single neuron and the studies of networks.
-
-    Args:
-        runs: records of ``tsbp train``.
-
-    Returns:
-        Title → gradient → range.
-    """
-    table_1 = experiments.load("toy/table-1")
-    found = {"single neuron, SGD": neuron_ranges(*loss_study(table_1))}
-    for title, experiment in experiments.of(STUDIES).items():
-        if experiment.axis == "lr":
-            found[title] = accuracy_ranges(by_value(study(runs, experiment)).T.groupby("gradient").mean().T)
-    return found
 
 
 def loss_study(experiment: Experiment) -> tuple[list[float], dict[str, np.ndarray]]:
@@ -96,27 +79,6 @@ def loss_studies_over(name: str) -> dict[Any, tuple[list[float], dict[str, np.nd
 def _losses(record: Mapping[str, Any]) -> tuple[list[float], dict[str, np.ndarray]]:
     losses = zip(record["gradients"], record["final_loss"], strict=True)
     return list(record["learning_rates"]), {name: np.array(loss) for name, loss in losses}
-
-
-def neuron_ranges(rates: Sequence[float] | np.ndarray, losses: Mapping[str, np.ndarray]) -> dict[str, UsableRange]:
-    """The range of usable learning rates of the single neuron: those whose mean loss is at most ``USABLE_LOSS``.
-
-    Args:
-        rates: learning rates.
-        losses: gradient → final loss ``[learning rates, repeats]``.
-    """
-    return {name: usable_range(rates, loss.mean(-1), USABLE_LOSS) for name, loss in losses.items()}
-
-
-def accuracy_ranges(accuracy: "pandas.DataFrame", margin: float = USABLE_MARGIN) -> dict[str, UsableRange]:
-    """The range of usable learning rates of a network: those whose mean accuracy is near the best of all.
-
-    Args:
-        accuracy: mean accuracy in per cent, a row for each learning rate, a column for each gradient.
-        margin: percentage points that a usable rate may lie below the best accuracy of any of the three gradients.
-    """
-    limit = 100 - accuracy[list(STUDIED)].max(axis=None) + margin
-    return {name: usable_range(accuracy.index, 100 - accuracy[name], limit) for name in accuracy}
 
 
 def angles_to_full(runs: "pandas.DataFrame", other: str) -> np.ndarray:

@@ -7,7 +7,8 @@ import numpy as np
 
 from tsbp.gradients import ordered
 from tsbp.study.display import Table
-from tsbp.study.statistics import UsableRange, bootstrap_interval, crossover, ratio_interval, ratio_intervals
+from tsbp.study.robustness import Widths
+from tsbp.study.statistics import bootstrap_interval, crossover, ratio_interval, ratio_intervals
 
 if TYPE_CHECKING:
     import pandas
@@ -85,24 +86,26 @@ def crossing(rates: Sequence[float], differences: np.ndarray) -> tuple[str, str,
     return estimate, low, high
 
 
-def usable_table(ranges: Mapping[str, Mapping[str, UsableRange]]) -> "pandas.DataFrame":
-    """Width of the range of usable learning rates in decades, and its ends, a row for each study.
+def width_table(found: Mapping[str, Widths]) -> "pandas.DataFrame":
+    """Width of the range of usable learning rates in decades, and paired differences to ``full``, a row for each study.
 
     Args:
-        ranges: title → gradient → range, as :func:`tsbp.study.studies.usable_ranges` gives them.
+        found: title → widths.
     """
     import pandas as pd
 
-    def shown(found: UsableRange) -> str:
-        if not found.decades:
-            return "none"
-        return f"{'≥ ' if found.cut_off else ''}{found.decades:.2f} ({found.low:.2g} to {found.high:.2g})"
-
-    rows = [
-        {"study": title} | {name: shown(by_gradient[name]) for name in ordered(by_gradient)}
-        for title, by_gradient in ranges.items()
-    ]
+    rows = []
+    for title, one in found.items():
+        row = {"study": title} | {name: in_decades(*one.widths[name]) for name in ordered(one.widths)}
+        rows.append(row | {f"full - {name}": in_decades(*one.differences[name], "+") for name in one.differences})
     return pd.DataFrame(rows).fillna("")
+
+
+def in_decades(width: float, low: float, high: float, sign: str = "") -> str:
+    """``1.07 [1.01, 1.12]``; an end that depends on rates that were not tried is open: ``0.90 [0.81, ...)``."""
+    ends = (f"{low:{sign}.2f}" if np.isfinite(low) else "...", f"{high:{sign}.2f}" if np.isfinite(high) else "...")
+    left, right = "[" if np.isfinite(low) else "(", "]" if np.isfinite(high) else ")"
+    return f"{width:{sign}.2f} {left}{', '.join(ends)}{right}"
 
 
 _SIZES = {
