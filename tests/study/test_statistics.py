@@ -6,10 +6,14 @@ from scipy import stats
 
 from tsbp.study.statistics import (
     bootstrap_interval,
+    crossed,
     crossover,
     equal_within,
     equivalence,
+    holm,
+    margin_for,
     mean_interval,
+    power,
     student_interval,
     verdicts,
     with_interval,
@@ -123,3 +127,56 @@ def test_equivalence_errs_as_often_as_it_says():
     samples = np.random.default_rng(1).normal(1.0, 1.0, (2000, 30))
     wrong = np.mean([equivalence(sample, 1.0) < 0.05 for sample in samples])
     assert 0.035 < wrong < 0.065
+
+
+def test_crossed_effects_by_hand():
+    """Rows 0, 0 and 2, 4: row means 0 and 3, column means 1 and 2, what is left ±1/2."""
+    found = crossed(np.array([[0.0, 0.0], [2.0, 4.0]]))
+    rows, columns, rest = 2 * 4.5, 2 * 0.5, 4 * 0.25
+    total = rows + columns - rest
+    assert found.mean == 1.5 and found.error == pytest.approx((total / 4) ** 0.5)
+    assert found.df == pytest.approx(total**2 / (rows**2 + columns**2 + rest**2))
+
+
+def test_without_an_effect_of_examples_it_is_the_t_test_over_repeats():
+    rows = np.random.default_rng(0).normal(1, 2, 6)
+    found = crossed(np.repeat(rows[:, None], 50, axis=1))
+    expected = stats.ttest_1samp(rows, 0)
+    assert found.half_width == pytest.approx(mean_interval(rows)[1])
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found.equivalence(2.0) == pytest.approx(equivalence(rows, 2.0))
+    assert str(found) == f"{rows.mean():+.2f} ± {found.half_width:.2f}"
+
+
+@pytest.mark.parametrize(("seeds", "examples", "rest"), [(0.5, 0.0, 3.0), (0.0, 1.0, 3.0), (0.3, 1.0, 2.0)])
+def test_crossed_intervals_cover_other_seeds_and_other_examples(seeds, examples, rest):
+    random = np.random.default_rng(3)
+    held = 0
+    for _ in range(300):
+        values = random.normal(0, seeds, (6, 1)) + random.normal(0, examples, (1, 80)) + random.normal(0, rest, (6, 80))
+        found = crossed(values)
+        held += abs(found.mean) <= found.half_width
+    assert held >= 0.93 * 300
+
+
+def test_nothing_differs():
+    found = crossed(np.zeros((3, 4)))
+    assert (found.mean, found.error, found.p_value, found.equivalence(0.1)) == (0, 0, 1, 0)
+
+
+def test_holm_by_hand():
+    """0.01, 0.02 and 0.03 times 3, 2 and 1, none below the one before; a comparison without p value does not count."""
+    assert holm([0.02, 0.01, np.nan, 0.03]) == pytest.approx([0.04, 0.03, np.nan, 0.04], nan_ok=True)
+    assert np.isnan(holm([np.nan])).all()
+
+
+def test_the_margin_grows_as_the_error_of_an_accuracy():
+    assert margin_for(10_000) == 0.1 and margin_for(2_500) == pytest.approx(0.2)
+
+
+def test_power_is_how_often_equality_is_shown_if_there_is_no_difference():
+    random = np.random.default_rng(4)
+    shown = np.mean([equivalence(random.normal(0, 0.1, 10), 0.1) < 0.05 for _ in range(1000)])
+    half_width = stats.t.ppf(0.975, 9) * 0.1 / np.sqrt(10)
+    assert power(half_width, 10, 0.1) == pytest.approx(shown, abs=0.06)
+    assert power(1.0, 10, 0.1) == 0

@@ -1,12 +1,22 @@
 """Intervals for means and paired differences over repeats, tests of equality, and many comparisons at once."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 MARGIN = 0.1
-"""Percentage points of accuracy below which a difference is called none: ten of the ten thousand test images."""
+"""Percentage points of accuracy below which a difference is called none: ten of ten thousand test images."""
+
+
+def margin_for(n_test: int) -> float:
+    """:data:`MARGIN` for a test set of ten thousand, larger for a smaller one as the error of an accuracy is.
+
+    Args:
+        n_test: number of examples that are tested.
+    """
+    return MARGIN * np.sqrt(10_000 / n_test)
 
 
 def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +115,90 @@ def equivalence(differences: np.ndarray, margin: float = MARGIN) -> float:
     above = stats.ttest_1samp(differences, -margin, alternative="greater")
     below = stats.ttest_1samp(differences, margin, alternative="less")
     return float(max(above.pvalue, below.pvalue))
+
+
+def power(half_width: float, repeats: int, margin: float = MARGIN) -> float:
+    """Probability that :func:`equivalence` shows equality if there is no difference at all, about.
+
+    Args:
+        half_width: of the 95 % interval of the mean difference.
+        repeats: that it is from.
+        margin: of the test.
+    """
+    error = half_width / stats.t.ppf(0.975, repeats - 1)
+    reach = margin / error - stats.t.ppf(0.95, repeats - 1)
+    return float(max(0.0, 2 * stats.t.cdf(reach, repeats - 1) - 1))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """p values of a family of comparisons, corrected for their number by Holm's method; NaN stays, uncounted."""
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.asarray(p_values, dtype=np.float64)
+    known = ~np.isnan(p)
+    corrected = np.full(p.shape, np.nan)
+    if known.any():
+        corrected[known] = multipletests(p[known], method="holm")[1]
+    return corrected
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Mean of a table of repeats x examples, and how sure it is, from :func:`crossed`."""
+
+    mean: float
+    error: float
+    """Standard error of the mean, for other repeats and other examples."""
+    df: float
+    """Degrees of freedom of Student's t distribution."""
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval."""
+        return float(stats.t.ppf(0.975, self.df) * self.error)
+
+    @property
+    def p_value(self) -> float:
+        """That the mean is zero, two-sided."""
+        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.df)) if self.error else float(self.mean == 0)
+
+    def equivalence(self, margin: float) -> float:
+        """p value of two one-sided t tests that the mean lies within ``± margin``, as :func:`equivalence`."""
+        if not self.error:
+            return float(abs(self.mean) >= margin)
+        return float(stats.t.sf((margin - abs(self.mean)) / self.error, self.df))
+
+    def __str__(self) -> str:
+        """``+0.12 ± 0.30``."""
+        return f"{self.mean:+.2f} ± {self.half_width:.2f}"
+
+
+def crossed(values: np.ndarray) -> Crossed:
+    """Mean over repeats and examples with an error that covers both: another seed, and other test examples.
+
+    An analysis of variance with two crossed random effects (Searle, Casella and McCulloch 1992): the mean squares of
+    repeats and of examples, less that of what is left, which both contain. Degrees of freedom by Satterthwaite's rule.
+
+    Args:
+        values: ``[repeats, examples]``, two or more of each; for instance a paired difference of right and wrong.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    repeats, examples = values.shape
+    mean = values.mean()
+    rows, columns = values.mean(1), values.mean(0)
+    rest = values - rows[:, None] - columns + mean
+    squares = (
+        examples * rows.var(ddof=1),
+        repeats * columns.var(ddof=1),
+        (rest**2).sum() / ((repeats - 1) * (examples - 1)),
+    )
+    freedom = (repeats - 1, examples - 1, (repeats - 1) * (examples - 1))
+    total = squares[0] + squares[1] - squares[2]
+    if total < max(squares[:2]):  # an effect that is not there is estimated below zero; then the other one is all
+        which = int(squares[1] > squares[0])
+        total, squares, freedom = squares[which], squares[which : which + 1], freedom[which : which + 1]
+    df = total**2 / sum(square**2 / free for square, free in zip(squares, freedom, strict=True)) if total else 1.0
+    return Crossed(float(mean), float(np.sqrt(total / (repeats * examples))), float(df))
 
 
 def equal_within(differences: np.ndarray) -> float:
