@@ -266,7 +266,7 @@ def test_every_study_has_the_same_seeds_for_every_gradient(found):
     assert all(found[title]["value"].nunique() >= 5 for title in list(found)[:4])
 
 
-@pytest.mark.parametrize("title", ["MNIST, SGD", "digits, SGD"])
+@pytest.mark.parametrize("title", ["MNIST, momentum", "digits, momentum"])
 def test_plain_descent_of_networks_repeats_the_single_neuron(found, title):
     """Leak learns fastest at the smallest rate; at 1 it has fallen behind; at the largest only spatial still learns."""
     runs = found[title]
@@ -295,7 +295,7 @@ def test_under_adamw_spatial_is_not_ahead_at_the_largest_rate(found):
     assert max(medians) - min(medians) < 1 < fast["full"].mean() - fast["leak"].mean()
 
 
-@pytest.mark.parametrize("title", ["MNIST, SGD", "digits, SGD"])
+@pytest.mark.parametrize("title", ["MNIST, momentum", "digits, momentum"])
 def test_under_plain_descent_spatial_has_the_highest_mean_at_the_largest_rate(found, title):
     fast = {name: accuracy(found[title], found[title]["value"].max(), name).mean() for name in STUDIED}
     assert fast["spatial"] > max(fast["full"], fast["leak"]) + 10

@@ -197,8 +197,8 @@ def run(
     _check_memory(config, torch.device(device))
     draws = draw(config, device)
     shape = (len(config.gradients), len(config.learning_rates), config.repeats)
-    neuron = _neuron(config) | {"gradient": _side_by_side(config.gradients)}
-    inputs = _inputs(draws, config)
+    neuron = neuron_settings(config) | {"gradient": _side_by_side(config.gradients)}
+    inputs = input_psc(draws, config)
     target_spikes = draws.target_spikes[:, None, None, :].expand(-1, *shape)
     target_psc = filter_spikes(draws.target_spikes, config.tau_s)[:, None, None, :]
 
@@ -300,7 +300,7 @@ def compare_along(config: ToyConfig) -> dict[str, Tensor]:
         Name → gradient of the loss with respect to the weights, ``[iterations, R, n_inputs]``.
     """
     config = config.but(gradients=config.gradients[:1], learning_rates=config.learning_rates[:1])
-    inputs = _inputs(draw(config), config)
+    inputs = input_psc(draw(config), config)
     kept: dict[str, list[Tensor]] = {name: [] for name in STUDIED}
 
     def keep(iteration: Iteration) -> None:
@@ -308,7 +308,7 @@ def compare_along(config: ToyConfig) -> dict[str, Tensor]:
         for name in STUDIED:
             with torch.enable_grad():
                 current = iteration.current.requires_grad_()
-                psc = lif(current, **_neuron(config), gradient=name, compiled=compiled).psc
+                psc = lif(current, **neuron_settings(config), gradient=name, compiled=compiled).psc
                 delta = torch.autograd.grad(psc, current, iteration.A)[0][:, 0, 0]  # [T, R]
             kept[name].append(torch.einsum("rtn,tr->rn", inputs, delta))
 
@@ -316,13 +316,13 @@ def compare_along(config: ToyConfig) -> dict[str, Tensor]:
     return {name: torch.stack(values) for name, values in kept.items()}
 
 
-def _inputs(draws: Draws, config: ToyConfig) -> Tensor:
+def input_psc(draws: Draws, config: ToyConfig) -> Tensor:
     """Postsynaptic currents of the input spikes as they reach the neuron, ``[R, T, n_inputs]``."""
     psc = filter_spikes(draws.input_spikes.movedim(1, 0), config.tau_s)
     return delay(psc, config.synaptic_delay).movedim(0, 1)
 
 
-def _neuron(config: ToyConfig) -> dict[str, Any]:
+def neuron_settings(config: ToyConfig) -> dict[str, Any]:
     """The neuron's settings but for its gradient, as :func:`tsbp.lif` takes them."""
     return {name: getattr(config, name) for name in ("tau_m", "tau_s", "threshold", "temperature", "reset")}
 

@@ -161,7 +161,7 @@ def robustness(runs: "pandas.DataFrame") -> Claim:
         NOT_REPRODUCED if high < 0 else OPEN if low <= 0 else REPRODUCED if beyond and not opposed else CAVEAT,
         f"usable range {in_decades(difference, low, high, '+')} decades wider with it",
         evidence,
-        "05_settings.html#how-wide-is-the-range-of-usable-rates",
+        "03_one_neuron.html#how-robust",
         (records.name_of(experiment.config),),
     )
 

@@ -19,6 +19,7 @@ from tsbp.study.studies import by_value, loss_study, study
 
 if TYPE_CHECKING:
     import pandas
+    from torch import Tensor
 
 LOSS_DISTANCE = 0.2
 """Mean final loss of the single neuron by which a usable rate may be above the best; its initial loss is about 1."""
@@ -175,6 +176,16 @@ def _interval(
     low = np.quantile(least[1:], alpha, method="lower")
     high = np.quantile(most[1:], 1 - alpha, method="higher")
     return float(least[0] if estimate is None else estimate), float(low), float(high)
+
+
+def relative_lengths(along: Mapping[str, "Tensor"]) -> dict[str, np.ndarray]:
+    """Length of every gradient in multiples of that of ``spatial``, the median over a training, ``[repeats]``.
+
+    Args:
+        along: gradients at the same weights, ``[iterations, repeats, inputs]``, as :func:`.compare_along` gives them.
+    """
+    lengths = {name: gradient.norm(dim=2) for name, gradient in along.items()}
+    return {name: (length / lengths["spatial"]).nanmedian(0).values.numpy() for name, length in lengths.items()}
 
 
 def collapse(

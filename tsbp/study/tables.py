@@ -1,13 +1,13 @@
 """The other tables of the book and of the README, made from records: losses, speed, agreement; and how one is shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tsbp.gradients import ordered
 from tsbp.study.display import Table
-from tsbp.study.robustness import Widths
+from tsbp.study.robustness import FACTORS, RateStudy, Widths, widths
 from tsbp.study.statistics import bootstrap_interval, crossover, ratio_interval, ratio_intervals
 
 if TYPE_CHECKING:
@@ -99,6 +99,23 @@ def width_table(found: Mapping[str, Widths]) -> "pandas.DataFrame":
         row = {"study": title} | {name: in_decades(*one.widths[name]) for name in ordered(one.widths)}
         rows.append(row | {f"full - {name}": in_decades(*one.differences[name], "+") for name in one.differences})
     return pd.DataFrame(rows).fillna("")
+
+
+def sensitivity_table(studies: Iterable[RateStudy]) -> "pandas.DataFrame":
+    """The paired differences of :func:`width_table` for other distances from the best that count as usable.
+
+    Args:
+        studies: results over learning rates.
+    """
+    import pandas as pd
+
+    rows = []
+    for one in studies:
+        found = {factor: widths(one, factor * one.distance) for factor in FACTORS}
+        for other in found[1.0].differences:
+            row = {"study": one.title, "difference": f"full - {other}"}
+            rows.append(row | {f"× {f:g}": in_decades(*found[f].differences[other], "+") for f in FACTORS})
+    return pd.DataFrame(rows)
 
 
 def in_decades(width: float, low: float, high: float, sign: str = "") -> str:

@@ -82,6 +82,28 @@ def loss_by_learning_rate(rates: Sequence[float], losses: Mapping[str, np.ndarra
     return figure
 
 
+def collapse(
+    rates: Sequence[float] | np.ndarray, losses: Mapping[str, np.ndarray], lengths: Mapping[str, np.ndarray]
+) -> Figure:
+    """Final loss over the learning rate, and over the learning rate times the length of the gradient.
+
+    Args:
+        rates: learning rates.
+        losses: gradient → final loss ``[learning rates, repeats]``.
+        lengths: gradient → its relative length, ``[repeats]``.
+    """
+    figure, axes = plt.subplots(1, 2, sharey=True, figsize=(8, 2.9))
+    labels = {name: name for name in losses}
+    _losses_over_rates(axes[0], rates, losses, labels)
+    for name, loss in losses.items():
+        scaled = np.asarray(rates) * np.exp(np.nanmean(np.log(lengths[name])))
+        _losses_over_rates(axes[1], scaled, {name: loss}, labels)
+    axes[0].set(xlabel="learning rate", ylabel="mean loss at the end", ylim=(0, 1.25))
+    axes[1].set(xlabel="learning rate × relative length of the gradient")
+    legend_above(figure, axes[None])
+    return figure
+
+
 def loss_panels(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.ndarray]]]) -> Figure:
     """Final loss over the learning rate, a panel for each study.
 
@@ -101,7 +123,7 @@ def loss_panels(studies: Mapping[str, tuple[Sequence[float], Mapping[str, np.nda
 
 
 def _losses_over_rates(
-    axis: plt.Axes, rates: Sequence[float], losses: Mapping[str, np.ndarray], labels: Mapping[str, str]
+    axis: plt.Axes, rates: Sequence[float] | np.ndarray, losses: Mapping[str, np.ndarray], labels: Mapping[str, str]
 ) -> None:
     """Mean over repeats with its 95 % interval, a line for each gradient."""
     for name, loss in losses.items():
