@@ -33,7 +33,14 @@ import torch
 from tsbp.runs import experiments, records, toy
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.training import train
-from tsbp.study import figures, robustness, studies, tables, training_figures
+from tsbp.study import (
+    averaging,
+    figures,
+    robustness,
+    studies,
+    tables,
+    training_figures,
+)
 
 figures.use_style()
 recorded = records.load("train")
@@ -264,10 +271,41 @@ for name, cosine in single.items():
 #
 # In the single neuron, {glue:text}`single-leak:.0f`° lie between `leak` and `full` at the median, and
 # {glue:text}`single-spatial:.0f`° between `spatial` and `full`. In the networks it is {glue:text}`network-leak:.0f`°
-# and {glue:text}`network-spatial:.0f`° (median over layers, epochs and seeds on MNIST). A plausible reason is
-# averaging. The single neuron's gradient comes from one pattern of spikes, and its worst step may be the one where the
-# reset matters; a layer's gradient is the mean over a batch and sums over many neurons, most of which are far from
-# threshold at any one step. This was not tested further.
+# and {glue:text}`network-spatial:.0f`° (median over layers, epochs and seeds on MNIST). Is averaging the reason? The
+# single neuron's gradient comes from one pattern of spikes, that of a network is the mean over a batch of examples. So
+# the gradients were averaged over different numbers of examples, at the same weights:
+
+# %% tags=["hide-input"]
+started = one.but(repeats=100)
+averaged = {
+    f"single neuron, {updates} updates": averaging.neuron_angles(
+        started.but(iterations=updates)
+    )
+    for updates in (1, 30, 200)
+}
+averaged |= {
+    "digits, first epoch": averaging.network_angles(pd.DataFrame([run]), 0),
+    "digits, last epoch": averaging.network_angles(pd.DataFrame([run]), -1),
+}
+tables.show(averaging.angle_table(averaged), "study")
+
+# %% tags=["remove-cell"]
+figures.note("updates", 200)
+for updates in (1, 200):
+    for n in (1, 100):
+        angle = averaged[f"single neuron, {updates} updates"]["leak"][n]
+        figures.note(f"averaged-{updates}-{n}", np.median(angle))
+for n in (1, 1000):
+    angle = averaged["digits, last epoch"]["leak"][n]
+    figures.note(f"averaged-digits-{n}", np.median(angle))
+
+# %% [markdown]
+# Median angle to `full` of gradients that are averaged over so many examples: patterns of spikes for the single neuron,
+# images for the network of the short training above, all its layers together. Averaging explains only part of it. Near
+# the initial weights it brings `leak` and `full` together, from {glue:text}`averaged-1-1:.0f`° for one pattern to
+# {glue:text}`averaged-1-100:.0f`° for a hundred. After {glue:text}`updates` updates it does so no longer:
+# {glue:text}`averaged-200-1:.0f`° and {glue:text}`averaged-200-100:.0f`°. In the network the angle is
+# {glue:text}`averaged-digits-1:.0f`° for one image already, and {glue:text}`averaged-digits-1000:.0f`° for a thousand.
 #
 # ## What remains of the claim
 #

@@ -9,16 +9,17 @@ from tsbp import lif, van_rossum_distance
 from tsbp.runs import toy
 from tsbp.study.averaging import angle_table, network_angles, neuron_angles
 
-CONFIG = toy.ToyConfig(repeats=6, time_steps=40, n_inputs=10, input_probability=0.3, dtype="float64")
+CONFIG = toy.ToyConfig(repeats=6, time_steps=40, n_inputs=10, input_probability=0.3, iterations=3, dtype="float64")
 
 
 def test_the_gradient_of_the_mean_loss_is_the_mean_of_the_gradients():
     """Neuron by neuron, with all patterns in one batch."""
     found = neuron_angles(CONFIG, (1, 6))
-    draws = toy.draw(CONFIG)
+    trained = toy.run(CONFIG.but(gradients=("full",), learning_rates=CONFIG.learning_rates[:1]))
+    draws = trained.draws
     inputs = toy.input_psc(draws, CONFIG)
     expected = []
-    for start in draws.weights:
+    for start in trained.weights[0, 0]:
         gradients = []
         for name in ("full", "leak"):
             weights = start.clone().requires_grad_()
@@ -27,6 +28,7 @@ def test_the_gradient_of_the_mean_loss_is_the_mean_of_the_gradients():
             gradients.append(weights.grad)
         if gradients[0].any() and gradients[1].any():
             expected.append(torch.cosine_similarity(*gradients, dim=0).arccos().rad2deg().item())
+    assert not torch.equal(trained.weights[0, 0], draws.weights)
     assert found["leak"][6] == pytest.approx(expected, abs=1e-6) and len(expected) > 3
     assert len(found["spatial"][1]) > 3 and (found["spatial"][1] > 0).all()
 

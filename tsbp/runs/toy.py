@@ -122,6 +122,8 @@ class ToyResult:
     """Output spikes at the end, ``[T, G, L, R]``."""
     converged: Tensor
     """Iteration from which on the output is the target to the end, spike for spike; -1 for never: ``[G, L, R]``."""
+    weights: Tensor
+    """At the end, ``[G, L, R, n_inputs]``."""
     draws: Draws = field(repr=False)
 
     def final_loss(self, gradient: str, learning_rate: float) -> Tensor:
@@ -253,7 +255,8 @@ def run(
         raise FloatingPointError(f"the loss is not finite at the learning rate {', '.join(rates)}")
     wrong_at_end = spikes.ne(target_spikes).any(0)
     converged = torch.where(wrong_at_end, -1, last_wrong + 1)
-    return ToyResult(config, torch.stack(losses), spikes, converged, draws)
+    at_end = torch.stack(weights).detach().permute(3, 0, 1, 2)
+    return ToyResult(config, torch.stack(losses), spikes, converged, at_end, draws)
 
 
 def _check_memory(config: ToyConfig, device: torch.device) -> None:

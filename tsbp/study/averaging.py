@@ -20,19 +20,22 @@ OTHERS = ("leak", "spatial")
 
 
 def neuron_angles(config: toy.ToyConfig, numbers: Sequence[int] = (1, 10, 100)) -> dict[str, dict[int, np.ndarray]]:
-    """Angle to ``full`` of gradients that are averaged over patterns, for neurons at their initial weights.
+    """Angle to ``full`` of gradients that are averaged over patterns, for neurons after the training of a study.
 
     Args:
-        config: the experiment; each of its repeats gives a neuron and a pattern of input and target spikes.
+        config: the study; each of its repeats gives a neuron, trained with the first gradient and learning rate, and a
+            pattern of input and target spikes. The neurons see all patterns, of which each has learned one.
         numbers: of patterns over which a gradient is averaged.
 
     Returns:
         Other gradient → number → angle in degrees, the median over groups of patterns, for each neuron that has any.
     """
-    draws = toy.draw(config)
+    config = config.but(gradients=config.gradients[:1], learning_rates=config.learning_rates[:1])
+    trained = toy.run(config)
+    draws = trained.draws
     inputs = toy.input_psc(draws, config)
-    current = torch.einsum("rtn,gn->tgr", inputs, draws.weights).requires_grad_()
-    target = draws.target_spikes[:, None].expand(-1, len(draws.weights), -1)
+    current = torch.einsum("rtn,gn->tgr", inputs, trained.weights[0, 0]).requires_grad_()
+    target = draws.target_spikes[:, None].expand(-1, len(draws.input_spikes), -1)
     gradients: dict[str, Tensor] = {}
     compiled = usable(current, subtract=config.reset == "subtract")
     for name in STUDIED:
