@@ -7,11 +7,10 @@ import torch
 from test_comparison import run
 
 from tsbp.gradients import STUDIED
-from tsbp.runs import records
+from tsbp.runs import experiments, records
 from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
-from tsbp.study.protocols import outcomes, protocol_table, tuned
-from tsbp.study.statistics import margin_for
+from tsbp.study.protocols import Comparison, comparisons, outcomes, protocol_table, tuned
 
 N = 60
 ACCURACY = {"full": (90.0, 80.0), "leak": (80.0, 95.0), "spatial": (70.0, 70.0)}
@@ -56,6 +55,7 @@ def tested_on(
     right = torch.ones(N // 2, dtype=torch.bool) if right is None else torch.as_tensor(right)
     row = run("digits", gradient, seed, 100.0 * float(right.double().mean()), lr=lr, folds=folds, fold=fold)
     return row | {
+        "path": f"{gradient}-{seed}-{fold}-{lr}.json",
         "right": records.packed(right),
         "tested": records.packed(tested_here),
         "n_train": N // 2,
@@ -75,7 +75,7 @@ def test_folds_are_put_together():
         ]
     )
     found = outcomes(runs, experiment(folds=2))
-    assert found.repeats == 2 and found.n_test == N
+    assert found.repeats == 2 and found.n_test == N and len(found.names) == len(runs)
     assert (~found.right["full"]).nonzero()[1].tolist() == [0, 1] * 2 and found.right["leak"].all()
     assert found.difference("leak").mean == pytest.approx(-100 * 2 / N)
     assert found.difference("leak").error > 0, "other examples might have been as right as these"
@@ -97,7 +97,7 @@ def test_each_gradient_at_its_own_rate():
     assert all(right.all() for right in own.right.values())
     common = outcomes(pd.DataFrame(rows), experiment(folds=2))
     assert common.right["full"].all() and not common.right["leak"].any()
-    table = protocol_table([("digits", "own", own, 0.1), ("digits", "common", common, margin_for(N))])
+    table = protocol_table([Comparison("digits", "own", own), Comparison("digits", "common", common)])
     assert table["verdict"].tolist() == ["equal", "equal", "higher", "equal"]
     assert table["points"].tolist()[2] == "+100.00 ± 0.00"
 
@@ -106,3 +106,17 @@ def test_without_folds_the_test_set_is_that_of_the_data():
     rows = [tested_on(gradient, seed, folds=0) for gradient in STUDIED for seed in (0, 1)]
     found = outcomes(pd.DataFrame(rows), experiment())
     assert found.repeats == 2 and found.n_test == N // 2 and found.right["full"].all()
+
+
+def test_what_is_recorded_is_compared():
+    """Each experiment on fresh seeds chooses nothing by them: they are not among those that chose the rates."""
+    tuning = {one.name.removeprefix("held-out/"): one for one in experiments.named("held-out")}
+    for experiment in experiments.named("fresh-seeds"):
+        seeds = {config.seed for config in experiment.configs}
+        held_out = tuning.get(experiment.name.removeprefix("fresh-seeds/"))
+        assert len(seeds) >= 3 and all(config.validation == 0 for config in experiment.configs)
+        if held_out:
+            assert not seeds & {config.seed for config in held_out.configs}
+            assert all(config.validation > 0 for config in held_out.configs)
+    found = comparisons(records.load("train"))
+    assert all(one.outcomes.n_test in (1100, 1797, 10_000) for one in found)

@@ -13,8 +13,8 @@ from tsbp.study.statistics import (
     holm,
     margin_for,
     mean_interval,
+    p_values,
     power,
-    student_interval,
     verdicts,
     with_interval,
 )
@@ -101,10 +101,15 @@ def test_verdicts():
     assert verdicts([], differences[:0]) == "not measured"
 
 
-def test_with_students_interval_few_values_decide_less():
-    differences = np.array([[-0.1, -0.2, -0.9], [0.3, 0.31, 0.29]])
-    assert verdicts(["a", "b"], differences) == "lower at a; higher at b"
-    assert verdicts(["a", "b"], differences, student_interval) == "higher at b; not distinguishable at a"
+def test_verdicts_are_corrected_for_the_number_of_rows():
+    """A difference that is sure by itself (p = 0.03) is not one of three that might have been."""
+    unsure = np.array([-0.35, -0.2, -0.9, -0.7])
+    assert stats.ttest_1samp(unsure, 0).pvalue == pytest.approx(0.04, abs=0.015)
+    nothing = np.array([1.0, -1.0, 1.0, -1.0])
+    assert verdicts(["a"], unsure[None]) == "lower at a"
+    assert verdicts(["a", "b", "c"], np.stack([unsure, nothing, -nothing])) == "not distinguishable at a, b, c"
+    assert p_values(np.stack([unsure, nothing])) == pytest.approx([2 * stats.ttest_1samp(unsure, 0).pvalue, 1.0])
+    assert np.isnan(p_values(np.ones((2, 1)))).all()
 
 
 def test_equivalence_by_hand():

@@ -5,21 +5,55 @@ Intervals cover other seeds and other test examples, which is possible where rec
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tsbp.gradients import STUDIED
-from tsbp.runs import records
+from tsbp.runs import experiments, records
 from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study.comparison import MAY_DIFFER
-from tsbp.study.statistics import Crossed, crossed, holm
+from tsbp.study.statistics import Crossed, crossed, holm, margin_for
 
 if TYPE_CHECKING:
     import pandas
 
-PROTOCOLS = ("common", "own")
+HELD_OUT, FRESH_SEEDS = "held-out", "fresh-seeds"
+"""Folders in ``experiments/``: what chooses rates, and what is tested at them; files of one name belong together."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One data set under one protocol."""
+
+    title: str
+    protocol: str
+    """``common``: one rate for all; ``own``: that which held-out examples prefer for the gradient."""
+    outcomes: "Outcomes"
+
+    @property
+    def margin(self) -> float:
+        """Percentage points within which a difference counts as none; fixed by the number of test examples."""
+        return margin_for(self.outcomes.n_test)
+
+
+def comparisons(runs: "pandas.DataFrame") -> list[Comparison]:
+    """All that the records have, in the order of the experiments.
+
+    Args:
+        runs: records of ``tsbp train``.
+    """
+    tuning = {Path(one.name).name: one for one in experiments.named(HELD_OUT)}
+    found = []
+    for experiment in experiments.named(FRESH_SEEDS):
+        name = Path(experiment.name).name
+        rates = {"common": None} | ({"own": tuned(runs, tuning[name])} if name in tuning else {})
+        for protocol, chosen in rates.items():
+            if (tested := outcomes(runs, experiment, chosen)) is not None:
+                found.append(Comparison(experiment.title, protocol, tested))
+    return found
 
 
 def tuned(runs: "pandas.DataFrame", tuning: Experiment) -> "pandas.DataFrame":
@@ -53,6 +87,8 @@ class Outcomes:
 
     right: dict[str, np.ndarray]
     """Gradient → ``[repeats, examples]`` of bool; the repeats, seeds and cuts into folds, are paired."""
+    names: tuple[str, ...]
+    """Of the records."""
 
     @property
     def repeats(self) -> int:
@@ -89,39 +125,30 @@ def outcomes(
     config = experiment.config
     found = records.select(runs, config, but=("lr", "fold", *MAY_DIFFER)) if len(runs) else runs
     seeds = {one.seed for one in experiment.configs if isinstance(one, TrainingConfig)}
-    repeats: dict[tuple[int, int], dict[str, np.ndarray]] = {}
-    for (seed, cut), group in _repeats(found, seeds, max(config.folds, 1)):
-        rows = {}
-        for gradient in STUDIED:
-            folds = group[group["gradient"] == gradient]
-            if rates is None:
-                folds = folds[folds["lr"] == config.lr]
-            else:
-                chosen = folds["fold"].map(rates[gradient])  # NaN, and so no run, for a fold that has none
-                folds = folds[folds["lr"] == chosen]
-            if (row := _row(folds, max(config.folds, 1))) is not None:
-                rows[gradient] = row
-        if len(rows) == len(STUDIED):
-            repeats[seed, cut] = rows
-    if len(repeats) < 2:
-        return None
-    return Outcomes({name: np.stack([rows[name] for rows in repeats.values()]) for name in STUDIED})
-
-
-def _repeats(found: "pandas.DataFrame", seeds: set[int], folds: int) -> Any:
-    """Pairs of (seed, cut) and their runs."""
+    found = found[found["gradient"].isin(STUDIED) & found["seed"].isin(seeds)] if len(found) else found
     if not len(found):
-        return ()
-    found = found[found["seed"].isin(seeds)]
-    return found.groupby(["seed", found["fold"] // folds])
-
-
-def _row(runs: "pandas.DataFrame", folds: int) -> np.ndarray | None:
-    """Which examples were right, from the runs of all folds; None if one is missing."""
-    runs = runs.drop_duplicates("fold")
-    if len(runs) < folds:
         return None
-    if folds == 1:
+    if rates is None:
+        wanted = found["lr"] == config.lr
+    else:
+        chosen = rates.unstack().to_dict()  # (gradient, fold) → rate
+        wanted = [chosen.get((run.gradient, run.fold)) == run.lr for run in found.itertuples()]
+    folds = max(config.folds, 1)
+    used = found[wanted].drop_duplicates(["seed", "fold", "gradient"])
+    used = used.assign(cut=used["fold"] // folds).sort_values(["seed", "fold"])
+    used = used[used.groupby(["seed", "cut"])["lr"].transform("size") == folds * len(STUDIED)]
+    right = {
+        gradient: np.stack([_row(repeat) for _, repeat in group.groupby(["seed", "cut"])])
+        for gradient, group in used.groupby("gradient")
+    }
+    if not right or len(right["full"]) < 2:
+        return None
+    return Outcomes(right, tuple(Path(path).stem for path in used["path"]))
+
+
+def _row(runs: "pandas.DataFrame") -> np.ndarray:
+    """Which of all examples were right, from the runs of all folds of a cut; of the test examples, if there is one."""
+    if len(runs) == 1:
         run = runs.iloc[0]
         return records.unpacked(run["right"], int(run["n_test"]))
     n = int(runs.iloc[0]["n_train"] + runs.iloc[0]["n_test"])
@@ -131,26 +158,41 @@ def _row(runs: "pandas.DataFrame", folds: int) -> np.ndarray | None:
     return row
 
 
-def protocol_table(found: Sequence[tuple[str, str, Outcomes, float]]) -> "pandas.DataFrame":
-    """What each protocol finds, a row for each comparison of a data set; p values corrected over all of them by Holm.
+def protocol_table(found: Sequence[Comparison]) -> "pandas.DataFrame":
+    """What each protocol finds, a row for each comparison, with the verdict of :func:`verdicts`.
 
     Args:
-        found: data set, protocol, runs, and the margin within which a difference counts as none.
+        found: the comparisons, as one family.
     """
     import pandas as pd
 
     rows: list[dict] = []
-    for title, protocol, runs, margin in found:
-        means = {name: f"{runs.accuracy(name).mean:.2f} ± {runs.accuracy(name).half_width:.2f}" for name in STUDIED}
+    for one in found:
+        means = {name: one.outcomes.accuracy(name) for name in STUDIED}
         for other in STUDIED[1:]:
-            difference = runs.difference(other)
-            rows.append({"data set": title, "rates": protocol, "repeats": runs.repeats} | means)
-            rows[-1] |= {"difference": f"full - {other}", "points": str(difference), "p": difference.p_value}
-            rows[-1] |= {"equal": difference.equivalence(margin), "margin": margin, "mean": difference.mean}
-    corrected, equal = (holm([row[name] for row in rows]) for name in ("p", "equal"))
-    for row, p, q in zip(rows, corrected, equal, strict=True):
-        word = "open" if p >= 0.05 else "higher" if row["mean"] > 0 else "lower"
-        word = ("equal" if word == "open" else f"{word}, equal") if q < 0.05 else word
-        row |= {"p": f"{p:.3f}", "equal": f"{q:.3f}", "margin": f"±{row['margin']:.2f}", "verdict": word}
-        del row["mean"]
+            rows.append({"data set": one.title, "rates": one.protocol, "repeats": one.outcomes.repeats})
+            rows[-1] |= {name: f"{mean.mean:.2f} ± {mean.half_width:.2f}" for name, mean in means.items()}
+            rows[-1] |= {"difference": f"full - {other}", "points": str(one.outcomes.difference(other))}
+            rows[-1] |= {"margin": f"±{one.margin:.2f}"}
+    for row, verdict in zip(rows, (word for pair in verdicts(found) for word in pair), strict=True):
+        row["verdict"] = verdict
     return pd.DataFrame(rows)
+
+
+def verdicts(found: Sequence[Comparison]) -> list[tuple[str, str]]:
+    """Whether ``full`` is higher or lower than ``leak`` and than ``spatial``, or equal to it within the margin.
+
+    The p values of all differences are corrected together by Holm's method, and so are those of all tests of equality.
+
+    Returns:
+        For each comparison two words: ``higher``, ``lower``, ``equal`` or ``open``; both of ``higher, equal``, where a
+        difference is sure and small.
+    """
+    differences = [(one.outcomes.difference(other), one.margin) for one in found for other in STUDIED[1:]]
+    apart = holm([difference.p_value for difference, _ in differences])
+    equal = holm([difference.equivalence(margin) for difference, margin in differences])
+    words = []
+    for (difference, _), p, q in zip(differences, apart, equal, strict=True):
+        said = (["higher" if difference.mean > 0 else "lower"] if p < 0.05 else []) + (["equal"] if q < 0.05 else [])
+        words.append(", ".join(said) or "open")
+    return list(zip(words[::2], words[1::2], strict=True))

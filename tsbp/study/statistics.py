@@ -1,6 +1,6 @@
 """Intervals for means and paired differences over repeats, tests of equality, and many comparisons at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,24 +213,40 @@ def with_interval(values: np.ndarray, form: str = ".2f") -> str:
     return f"{mean:{form}}" if np.isnan(half_width) else f"{mean:{form}} ± {half_width:{form.lstrip('+')}}"
 
 
-def verdicts(
-    labels: Sequence[str],
-    differences: np.ndarray,
-    interval: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = bootstrap_interval,
-) -> str:
+def p_values(differences: np.ndarray) -> np.ndarray:
+    """Paired t test of every row that its mean is zero, corrected for the number of rows by Holm's method.
+
+    Args:
+        differences: ``[rows, repeats]``.
+
+    Returns:
+        ``[rows]``; NaN for rows of a single repeat.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    if differences.shape[-1] < 2:
+        return np.full(len(differences), np.nan)
+    mean, error = differences.mean(1), stats.sem(differences, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):  # repeats that are all alike
+        t = np.where(mean == 0, 0.0, np.abs(mean) / error)
+    return holm(2 * stats.t.sf(t, differences.shape[1] - 1))
+
+
+def verdicts(labels: Sequence[str], differences: np.ndarray) -> str:
     """Say in words where paired differences are below, above, or not distinguishable from zero.
+
+    The rows are one family: a difference is one whose :func:`p_values` is below 0.05.
 
     Args:
         labels: what each row is called.
         differences: ``[rows, repeats]``.
-        interval: gives the ends of the 95 % interval of the mean.
 
     Returns:
         For instance ``lower at 0.05, 0.1; not distinguishable at 0.01``.
     """
     found: dict[str, list[str]] = {"lower": [], "higher": [], "not distinguishable": []}
-    for label, low, high in zip(labels, *interval(differences), strict=True):
-        found["lower" if high < 0 else "higher" if low > 0 else "not distinguishable"].append(label)
+    for label, mean, p in zip(labels, np.mean(differences, axis=-1), p_values(differences), strict=True):
+        word = ("higher" if mean > 0 else "lower") if p < 0.05 else "not distinguishable"
+        found[word].append(label)
     return "; ".join(f"{word} at {', '.join(where)}" for word, where in found.items() if where) or "not measured"
 
 

@@ -10,7 +10,7 @@ from tsbp.networks import depth
 from tsbp.runs import experiments, records
 from tsbp.runs.experiments import Experiment
 from tsbp.study.comparison import MAY_DIFFER, accuracy_cells, by_seed, once
-from tsbp.study.statistics import student_interval, verdicts
+from tsbp.study.statistics import verdicts
 
 if TYPE_CHECKING:
     import pandas
@@ -126,4 +126,4 @@ def study_verdict(runs: "pandas.DataFrame", other: str = "leak") -> str:
     """
     found = by_value(runs)
     differences = (found["full"] - found[other]).to_numpy()
-    return verdicts([f"{value:g}" for value in found.index], differences, student_interval)
+    return verdicts([f"{value:g}" for value in found.index], differences)
