@@ -51,8 +51,8 @@ figures.note("seed", seed)
 # %% [markdown]
 # ## The set-up
 #
-# Table 1 of the paper fixes the sizes and constants. It is silent about the initial weights, the number of repeats and
-# the learning rates of its Fig. 3; the weights here are normal with variance 1/50, so that a neuron starts out firing
+# Table 1 of the paper fixes the sizes and time constants. It is silent about the threshold, the initial weights, the
+# number of repeats and the learning rates of its Fig. 3; the threshold here is 1, and the weights are normal with variance 1/50, so that a neuron starts out firing
 # now and then.
 
 # %%
@@ -204,14 +204,15 @@ loss_table(rates, losses).style.hide()
 
 # %% [markdown]
 # Mean final loss; in the last two columns the difference paired by repeat, with its bootstrap 95 % interval. Below zero
-# the reset term helps. Compared with `leak`, the loss of `full` is
+# the reset term helps. Compared with `leak`, the loss of `full` is (paired *t* tests, the rates of a line corrected for
+# their number by Holm's method, here and below)
 #
 # - above the paper's default learning rate: {glue:text}`above`;
 # - at it: {glue:text}`at`;
 # - below it: {glue:text}`below`.
 #
 # The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim about large learning rates
-# holds, and its claim that the term costs nothing at small ones does not: there, learning *with* the term is slower.
+# holds, and "competitive performance" at small ones is too kind: there, learning *with* the term is slower.
 #
 # What happens at large rates is plain to see in the spikes. A neuron that has gone silent, with a target it should have
 # hit, is lost, or nearly so. At the largest rate, {glue:text}`largest-rate`, that is the fate of
@@ -458,7 +459,7 @@ crossover_table(studies | baselines | scale_free).style.hide()
 # ## Why?
 #
 # {numref}`surrogate-derivative` has the clue. Just below the threshold, where a neuron that is learning to time its
-# spikes spends its days, `leak` hands the whole error of the next step back to this one. But a potential just below the
+# spikes spends its days, `leak` hands the error of the next step back to this one, but for the leak. But a potential just below the
 # threshold is about to be emptied, if it rises a little; what it carries into the next step is then nothing. `full`
 # knows this and passes on a small part. `leak` therefore overstates what early potentials do to late errors, and adds
 # up errors of the same sign over many steps: its gradient is too long, mostly, and a single unwanted spike pulls down
@@ -477,9 +478,10 @@ print(
 )
 
 # %% [markdown]
-# Below that temperature the reset term *can* make the gradient grow through time. That {cite:t}`zenke2021` saw learning
-# fail when the reset was differentiated through fits this, since their surrogates are steep. The same experiment over
-# temperatures:
+# The factor is largest a little above the threshold, where it exceeds 1 at slightly higher temperatures already. There
+# the reset term *can* make the gradient grow through time. That {cite:t}`zenke2021` saw learning fail when the reset was
+# differentiated through fits this: of their two kinds of surrogate it was the one that is steep and not normalised. The
+# same experiment over temperatures:
 
 # %% tags=["hide-input", "remove-output"]
 by_temperature = loss_studies_over("toy/temperature")

@@ -97,7 +97,7 @@ tables.show(studies.study_table(rates), "study")
 # Test accuracy in per cent with 95 % intervals; *broke down*: how many trainings with `full`, `leak` and `spatial`
 # ended below {glue:text}`broken:.0f` %.
 #
-# By these intervals the accuracy of `full`, compared with `leak` and with `spatial`, is
+# The accuracy of `full`, compared with `leak` and with `spatial`, is
 #
 # | | than `leak` | than `spatial` |
 # | --- | --- | --- |
@@ -106,8 +106,9 @@ tables.show(studies.study_table(rates), "study")
 # | digits, AdamW | {glue:text}`da-leak` | {glue:text}`da-spatial` |
 # | digits, momentum | {glue:text}`ds-leak` | {glue:text}`ds-spatial` |
 #
-# These are many comparisons: of twenty intervals one misses zero by chance. And where some seeds break down and others
-# do not, an interval says little; the counts say more.
+# The rates of a row and column are one family of paired *t* tests, corrected for their number by Holm's method, because
+# of twenty tests one succeeds by chance. Where some seeds break down and others do not, a test of means says little; the
+# counts say more.
 #
 # ### How wide is the range of usable rates?
 #

@@ -15,7 +15,7 @@
 #
 # When a spiking neuron fires, its membrane potential is reset to zero. The potential after a spike therefore depends on
 # whether there was one, and so on the potential before it: one more path along which a training signal can travel back
-# through time. *Temporal Surrogate Back-propagation for Spiking Neural Networks* {cite}`yang2020` points out that
+# through time. *Temporal Surrogate Back-propagation for Spiking Neural Networks* {cite}`yang2020` says that
 # surrogate-gradient methods drop this path, restores it, and asks whether that helps.
 #
 # This book is a companion to that paper which can be run. It derives every equation and has a machine check it, repeats

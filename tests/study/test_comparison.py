@@ -29,7 +29,7 @@ def run(dataset: str, gradient: str, seed: int, accuracy: float, note: str = "",
     config |= {"precision": "bfloat16"}
     command = " ".join(f"--{name} {value}" for name, value in config.items())
     key = "validation_accuracy" if config["validation"] else "test_accuracy"
-    return {"command": command, **config, key: accuracy, "data_note": note}
+    return {"command": command, **config, key: accuracy, "data_note": note, "n_test": 10_000}
 
 
 def test_accuracy_table_pairs_by_seed_and_keeps_settings_apart():
@@ -91,11 +91,11 @@ def test_table_2_shows_what_is_recorded_and_labels_subsets():
 @pytest.mark.parametrize(
     ("differences", "verdict"),
     [
-        ([0.01, -0.01, 0.0, 0.02], "equal to ±0.1"),
+        ([0.01, -0.01, 0.0, 0.02], "equal"),
         ([0.5, -0.5, 0.3, -0.2], "open"),
         ([0.5, 0.6, 0.55, 0.5], "higher"),
         ([-0.5, -0.6, -0.55, -0.5], "lower"),
-        ([0.05, 0.06, 0.05, 0.04], "higher, equal to ±0.1"),
+        ([0.05, 0.06, 0.05, 0.04], "higher, equal"),
         ([0.5], "one seed"),
     ],
 )
@@ -105,6 +105,22 @@ def test_verdicts_on_differences(differences, verdict):
     table = difference_table(pd.DataFrame(runs))
     assert table["difference"].tolist() == ["full - leak"] and table["seeds"].tolist() == [len(differences)]
     assert table["verdict"].tolist() == [verdict]
+
+
+def test_verdicts_are_corrected_for_the_number_of_rows_and_margins_follow_the_test_set():
+    """Differences that decide by themselves (p = 0.03 and 0.02) and do no longer as two of four."""
+    apart, equal = (0.1, 0.2, 0.6, 0.5), (0.06, -0.05, 0.05, -0.02)
+    rows = [
+        run(name, gradient, seed, 90.0 + (difference if gradient == "full" else 0.0)) | {"n_test": n}
+        for name, n, differences in (("mnist", 10_000, apart), ("digits", 2_500, equal))
+        for seed, difference in enumerate(differences)
+        for gradient in ("full", "leak")
+    ]
+    table = difference_table(pd.DataFrame(rows))
+    assert table["margin"].tolist() == ["±0.10", "±0.20"]
+    assert table["verdict"].tolist() == ["open", "equal"]
+    alone = difference_table(pd.DataFrame(rows[: len(rows) // 2]))
+    assert alone["verdict"].tolist() == ["higher"]
 
 
 def test_the_figure_of_differences_has_the_rows_of_the_table():

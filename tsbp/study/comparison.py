@@ -9,7 +9,15 @@ import numpy as np
 from tsbp.gradients import STUDIED, ordered
 from tsbp.runs import data, records
 from tsbp.runs.settings import PRESETS, TABLE_2, TrainingConfig
-from tsbp.study.statistics import MARGIN, equal_within, equivalence, mean_interval, with_interval
+from tsbp.study.statistics import (
+    MARGIN,
+    equal_within,
+    equivalence,
+    holm,
+    margin_for,
+    p_values,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -84,46 +92,39 @@ def accuracies(runs: "pandas.DataFrame", dataset: str, device: str = "cpu") -> "
     return by_seed(records.select(runs[runs["device"] == device], TrainingConfig.for_dataset(dataset), but=MAY_DIFFER))
 
 
-def difference_table(runs: "pandas.DataFrame", margin: float = MARGIN) -> "pandas.DataFrame":
+def difference_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     """Whether two gradients are as good as each other, from the rows of :func:`table_2` that were measured.
 
     Args:
         runs: records of ``tsbp train``.
-        margin: of the test of equality, in percentage points.
 
     Returns:
         Mean difference paired by seed with its 95 % interval, the smallest margin within which the gradients are equal
-        (5 % level), and the p value of :func:`tsbp.study.statistics.equivalence` at the margin given, with the verdict.
+        (5 % level), the :func:`margin <tsbp.study.statistics.margin_for>` of the test set, and the verdict: p values of
+        all differences are corrected together by Holm's method, and so are those of all tests of equality.
     """
     import pandas as pd
 
-    rows = []
+    rows, apart, equal = [], [], []
     for dataset in titles():
         for config, preset, group in groups(runs, dataset):
             accuracy = by_seed(group)
+            margin = margin_for(int(group["n_test"].iloc[0])) if len(group) else MARGIN
             for other in ("leak", "spatial"):
                 difference = paired_difference(accuracy, other)
                 if len(difference):
                     row = _what(config, preset, group)
                     row |= {"difference": f"full - {other}", "seeds": len(difference)}
-                    rows.append(row | _verdict(difference, margin))
+                    row |= {"mean": with_interval(difference, "+.2f")}
+                    if len(difference) > 1:
+                        row |= {"equal within": f"±{equal_within(difference):.2f}", "margin": f"±{margin:.2f}"}
+                    rows.append(row | {"verdict": "higher" if difference.mean() > 0 else "lower"})
+                    apart.append(p_values(difference[None])[0])
+                    equal.append(equivalence(difference, margin))
+    for row, p, q in zip(rows, holm(apart), holm(equal), strict=True):
+        said = ([str(row["verdict"])] if p < 0.05 else []) + (["equal"] if q < 0.05 else [])
+        row["verdict"] = "one seed" if np.isnan(p) else ", ".join(said) or "open"
     return pd.DataFrame(rows).fillna("")
-
-
-def _verdict(difference: np.ndarray, margin: float) -> dict[str, str]:
-    if len(difference) < 2:
-        return {"mean": with_interval(difference, "+.2f"), "verdict": "one seed"}
-    mean, half_width = mean_interval(difference)
-    p = equivalence(difference, margin)
-    verdict = f"equal to ±{margin:g}" if p < 0.05 else "open"
-    if abs(mean) > half_width:
-        verdict = f"{'higher' if mean > 0 else 'lower'}, {verdict}" if p < 0.05 else "higher" if mean > 0 else "lower"
-    return {
-        "mean": with_interval(difference, "+.2f"),
-        "equal within": f"±{equal_within(difference):.2f}",
-        f"p (±{margin:g})": f"{p:.3f}",
-        "verdict": verdict,
-    }
 
 
 def learning_rate_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":

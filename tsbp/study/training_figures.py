@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from tsbp.study.comparison import by_seed, groups, paired_difference, titles
 from tsbp.study.figures import COLOURS, GREY, legend_above
-from tsbp.study.statistics import MARGIN, mean_interval
+from tsbp.study.statistics import margin_for, mean_interval
 from tsbp.study.studies import angles_to_full, by_value
 
 if TYPE_CHECKING:
@@ -48,15 +48,14 @@ def accuracy_curves(runs: "pandas.DataFrame", panel: str = "network", zoom: bool
     return figure
 
 
-def accuracy_differences(runs: "pandas.DataFrame", margin: float = MARGIN) -> Figure:
+def accuracy_differences(runs: "pandas.DataFrame") -> Figure:
     """Accuracy of ``full`` minus that of each other gradient, for the rows of Table 2 that have both.
 
-    Dots are means with their 95 % intervals, paired by seed, hollow for a single seed; the band is the margin within
+    Dots are means with their 95 % intervals, paired by seed, hollow for a single seed; the bands are the margins within
     which they count as equal. An asterisk marks rows on a part of the data, or on another encoding of it.
 
     Args:
         runs: records of ``tsbp train``.
-        margin: in percentage points.
     """
     rows = {}
     for config, preset, group in (row for dataset in titles() for row in groups(runs, dataset)):
@@ -64,12 +63,12 @@ def accuracy_differences(runs: "pandas.DataFrame", margin: float = MARGIN) -> Fi
         if "full" in accuracy and len(accuracy.columns) > 1:
             mark = "*" if group["data_note"].iloc[0] else ""
             name = f"{titles()[config.dataset].partition(',')[0]}{mark}, T = {config.time_steps}"
-            rows[f"{name}, {preset or f'{config.epochs} epochs'}"] = accuracy
+            rows[f"{name}, {preset or f'{config.epochs} epochs'}"] = accuracy, margin_for(int(group["n_test"].iloc[0]))
     figure, axes = plt.subplots(1, 2, figsize=(8, 1 + 0.3 * len(rows)), sharex=True, sharey=True)
     for axis, other in zip(axes, ("leak", "spatial"), strict=True):
-        axis.axvspan(-margin, margin, color=GREY, alpha=0.3, linewidth=0)
         axis.axvline(0, color=GREY, linewidth=0.8)
-        for place, accuracy in enumerate(rows.values()):
+        for place, (accuracy, margin) in enumerate(rows.values()):
+            axis.fill_betweenx([place - 0.5, place + 0.5], -margin, margin, color=GREY, alpha=0.3, linewidth=0)
             difference = paired_difference(accuracy, other)
             if len(difference):
                 mean, half_width = mean_interval(difference)
