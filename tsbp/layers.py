@@ -119,7 +119,7 @@ class SpikingLayer(nn.Module):
     def __init__(
         self,
         weights: nn.Module,
-        neuron: LIF,
+        neuron: nn.Module,
         time_steps: int,
         synaptic_delay: int = 0,
         readout: bool = False,

@@ -1,0 +1,149 @@
+"""Randman (Zenke & Vogels 2021): classes are smooth random manifolds of spike times, and every input fires once.
+
+A class has a random function for each input, defined on the unit cube of D dimensions: a product over the dimensions of
+random Fourier series whose amplitudes fall as 1/k^α, so that a larger α makes a smoother function::
+
+    f(x) = Π_d Σ_k k^-α · a_dk · sin(2π (k · b_dk · x_d + c_dk)),    a, b, c uniform in [0, 1), k = 1 … K
+
+An example is a point x, drawn uniformly from the cube: input i fires once, at the time f_i(x). Since each input fires
+exactly once, spike counts say nothing about the class. Zenke & Vogels stretch the values of a class to the unit interval
+(marginal ``range``); here the values of each input are replaced by their ranks within the class (``uniform``), so that
+the time of no single input says anything about the class either, and only the times together do.
+
+The data are made from a fixed seed of their own, whatever the seed of a run. T changes the resolution alone.
+Other sizes are another entry of the registry, from a module named with ``--plugin``::
+
+    from tsbp.runs.data import DATA_SETS, randman
+
+    DATA_SETS["randman-smooth"] = randman.source(smoothness=2.0)
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tsbp.runs import memory
+from tsbp.runs.data.dataset import DataSet, Source
+
+SEED = 2011_09964
+CUTOFF = 1000
+"""Largest number of terms of a series."""
+PRECISION = 1e-3
+"""Amplitude, beside that of the first term, below which a series ends; the published code has the same two limits."""
+MARGINALS = ("uniform", "range")
+
+
+def source(
+    classes: int = 10,
+    inputs: int = 20,
+    dimension: int = 2,
+    smoothness: float = 1.0,
+    n_train: int = 2000,
+    n_test: int = 1000,
+    marginal: str = "uniform",
+) -> Source:
+    """An entry of :data:`tsbp.runs.data.DATA_SETS`.
+
+    Args:
+        classes: number of manifolds.
+        inputs: number of inputs, each of which fires once.
+        dimension: D of the manifolds.
+        smoothness: the exponent α.
+        n_train: training examples, spread evenly over the classes.
+        n_test: test examples, likewise.
+        marginal: how the values of an input become times in [0, 1): ``uniform`` by their rank within the class,
+            ``range`` by stretching them between the smallest and the largest, as Zenke & Vogels do.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    counts = {"classes": (classes, 1), "inputs": (inputs, 1), "dimension": (dimension, 1)}
+    counts |= {"n_train": (n_train, classes), "n_test": (n_test, classes)}
+    for name, (value, least) in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    for name, value in {"n_train": n_train, "n_test": n_test}.items():
+        if value % classes:
+            raise ValueError(f"{name} must be a multiple of the {classes} classes, got {value}")
+    if isinstance(smoothness, bool) or not isinstance(smoothness, int | float) or not 0 < smoothness < math.inf:
+        raise ValueError(f"smoothness must be finite and greater than 0, got {smoothness!r}")
+    if marginal not in MARGINALS:
+        raise ValueError(f"marginal must be one of {', '.join(MARGINALS)}, got {marginal!r}")
+
+    def load(root: Path, time_steps: int) -> DataSet:
+        """Make the data, frames ``[N, T, inputs, 1, 1]``."""
+        n = n_train + n_test
+        memory.check(f"randman: {n:,} examples of {time_steps} steps", 2 * n * time_steps * inputs, torch.device("cpu"))
+        random = np.random.default_rng(SEED)
+        n_each = n // classes
+        times = np.concatenate(
+            [
+                _normalised(manifold(inputs, dimension, smoothness, random)(random.random((n_each, dimension))), marginal)
+                for _ in range(classes)
+            ]
+        )
+        labels = np.repeat(np.arange(classes), n_each)
+        train = np.arange(n) % n_each < n_train // classes
+        parts = (random.permutation(np.flatnonzero(which)) for which in (train, ~train))
+        found = [part for which in parts for part in (frames(times[which], time_steps), labels[which])]
+        return DataSet("randman", *map(torch.from_numpy, found), n_classes=classes)
+
+    return Source(title="Randman", load=load, n_train=n_train, defaults=dict(DEFAULTS), temporal=True)
+
+
+def manifold(
+    inputs: int, dimension: int, smoothness: float, random: np.random.Generator
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A random smooth function from points ``[N, D]`` of the unit cube to values ``[N, inputs]``, not normalised."""
+    terms = min(CUTOFF, math.ceil(PRECISION ** (-1 / smoothness)))
+    k = np.arange(1, terms + 1)
+    amplitude, frequency, phase = random.random((3, inputs, dimension, terms))
+    amplitude = amplitude * k**-smoothness
+    frequency = frequency * k
+
+    def values(x: np.ndarray) -> np.ndarray:
+        found = np.ones((len(x), inputs))
+        for i in range(inputs):
+            for d in range(dimension):
+                angle = 2 * np.pi * (x[:, d, None] * frequency[i, d] + phase[i, d])
+                found[:, i] *= np.sin(angle) @ amplitude[i, d]
+        return found
+
+    return values
+
+
+def frames(times: np.ndarray, time_steps: int) -> np.ndarray:
+    """One spike an input: times ``[N, inputs]`` in [0, 1) → uint8 ``[N, T, inputs, 1, 1]``."""
+    step = np.floor(times * time_steps).astype(np.int64)
+    spikes = np.arange(time_steps)[None, :, None] == step[:, None, :]
+    return spikes.astype(np.uint8)[..., None, None]
+
+
+def _normalised(values: np.ndarray, marginal: str) -> np.ndarray:
+    """Values ``[N, inputs]`` of a class → times in [0, 1)."""
+    if marginal == "uniform":
+        return (values.argsort(0).argsort(0) + 0.5) / len(values)
+    low, high = values.min(0), values.max(0)
+    width = np.where(high > low, high - low, 1.0)
+    return np.minimum((values - low) / width, np.nextafter(1.0, 0.0))
+
+
+DEFAULTS: dict[str, Any] = {
+    "network": "128",
+    "readout": "integrator",
+    "encoding": "filtered",
+    "time_steps": 100,
+    "tau_m": 20.0,
+    "tau_s": 2.0,
+    "optimizer": "adam",
+    "epochs": 20,
+    "batch_size": 50,
+    "lr": 0.01,
+}
+"""Settings of a training that suit it."""
+
+SOURCE = source()
