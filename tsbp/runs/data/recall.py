@@ -85,7 +85,6 @@ DEFAULTS: dict[str, Any] = {
     "network": "128R",
     "readout": "integrator",
     "read_steps": GO,
-    "encoding": "filtered",
     "time_steps": 20,
     "tau_m": 5.0,
     "tau_s": 2.0,

@@ -191,7 +191,6 @@ def _from_github(folder: Path) -> None:
 DEFAULTS: dict[str, Any] = {
     "network": "128-128",
     "readout": "integrator",
-    "encoding": "filtered",
     "time_steps": 100,
     "tau_m": 20.0,
     "tau_s": 2.0,
