@@ -85,7 +85,7 @@ def test_near_points_have_near_times_and_smoothness_grows_with_the_exponent():
         random = np.random.default_rng(0)
         values = randman.manifold(10, 2, smoothness, random)
         x = random.random((200, 2)) * 0.99
-        there, beside = values(x), values(x + [0.01, 0.0])
+        there, beside = values(x), values(x + np.array([0.01, 0.0]))
         moved.append(np.median(np.abs(beside - there) / there.std(0)))
     assert moved == sorted(moved, reverse=True)
     assert moved[1] < 0.3 and moved[-1] < 0.06
@@ -160,7 +160,9 @@ def test_what_recall_cannot_be(arguments, said):
 
 
 def test_a_short_delay_is_learned():
-    config = TrainingConfig.for_dataset("recall", network="64R", epochs=2, examples=1000, device="cpu", evaluate_every=2)
+    config = TrainingConfig.for_dataset(
+        "recall", network="64R", epochs=2, examples=1000, device="cpu", evaluate_every=2
+    )
     assert train(config, quiet=True)["test_accuracy"] > 90
 
 
@@ -250,7 +252,11 @@ def test_recordings_that_cannot_be_used_are_named(speakers, tmp_path):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=r"^spoken-digits: .*3_eve_1\.wav is damaged: [^\n]+$"):
             data.load("spoken-digits", speakers, 30)
-    for samples, rate in ((tone(500, 0.1), 16_000), (np.zeros((80, 2), np.int16), 8000), (np.zeros(80, np.uint8), 8000)):
+    for samples, rate in (
+        (tone(500, 0.1), 16_000),
+        (np.zeros((80, 2), np.int16), 8000),
+        (np.zeros(80, np.uint8), 8000),
+    ):
         write_recording(file, samples, rate)
         with pytest.raises(ValueError, match=r"3_eve_1\.wav is damaged: expected 16 bits, 8 kHz and mono, got "):
             data.load("spoken-digits", speakers, 30)
@@ -258,7 +264,7 @@ def test_recordings_that_cannot_be_used_are_named(speakers, tmp_path):
         path.unlink()
     file.unlink()
     (folder / "readme.wav").write_bytes(b"passed over, as its name is no recording's")
-    with pytest.raises(ValueError, match="of at least two speakers in .*, got 2 of eve$"):
+    with pytest.raises(ValueError, match=r"of at least two speakers in .*, got 2 of eve$"):
         data.load("spoken-digits", speakers, 30)
     with pytest.raises(ValueError, match=r"spoken-digits: 6 recordings of 10{13} steps would take"):
         for speaker in ("ann", "bob"):
@@ -295,7 +301,7 @@ def test_a_download_is_unpacked_and_checked(speakers, tmp_path, monkeypatch):
 
     monkeypatch.setattr(utils, "download_url", fake)
     root = tmp_path / "new"
-    with pytest.raises(FileNotFoundError, match="spoken-digits: .*are not those that were published"):
+    with pytest.raises(FileNotFoundError, match=r"spoken-digits: .*are not those that were published"):
         data.load("spoken-digits", root)
     assert not root.exists()
     files = spoken_digits.recordings(speakers / "FSDD" / "recordings")
@@ -369,7 +375,9 @@ def test_held_out_examples_are_from_groups_that_are_not_trained_on(n):
 
 
 def test_holding_out_leaves_a_group_to_train_on():
-    with pytest.raises(ValueError, match=r"^validation must be from 1 to 3[34] examples, so that a whole group is left"):
+    with pytest.raises(
+        ValueError, match=r"^validation must be from 1 to 3[34] examples, so that a whole group is left"
+    ):
         grouped().hold_out(39)
     with pytest.raises(ValueError, match="validation must be from 1 to 0 examples"):
         grouped(n_groups=1).hold_out(1)
@@ -393,7 +401,9 @@ def test_groups_that_do_not_fit_are_named(groups):
 def test_shuffled_time_keeps_the_counts_and_each_example_has_its_own_order(small_randman):
     shuffled = small_randman.shuffle_time()
     for one, other in zip(
-        (small_randman.train_images, small_randman.test_images), (shuffled.train_images, shuffled.test_images), strict=True
+        (small_randman.train_images, small_randman.test_images),
+        (shuffled.train_images, shuffled.test_images),
+        strict=True,
     ):
         assert torch.equal(one.sum(1), other.sum(1)) and not torch.equal(one, other)
     assert torch.equal(shuffled.train_images, small_randman.shuffle_time().train_images)
@@ -410,7 +420,9 @@ def test_shuffled_time_of_images_is_the_order_of_their_rows(digits):
     shuffled = digits.shuffle_time()
     assert torch.equal(shuffled.train_images.sum(2), digits.train_images.sum(2))
     assert not torch.equal(shuffled.train_images, digits.train_images)
-    config = TrainingConfig.for_dataset("digits", network="20", time_steps=8, encoding="rows", shuffle_time=True, shift=0)
+    config = TrainingConfig.for_dataset(
+        "digits", network="20", time_steps=8, encoding="rows", shuffle_time=True, shift=0
+    )
     assert prepare(config, digits).fingerprint() == shuffled.fingerprint()
     with pytest.raises(ValueError, match=r"^shuffle_time needs frames of events, or images by rows; got encoding dir"):
         prepare(config.but(encoding="direct"), digits)

@@ -51,7 +51,10 @@ class TrainingConfig(PluginConfig):
     kind: ClassVar[str] = "train"
     argument: ClassVar[str] = "dataset"
 
-    dataset: Annotated[str, setting("digits, mnist, nmnist, cifar10, randman, spoken-digits, recall, or a folder with train/ and test/.")] = "digits"
+    dataset: Annotated[
+        str,
+        setting("digits, mnist, nmnist, cifar10, randman, spoken-digits, recall, or a folder with train/ and test/."),
+    ] = "digits"
     network: Annotated[str, setting("In the notation of Table 3, without the output layer.")] = TABLE_3["mnist"]
     gradient: Annotated[
         Gradient,
@@ -147,7 +150,9 @@ class TrainingConfig(PluginConfig):
     ] = 0
     shuffle_time: Annotated[
         bool,
-        setting("Control: the time steps of each example (under encoding rows, its rows) in an order of its own."),
+        setting(
+            "Control: put the time steps of each example (its rows, under encoding rows) into a random order of its own."
+        ),
     ] = False
     compare_gradients: Annotated[bool, setting("Measure after every epoch how far apart the gradients point.")] = False
     precision: Annotated[

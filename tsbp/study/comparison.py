@@ -56,8 +56,9 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
         runs: records of ``tsbp train``. Those count that have the default settings of their data set, or a preset's.
 
     Returns:
-        For every data set that is no task of time what the paper reports, then a row for each training, measured or not: mean over seeds of
-        every gradient, and the difference of ``full`` and ``leak`` paired by seed, with intervals.
+        For every data set but the tasks that need time: what the paper reports, then a row for each training, measured
+        or not: mean over seeds of every gradient, and the difference of ``full`` and ``leak`` paired by seed, with
+        intervals.
     """
     import pandas as pd
 

@@ -83,17 +83,15 @@ def source(
         memory.check(f"randman: {n:,} examples of {time_steps} steps", 2 * n * time_steps * inputs, torch.device("cpu"))
         random = np.random.default_rng(SEED)
         n_each = n // classes
-        times = np.concatenate(
-            [
-                _normalised(manifold(inputs, dimension, smoothness, random)(random.random((n_each, dimension))), marginal)
-                for _ in range(classes)
-            ]
-        )
-        labels = np.repeat(np.arange(classes), n_each)
-        train = np.arange(n) % n_each < n_train // classes
-        parts = (random.permutation(np.flatnonzero(which)) for which in (train, ~train))
-        found = [part for which in parts for part in (frames(times[which], time_steps), labels[which])]
-        return DataSet("randman", *map(torch.from_numpy, found), n_classes=classes)
+        times = []
+        for _ in range(classes):
+            values = manifold(inputs, dimension, smoothness, random)
+            times.append(_normalised(values(random.random((n_each, dimension))), marginal))
+        spikes = torch.from_numpy(frames(np.concatenate(times), time_steps))
+        labels = torch.arange(classes).repeat_interleave(n_each)
+        is_train = np.arange(n) % n_each < n_train // classes
+        train, test = (torch.from_numpy(random.permutation(np.flatnonzero(part))) for part in (is_train, ~is_train))
+        return DataSet("randman", spikes[train], labels[train], spikes[test], labels[test], n_classes=classes)
 
     return Source(title="Randman", load=load, n_train=n_train, defaults=dict(DEFAULTS), temporal=True)
 

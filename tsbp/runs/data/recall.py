@@ -1,11 +1,11 @@
 """Store and recall: a cue, a delay with nothing but noise, a go signal; the label is the cue.
 
-The inputs are a population for each class and one for the go signal. In the first ``CUE`` steps the neurons of the
-cue's population fire often, in the last ``GO`` steps those of the go population do; at all steps every other neuron
-fires now and then. The delay between the two is D = T - CUE - GO steps: it says how long the network must keep the cue,
-and how far back in time credit must travel. Spike counts tell the cue, so that a classifier that sees all steps at once
-has no difficulty; a network has, for its output is read in the last steps only (setting ``read_steps``), when the traces
-of the cue in membranes and synapses have decayed if D is a multiple of their time constants.
+The inputs are one population of neurons for each class and one for the go signal. During the first ``CUE`` steps the
+population of the cue fires often, during the last ``GO`` steps the go population does; all other neurons fire at a low
+rate. The delay in between has D = T - CUE - GO steps: so long must the network keep the cue, and so far back in time must
+credit travel. The output is read during the go signal only (setting ``read_steps``). By then the traces of the cue in
+membranes and synapses have decayed, if D is several times their time constants. Spike counts do tell the classes apart:
+the task is hard not because the cue is hidden, but because it is gone when the answer is due.
 
 The data are made from a fixed seed of their own, whatever the seed of a run. Other sizes are another entry of the
 registry, from a module named with ``--plugin``::
@@ -75,8 +75,12 @@ def source(classes: int = 4, n_train: int = 2000, n_test: int = 1000, noise: flo
             active[:, :CUE] = (labels[:, None] == np.arange(classes + 1))[:, None]
             active[:, -GO:, classes] = True
             probability = np.where(active, SIGNAL, noise).repeat(POPULATION, axis=2)
-            parts += [(random.random(probability.shape, dtype=np.float32) < probability).astype(np.uint8)[..., None, None], labels]
-        return DataSet("recall", *map(torch.from_numpy, parts), n_classes=classes)
+            parts += [
+                (random.random(probability.shape, dtype=np.float32) < probability).astype(np.uint8)[..., None, None],
+                labels,
+            ]
+        train_frames, train_labels, test_frames, test_labels = map(torch.from_numpy, parts)
+        return DataSet("recall", train_frames, train_labels, test_frames, test_labels, n_classes=classes)
 
     return Source(title="store and recall", load=load, n_train=n_train, defaults=dict(DEFAULTS), temporal=True)
 

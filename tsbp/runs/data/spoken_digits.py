@@ -129,11 +129,8 @@ def mel_levels(samples: np.ndarray, time_steps: int) -> np.ndarray:
     total = time_steps * HOP + WINDOW - HOP
     missing = total - len(samples)
     before = abs(missing) // 2
-    if missing >= 0:
-        samples = np.pad(samples, (before, missing - before))
-    else:
-        samples = samples[before : before + total]
-    pieces = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
+    whole = np.pad(samples, (before, missing - before)) if missing >= 0 else samples[before : before + total]
+    pieces = np.lib.stride_tricks.sliding_window_view(whole, WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(pieces * np.hanning(WINDOW), BINS)) ** 2 @ _MEL_BANDS
     highest = power.max()
     if not highest:
@@ -144,7 +141,7 @@ def mel_levels(samples: np.ndarray, time_steps: int) -> np.ndarray:
 def send_on_delta(levels: np.ndarray, delta: float) -> np.ndarray:
     """Events of levels ``[..., T, bands]`` → uint8 ``[..., T, 2, bands]``: up, then down.
 
-    A level sends an event when it has moved by more than ``delta`` since its last event or, before that, the first step.
+    A level sends an event when it has moved by more than ``delta`` since its last event, at first since step 0.
     """
     levels = np.moveaxis(levels, -2, 0)
     last = levels[0].copy()
