@@ -13,10 +13,11 @@ from torch.nn import functional
 from tsbp.gradients import GRADIENTS, STUDIED
 from tsbp.kernels import library
 from tsbp.networks import TABLE_3
-from tsbp.runs import records, training
+from tsbp.runs import memory, records, training
 from tsbp.runs.data import DataSet
 from tsbp.runs.evaluation import (
     build_network,
+    check_memory,
     compare_averages,
     compare_gradients,
     evaluate,
@@ -181,6 +182,13 @@ def test_the_class_of_integrators_is_that_of_the_largest_potential(digits):
 def test_what_cannot_be_read(settings, said):
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         TINY.but(**settings)
+
+
+def test_integrators_beyond_memory_are_refused(digits, monkeypatch):
+    monkeypatch.setattr(memory, "total", lambda device: 1e9)
+    check_memory(TINY.but(network="20", time_steps=10_000, batch_size=1, device="cpu"), digits)
+    with pytest.raises(ValueError, match=r"^integrators over 10000 time steps would take 1\.6 GB of memory"):
+        check_memory(INTEGRATOR.but(network="20", time_steps=10_000, batch_size=1, device="cpu"), digits)
 
 
 def test_gradients_of_integrators_are_compared():

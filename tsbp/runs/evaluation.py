@@ -75,6 +75,8 @@ def check_memory(config: TrainingConfig, dataset: DataSet) -> None:
     steps = config.time_steps + config.synaptic_delay
     activity = steps * batch * neurons * 2 * (2 if config.precision == "bfloat16" else 4)
     said = f"{config.time_steps} time steps" + (f" after {config.synaptic_delay}" if config.synaptic_delay else "")
+    if config.readout == "integrator":  # a matrix from every step to every other, and what it is made from
+        memory.check(f"integrators over {config.time_steps} time steps", 16 * config.time_steps**2, device)
     memory.check(f"a batch of {batch} examples over {said} in {neurons:,} neurons", activity, device)
 
 

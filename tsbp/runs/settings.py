@@ -151,7 +151,7 @@ class TrainingConfig(PluginConfig):
     shuffle_time: Annotated[
         bool,
         setting(
-            "Control: put the time steps of each example (its rows, under encoding rows) into a random order of its own."
+            "Control: put the time steps of each example (under encoding rows, its rows) in a random order of its own."
         ),
     ] = False
     compare_gradients: Annotated[bool, setting("Measure after every epoch how far apart the gradients point.")] = False

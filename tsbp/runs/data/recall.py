@@ -1,11 +1,11 @@
 """Store and recall: a cue, a delay with nothing but noise, a go signal; the label is the cue.
 
 The inputs are one population of neurons for each class and one for the go signal. During the first ``CUE`` steps the
-population of the cue fires often, during the last ``GO`` steps the go population does; all other neurons fire at a low
-rate. The delay in between has D = T - CUE - GO steps: so long must the network keep the cue, and so far back in time must
-credit travel. The output is read during the go signal only (setting ``read_steps``). By then the traces of the cue in
-membranes and synapses have decayed, if D is several times their time constants. Spike counts do tell the classes apart:
-the task is hard not because the cue is hidden, but because it is gone when the answer is due.
+population of the cue fires often, during the last ``GO`` steps the go population does; all other neurons fire at a
+low rate. The delay in between has D = T - CUE - GO steps: so long must the network keep the cue, and so far back in
+time must credit travel. The output is read during the go signal only (setting ``read_steps``). By then the traces of
+the cue in membranes and synapses have decayed, if D is several times their time constants. Spike counts do tell the
+classes apart: the task is hard not because the cue is hidden, but because it is gone when the answer is due.
 
 The data are made from a fixed seed of their own, whatever the seed of a run. Other sizes are another entry of the
 registry, from a module named with ``--plugin``::
