@@ -120,7 +120,7 @@ def test_rows_of_colours():
 
 def test_what_has_no_rows(digits):
     with pytest.raises(
-        ValueError, match=r"^time_steps must be at least 8, the rows of an image, for encoding rows: 7$"
+        ValueError, match=r"^time_steps must be at least 8, the rows of an image, to encode rows, got 7$"
     ):
         encode(digits.train_images, digits, "rows", 7, 2.0)
     recordings = events()

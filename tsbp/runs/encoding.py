@@ -31,7 +31,9 @@ def input_shape(dataset: DataSet, encoding: str, time_steps: int) -> tuple[int, 
     if dataset.has_frames:
         raise ValueError("encoding rows is for images; the frames of events are a sequence already")
     if time_steps < height:
-        raise ValueError(f"time_steps must be at least {height}, the rows of an image, for encoding rows: {time_steps}")
+        raise ValueError(
+            f"time_steps must be at least {height}, the rows of an image, to encode rows, got {time_steps}"
+        )
     return channels, 1, width
 
 

@@ -133,7 +133,7 @@ class DataSet:
             tested = torch.zeros(len(labels), dtype=torch.bool)
             tested[by_class[k % n :: n]] = True
         else:
-            tested = torch.isin(self.groups, self._groups_of_fold(n, k, generator))
+            tested = torch.isin(self.groups, self._groups_of_fold(self.groups.unique(), n, k, generator))
         note = f"{n}-fold cross-validation over {len(labels):,} examples"
         if self.groups is not None:
             note += f" in {len(self.groups.unique())} whole groups"
@@ -148,9 +148,7 @@ class DataSet:
             note=f"{self.note}; {note}" if self.note else note,
         )
 
-    def _groups_of_fold(self, n: int, k: int, generator: torch.Generator) -> Tensor:
-        assert self.groups is not None
-        groups = self.groups.unique()
+    def _groups_of_fold(self, groups: Tensor, n: int, k: int, generator: torch.Generator) -> Tensor:
         if len(groups) % n:
             raise ValueError(f"folds must divide the number of groups of {self.name}, {len(groups)}, got {n}")
         if n < len(groups):
