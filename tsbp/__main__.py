@@ -149,7 +149,7 @@ def train_command(
 
 
 train_command.__doc__ = (
-    f"{train_command.__doc__}\n\nData sets: digits, mnist, nmnist, cifar10, or a folder with train/<class>/ and "
+    f"{train_command.__doc__}\n\nData sets: {', '.join(data.DATA_SETS)}, or a folder with train/<class>/ and "
     f"test/<class>/. Presets: {', '.join(PRESETS)}; those that start with paper- are for Table 2 in full length."
 )
 

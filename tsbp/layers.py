@@ -11,6 +11,7 @@ from tsbp import checks
 from tsbp.gradients import scaled
 from tsbp.kernels.tensors import HALF, ordinary
 from tsbp.neuron import LIFOutput, LIFState, lif
+from tsbp.readout import Integrator
 
 POOLING = ("average", "max", "sum")
 SUM_GAIN = 1.1
@@ -109,7 +110,7 @@ class SpikingLayer(nn.Module):
 
     Args:
         weights: a convolution, or a linear layer (whose input is flattened), without bias.
-        neuron: the neurons' settings.
+        neuron: the neurons with their settings.
         time_steps: number of time steps; an input of a single step is a constant one, whose current is computed once.
         synaptic_delay: steps that a postsynaptic current takes to the next membrane.
         readout: whether this is the output layer, which keeps float32 under autocast so that the loss does too.
@@ -119,7 +120,7 @@ class SpikingLayer(nn.Module):
     def __init__(
         self,
         weights: nn.Module,
-        neuron: LIF,
+        neuron: LIF | Integrator,
         time_steps: int,
         synaptic_delay: int = 0,
         readout: bool = False,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tsbp import checks
 from tsbp.layers import NEURONS, POOLING, Dropout, LayerState, Pooling, SpikingLayer
+from tsbp.readout import READOUTS, Integrator
 
 TABLE_3 = {
     "nmnist": "12C5-P2-64C5-P2",
@@ -63,6 +64,7 @@ class SpikingNetwork(nn.Module):
         initialisation: str = "pytorch",
         weight_gain: float = 2.0,
         neuron: str = "lif",
+        readout: str = "spiking",
         **settings,
     ) -> "SpikingNetwork":
         """Build a network from its description.
@@ -83,6 +85,8 @@ class SpikingNetwork(nn.Module):
             initialisation: ``"pytorch"``, or ``"tssl-bp"``: linear layers Kaiming-normal and unscaled.
             weight_gain: scales PyTorch's initial weights, which are too small to make deep layers fire.
             neuron: a name in :data:`tsbp.layers.NEURONS`.
+            readout: what the output layer is made of: ``"spiking"`` neurons, or ``"integrator"`` for leaky integrators
+                with their time constant ``tau_m``, whose membrane potential is the output.
             **settings: of the neurons, for ``lif`` keyword arguments of :func:`tsbp.lif`.
 
         Raises:
@@ -101,13 +105,14 @@ class SpikingNetwork(nn.Module):
         checks.name("pooling", pooling, POOLING)
         checks.name("neuron", neuron, NEURONS)
         checks.name("initialisation", initialisation, INITIALISATIONS)
+        checks.name("readout", readout, READOUTS)
         if not isinstance(spec, str):
             raise ValueError(f"spec must be a text in the notation of Table 3, got {spec!r}")
 
         layers: list[nn.Module] = []
         parts = list(_parts(spec, in_shape, n_classes, padding))
         for i, part in enumerate(parts):
-            readout = i == len(parts) - 1
+            last = i == len(parts) - 1
             if part.kind == "P":
                 layers.append(Pooling(pooling, part.size))
             else:
@@ -118,9 +123,10 @@ class SpikingNetwork(nn.Module):
                     else nn.Linear(math.prod(part.before), n, bias=False)
                 )
                 recurrent = nn.Linear(n, n, bias=False) if part.kind == "R" else None
-                cell = NEURONS[neuron](**settings)
-                layers.append(SpikingLayer(weights, cell, time_steps, synaptic_delay, readout, recurrent))
-            if dropout and not readout and parts[i + 1].kind != "P":
+                tau_m = {name: value for name, value in settings.items() if name == "tau_m"}
+                cell = Integrator(**tau_m) if last and readout == "integrator" else NEURONS[neuron](**settings)
+                layers.append(SpikingLayer(weights, cell, time_steps, synaptic_delay, last, recurrent))
+            if dropout and not last and parts[i + 1].kind != "P":
                 layers.append(Dropout(dropout))
 
         network = cls(layers, in_shape, time_steps)
@@ -140,7 +146,7 @@ class SpikingNetwork(nn.Module):
                 ``[T, B, C, H, W]``, one a step.
 
         Returns:
-            Postsynaptic current of the output neurons, ``[T, B, n_classes]``.
+            Postsynaptic current of the output neurons, or the potential of integrators, ``[T, B, n_classes]``.
 
         Raises:
             ValueError: ``x`` has another shape.

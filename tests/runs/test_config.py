@@ -154,6 +154,8 @@ def test_identities_are_for_good():
     """A default that changes, a setting that is renamed: each would give published runs another name."""
     paper = TrainingConfig.for_dataset("paper-nmnist", gradient=0.5, seed=7, device="cpu", precision="float32")
     assert TrainingConfig().identity() == "abff6c50d4"
+    younger = {"readout": "van-rossum", "read_steps": 0, "shuffle_time": False}
+    assert TrainingConfig(**younger).identity() == "abff6c50d4"
     assert paper.identity("0123456789abcdef") == "63d1600570"
     assert ToyConfig().identity() == "e267cb18c3"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsbp.runs.data import DataSet
-from tsbp.runs.encoding import augment, encode, target_spikes
+from tsbp.runs.encoding import augment, encode, input_shape, target_spikes
 
 
 def events(n: int = 4, time_steps: int = 6) -> DataSet:
@@ -95,6 +95,37 @@ def test_events_are_no_brightness():
     recordings = events()
     with pytest.raises(ValueError, match="poisson"):
         encode(recordings.train_images, recordings, "poisson", 6, 2.0)
+
+
+def test_rows_come_one_a_step_from_the_top_then_nothing(digits):
+    images = digits.train_images[:3]
+    pixels = encode(images, digits, "direct", 10, 2.0)
+    x = encode(images, digits, "rows", 10, 2.0)
+    assert x.shape == (10, 3, 1, 1, 8) and input_shape(digits, "rows", 10) == (1, 1, 8)
+    for t in range(8):
+        assert torch.equal(x[t, :, :, 0], pixels[:, :, t])
+    assert not x[8:].any()
+    assert encode(images, digits, "rows", 8, 2.0).shape == (8, 3, 1, 1, 8)
+
+
+def test_rows_of_colours():
+    images = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
+    labels = torch.tensor([0, 1])
+    colours = DataSet("colours", images, labels, images, labels, n_classes=2)
+    x = encode(images, colours, "rows", 4, 2.0)
+    assert x.shape == (4, 2, 3, 1, 5) and input_shape(colours, "rows", 4) == (3, 1, 5)
+    mean, std = colours.normalisation
+    torch.testing.assert_close(x[2, 1, 0, 0], (images[1, 0, 2] - mean[0, 0]) / std[0, 0])
+
+
+def test_what_has_no_rows(digits):
+    with pytest.raises(
+        ValueError, match=r"^time_steps must be at least 8, the rows of an image, to encode rows, got 7$"
+    ):
+        encode(digits.train_images, digits, "rows", 7, 2.0)
+    recordings = events()
+    with pytest.raises(ValueError, match=r"^encoding rows is for images; the frames of events are a sequence already$"):
+        input_shape(recordings, "rows", 6)
 
 
 def test_an_image_of_one_colour_is_no_division_by_zero(digits):

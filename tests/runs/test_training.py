@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import fastjsonschema
 import pytest
@@ -12,9 +13,19 @@ from torch.nn import functional
 from tsbp.gradients import GRADIENTS, STUDIED
 from tsbp.kernels import library
 from tsbp.networks import TABLE_3
-from tsbp.runs import records, training
+from tsbp.runs import memory, records, training
 from tsbp.runs.data import DataSet
-from tsbp.runs.evaluation import build_network, compare_averages, compare_gradients, evaluate, loss_of, target_of
+from tsbp.runs.evaluation import (
+    build_network,
+    check_memory,
+    compare_averages,
+    compare_gradients,
+    evaluate,
+    loss_of,
+    output,
+    scores,
+    target_of,
+)
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.training import Run, train
 from tsbp.study import schema
@@ -121,6 +132,79 @@ def trained_on(dataset: DataSet, config: TrainingConfig) -> torch.nn.Module:
     target = target_of(dataset.train_labels, dataset, config)
     loss_of(network, dataset.train_images, target, dataset, config).mean().backward()
     return network
+
+
+INTEGRATOR = TINY.but(network="8C3-P2-40", readout="integrator", examples=0, optimizer="adam", shift=0)
+
+
+@pytest.mark.parametrize("gradient", STUDIED)
+def test_every_gradient_learns_the_digits_with_integrators_at_the_output(gradient):
+    record = train(INTEGRATOR.but(gradient=gradient, epochs=2), quiet=True)
+    assert record["test_accuracy"] > 80 and record["readout"] == "integrator"
+
+
+def test_the_loss_of_integrators_by_hand(digits):
+    config = INTEGRATOR.but(time_steps=6, read_steps=2)
+    network = build_network(config, digits)
+    images, labels = digits.train_images[:4], digits.train_labels[:4]
+    potential = network((images - digits.normalisation[0]) / digits.normalisation[1])
+    assert torch.equal(output(network, images, digits, config), potential[-2:])
+    target = target_of(labels, digits, config)
+    found = loss_of(network, images, target, digits, config)
+    expected = functional.cross_entropy(potential[-2:].amax(0), labels, reduction="none")
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(scores(potential[-2:], config), potential[-2:].amax(0))
+    assert torch.equal(scores(potential, config.but(readout="van-rossum", read_steps=0)), potential.sum(0))
+
+
+def test_the_class_of_integrators_is_that_of_the_largest_potential(digits):
+    class Rises(torch.nn.Module):
+        """The sum over time is largest for 0, the largest potential is that of 3, and at the end that of 5."""
+
+        def forward(self, x):
+            potential = torch.zeros(4, len(x), 10)
+            potential[:, :, 0], potential[1, :, 3], potential[3, :, 5] = 1.0, 3.0, 2.0
+            return potential
+
+    for settings, label in (({}, 0), ({"readout": "integrator"}, 3), ({"readout": "integrator", "read_steps": 2}, 5)):
+        assert torch.equal(evaluate(Rises(), digits, TINY.but(**settings)), digits.test_labels == label)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"read_steps": 3}, "read_steps must be 0 for readout van-rossum, whose target says when to fire, got 3"),
+        ({"readout": "integrator", "read_steps": 6}, "read_steps must be at most 5, the time steps, got 6"),
+        ({"readout": "softmax"}, "readout must be one of van-rossum, integrator, got 'softmax'"),
+        ({"read_steps": -1}, "read_steps must be at least 0, got -1"),
+    ],
+)
+def test_what_cannot_be_read(settings, said):
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        TINY.but(**settings)
+
+
+def test_integrators_beyond_memory_are_refused(digits, monkeypatch):
+    monkeypatch.setattr(memory, "total", lambda device: 1e9)
+    check_memory(TINY.but(network="20", time_steps=10_000, batch_size=1, device="cpu"), digits)
+    with pytest.raises(ValueError, match=r"^integrators over 10000 time steps would take 1\.6 GB of memory"):
+        check_memory(INTEGRATOR.but(network="20", time_steps=10_000, batch_size=1, device="cpu"), digits)
+
+
+def test_gradients_of_integrators_are_compared():
+    record = train(INTEGRATOR.but(examples=100, compare_gradients=True), quiet=True)
+    assert record["epoch_metrics"][0]["cosine_spatial"][-1] == pytest.approx(1), "the output has no reset and no spike"
+    assert record["epoch_metrics"][0]["cosine_spatial"][0] < 1
+
+
+def test_digits_by_rows():
+    config = TINY.but(network="40", encoding="rows", time_steps=8, shift=0, epochs=3, examples=0, readout="integrator")
+    record = train(config, quiet=True)
+    assert record["test_accuracy"] > 60 and record["n_parameters"] == 8 * 40 + 40 * 10
+    with pytest.raises(ValueError, match=r"^time_steps must be at least 8, the rows of an image"):
+        train(config.but(time_steps=5), quiet=True)
+    with pytest.raises(ValueError, match="does not fit its input of 1x1x8"):
+        train(config.but(network="P2"), quiet=True)
 
 
 def test_cross_validation_is_recorded():

@@ -210,3 +210,4 @@ def test_the_title_of_a_plugins_data_set_is_known(monkeypatch):
     assert titles()["shapes"] == "Shapes & forms" and list(titles()) == list(data.DATA_SETS)
     assert "Shapes & forms" in table_2(pd.DataFrame())["data set"].tolist()
     assert "Shapes & forms" in missing_table()["data set"].tolist()
+    assert "Randman" not in [*table_2(pd.DataFrame())["data set"], *missing_table()["data set"]], "a task of time"

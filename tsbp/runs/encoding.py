@@ -9,7 +9,32 @@ from torch.nn import functional
 from tsbp.neuron import filter_spikes
 from tsbp.runs.data import DataSet
 
-ENCODINGS = ("direct", "filtered", "poisson")
+ENCODINGS = ("direct", "filtered", "poisson", "rows")
+
+
+def input_shape(dataset: DataSet, encoding: str, time_steps: int) -> tuple[int, int, int]:
+    """``(C, H, W)`` of what a network sees in one step: an image, a frame, or one row of an image.
+
+    Args:
+        dataset: the data.
+        encoding: one of ``ENCODINGS``.
+        time_steps: number of time steps T.
+
+    Raises:
+        ValueError: the encoding is for images and these are frames, or there are fewer steps than rows.
+    """
+    channels, height, width = dataset.in_shape
+    if encoding == "poisson" and dataset.has_frames:
+        raise ValueError("encoding poisson is for images; the frames of events are spikes already")
+    if encoding != "rows":
+        return channels, height, width
+    if dataset.has_frames:
+        raise ValueError("encoding rows is for images; the frames of events are a sequence already")
+    if time_steps < height:
+        raise ValueError(
+            f"time_steps must be at least {height}, the rows of an image, to encode rows, got {time_steps}"
+        )
+    return channels, 1, width
 
 
 def encode(images: Tensor, dataset: DataSet, encoding: str, time_steps: int, tau_s: float) -> Tensor:
@@ -18,7 +43,7 @@ def encode(images: Tensor, dataset: DataSet, encoding: str, time_steps: int, tau
     ``direct``: normalised pixels, a constant current, or the events of each step, a current too. ``filtered``: the same
     through a synapse (eq. 2), which is how TSSL-BP (Zhang & Li 2020) feeds its networks. ``poisson``: at every step
     a spike with the pixel's brightness for probability, through a synapse; drawn from the global generator of the
-    images' device.
+    images' device. ``rows``: one row of the normalised pixels a step, from the top, then nothing.
 
     Args:
         images: uint8, ``[B, C, H, W]``, or frames ``[B, T, C, H, W]``.
@@ -28,14 +53,13 @@ def encode(images: Tensor, dataset: DataSet, encoding: str, time_steps: int, tau
         tau_s: synaptic time constant in steps.
 
     Returns:
-        ``[T, B, C, H, W]``; images ``direct`` stay ``[B, C, H, W]``.
+        ``[T, B, C, H, W]``; images ``direct`` stay ``[B, C, H, W]``, and of ``rows`` H is 1.
 
     Raises:
-        ValueError: Poisson spikes of frames, which are spikes already.
+        ValueError: see :func:`input_shape`.
     """
+    input_shape(dataset, encoding, time_steps)
     if encoding == "poisson":
-        if dataset.has_frames:
-            raise ValueError("encoding poisson is for images; the frames of events are spikes already")
         brightness = (images.float() / 255).expand(time_steps, *images.shape)
         return filter_spikes(torch.bernoulli(brightness), tau_s)
     if dataset.has_frames:
@@ -45,6 +69,9 @@ def encode(images: Tensor, dataset: DataSet, encoding: str, time_steps: int, tau
         x = (images - mean) / std
     if encoding == "direct":
         return x
+    if encoding == "rows":
+        rows = x.movedim(2, 0)[:, :, :, None]  # [H, B, C, 1, W]
+        return torch.cat([rows, rows.new_zeros(time_steps - len(rows), *rows.shape[1:])])
     return filter_spikes(x if dataset.has_frames else x.expand(time_steps, *x.shape), tau_s)
 
 

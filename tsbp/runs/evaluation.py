@@ -11,9 +11,10 @@ from torch.nn import functional
 from tsbp.gradients import STUDIED
 from tsbp.loss import van_rossum_distance
 from tsbp.networks import SpikingNetwork, count
+from tsbp.readout import max_over_time_cross_entropy
 from tsbp.runs import memory, processes
 from tsbp.runs.data import DataSet
-from tsbp.runs.encoding import encode, target_spikes
+from tsbp.runs.encoding import encode, input_shape, target_spikes
 from tsbp.runs.settings import TrainingConfig
 
 COMPARED = 200
@@ -32,7 +33,7 @@ def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = Fal
         torch.manual_seed(config.seed)
         return SpikingNetwork.from_spec(
             config.network,
-            dataset.in_shape,
+            input_shape(dataset, config.encoding, config.time_steps),
             dataset.n_classes,
             config.time_steps,
             synaptic_delay=config.synaptic_delay,
@@ -42,6 +43,7 @@ def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = Fal
             initialisation=config.initialisation,
             weight_gain=config.weight_gain,
             neuron=config.neuron,
+            readout="integrator" if config.readout == "integrator" else "spiking",
             tau_m=config.tau_m,
             tau_s=config.tau_s,
             threshold=config.threshold,
@@ -60,6 +62,7 @@ def check_memory(config: TrainingConfig, dataset: DataSet) -> None:
     Raises:
         ValueError: there is less memory, or the network does not fit the data.
     """
+    in_shape = input_shape(dataset, config.encoding, config.time_steps)
     device = torch.device(config.device)
     batch = min(config.batch_size, len(dataset.train_images))
     channels, height, width = dataset.in_shape
@@ -67,28 +70,47 @@ def check_memory(config: TrainingConfig, dataset: DataSet) -> None:
     frames = dataset.train_images.shape[1] if dataset.has_frames else 1
     said = f"a batch of {batch} images that are moved by up to {config.shift} pixels"
     memory.check(said, batch * frames * inputs, device)
-    weights, neurons = count(config.network, dataset.in_shape, dataset.n_classes, config.padding)
+    weights, neurons = count(config.network, in_shape, dataset.n_classes, config.padding)
     memory.check(f"the network {config.network}", 4 * weights * (2 + _STATES.get(config.optimizer, 2)), device)
     steps = config.time_steps + config.synaptic_delay
     activity = steps * batch * neurons * 2 * (2 if config.precision == "bfloat16" else 4)
     said = f"{config.time_steps} time steps" + (f" after {config.synaptic_delay}" if config.synaptic_delay else "")
+    if config.readout == "integrator":  # a matrix from every step to every other, and what it is made from
+        memory.check(f"integrators over {config.time_steps} time steps", 16 * config.time_steps**2, device)
     memory.check(f"a batch of {batch} examples over {said} in {neurons:,} neurons", activity, device)
 
 
 def output(network: nn.Module, images: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
-    """Postsynaptic currents of the output layer, ``[T, B, n_classes]``, of a batch of uint8 images or frames."""
+    """Output of a batch of uint8 images or frames, ``[T, B, n_classes]``.
+
+    It is the psc of spiking output neurons, or the potential of integrators, ``[read_steps, B, n_classes]`` where only
+    the last steps are read.
+    """
     x = encode(images, dataset, config.encoding, config.time_steps, config.tau_s)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        return network(x)
+        return network(x)[-config.read_steps :]  # from the first step on if that is 0
+
+
+def scores(output: Tensor, config: TrainingConfig) -> Tensor:
+    """Score of every class, ``[B, n_classes]``: an output current summed over time, or the largest potential."""
+    return output.amax(0) if config.readout == "integrator" else output.sum(0)
 
 
 def loss_of(network: nn.Module, images: Tensor, target: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
-    """Van Rossum distance (eq. 6) to target trains ``[T, B, n_classes]``, one number an example, ``[B]``."""
-    return van_rossum_distance(output(network, images, dataset, config), target, config.tau_s)
+    """Loss of each example, ``[B]``, for a target of :func:`target_of`.
+
+    It is the van Rossum distance (eq. 6) to target trains or, of integrators, the cross-entropy.
+    """
+    found = output(network, images, dataset, config)
+    if config.readout == "integrator":
+        return max_over_time_cross_entropy(found, target[0])
+    return van_rossum_distance(found, target, config.tau_s)
 
 
 def target_of(labels: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:
-    """Target trains of labels, ``[T, B, n_classes]``."""
+    """Target trains of labels, ``[T, B, n_classes]``; for integrators, the probability of each class as one step."""
+    if config.readout == "integrator":
+        return functional.one_hot(labels, dataset.n_classes)[None].float()
     return target_spikes(labels, dataset.n_classes, config.target, config.time_steps)
 
 
@@ -100,8 +122,8 @@ def evaluate(network: nn.Module, dataset: DataSet, config: TrainingConfig) -> Te
     batches = torch.arange(len(right)).split(max(config.batch_size, 500))
     with _own_random(right.device):
         for batch in batches[processes.rank() :: processes.count()]:
-            psc = output(network, dataset.test_images[batch], dataset, config)
-            right[batch] = (psc.sum(0).argmax(1) == dataset.test_labels[batch]).to(right.dtype)
+            found = scores(output(network, dataset.test_images[batch], dataset, config), config)
+            right[batch] = (found.argmax(1) == dataset.test_labels[batch]).to(right.dtype)
     return processes.add_up(right) > 0
 
 

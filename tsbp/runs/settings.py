@@ -22,6 +22,7 @@ from tsbp.runs.plugins import load_plugin
 from tsbp.surrogate import SCALES, SURROGATES
 
 SCHEDULES = ("one-cycle", "constant")
+READOUTS = ("van-rossum", "integrator")
 
 
 def _pixels(value: Any) -> Any:
@@ -50,7 +51,10 @@ class TrainingConfig(PluginConfig):
     kind: ClassVar[str] = "train"
     argument: ClassVar[str] = "dataset"
 
-    dataset: Annotated[str, setting("digits, mnist, nmnist, cifar10, or a folder with train/ and test/.")] = "digits"
+    dataset: Annotated[
+        str,
+        setting("digits, mnist, nmnist, cifar10, randman, spoken-digits, recall, or a folder with train/ and test/."),
+    ] = "digits"
     network: Annotated[str, setting("In the notation of Table 3, without the output layer.")] = TABLE_3["mnist"]
     gradient: Annotated[
         Gradient,
@@ -95,7 +99,10 @@ class TrainingConfig(PluginConfig):
     weight_gain: Annotated[float, setting("Factor on the initial weights.", gt=0, allow_inf_nan=False)] = 2.0
     encoding: Annotated[
         str,
-        setting("Pixels or events as currents (direct), through a synapse (filtered), or as random spikes (poisson)."),
+        setting(
+            "Pixels or events as currents (direct) or through a synapse (filtered); pixels as random spikes (poisson) "
+            "or one row of them a step (rows)."
+        ),
         OneOf(ENCODINGS),
     ] = "direct"
     target: Annotated[
@@ -103,6 +110,17 @@ class TrainingConfig(PluginConfig):
         setting("Spikes wanted of the true class's neuron, repeated up to T: 01111, say.", pattern="^[01]+$"),
         AfterValidator(_shortest),
     ] = "1"
+    readout: Annotated[
+        str,
+        setting(
+            "van-rossum: spiking output neurons, trained on their distance to the target. integrator: leaky "
+            "integrators, trained by cross-entropy on the largest potential over time."
+        ),
+        OneOf(READOUTS),
+    ] = "van-rossum"
+    read_steps: Annotated[
+        int, setting("Read an integrator over so many of the last time steps; 0: over all of them.", ge=0)
+    ] = 0
     epochs: Annotated[int, setting("Passes over the training data.", ge=1)] = 10
     batch_size: Annotated[int, setting("Examples per update.", ge=1)] = 100
     lr: Annotated[
@@ -130,6 +148,12 @@ class TrainingConfig(PluginConfig):
     fold: Annotated[
         int, setting("Test on this part, counted from 0; from FOLDS on, it is one of another such cut.", ge=0, le=9999)
     ] = 0
+    shuffle_time: Annotated[
+        bool,
+        setting(
+            "Control: put the time steps of each example (under encoding rows, its rows) in a random order of its own."
+        ),
+    ] = False
     compare_gradients: Annotated[bool, setting("Measure after every epoch how far apart the gradients point.")] = False
     precision: Annotated[
         str,
@@ -147,6 +171,17 @@ class TrainingConfig(PluginConfig):
     def _fold_is_one_of_several(self) -> Self:
         if self.folds == 1 or (self.fold and not self.folds):
             raise ValueError(f"folds must be at least 2 for cross-validation, got {self.folds}")
+        return self
+
+    @model_validator(mode="after")
+    def _integrator_is_read_within_the_run(self) -> Self:
+        if self.read_steps and self.readout != "integrator":
+            raise ValueError(
+                f"read_steps must be 0 for readout {self.readout}, whose target says when to fire, "
+                f"got {self.read_steps}"
+            )
+        if self.read_steps > self.time_steps:
+            raise ValueError(f"read_steps must be at most {self.time_steps}, the time steps, got {self.read_steps}")
         return self
 
     @classmethod

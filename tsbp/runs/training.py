@@ -49,7 +49,8 @@ def train(
 
     The loss is the van Rossum distance (eq. 6) to a target train in which the neuron of the true class fires as
     ``config.target`` says and the others never; the class that the network names is the one whose output current is
-    largest over time.
+    largest over time. Under the readout ``integrator`` the loss is the cross-entropy of the output's largest potential
+    over time, by which the class is named too.
 
     Args:
         config: the run.
@@ -309,7 +310,7 @@ class Run:
 
 def part(config: TrainingConfig) -> TrainingConfig:
     """The settings that decide on what data a run trains and is measured, and defaults for all others."""
-    names = ("dataset", "time_steps", "folds", "fold", "validation", "examples")
+    names = ("dataset", "time_steps", "encoding", "shuffle_time", "folds", "fold", "validation", "examples")
     return TrainingConfig(**{name: getattr(config, name) for name in names})
 
 
@@ -322,7 +323,11 @@ def prepare(config: TrainingConfig, dataset: data.DataSet) -> data.DataSet:
     side = min(dataset.in_shape[1:])
     if config.shift > side:
         raise ValueError(f"shift must be at most {side} for images of this size, got {config.shift}")
+    if config.shuffle_time and not dataset.has_frames and config.encoding != "rows":
+        raise ValueError(f"shuffle_time needs frames of events, or images by rows; got encoding {config.encoding}")
     config = part(config)  # nothing else may have a say
+    if config.shuffle_time:
+        dataset = dataset.shuffle_time()
     if config.folds:
         dataset = dataset.fold(config.folds, config.fold)
     if config.validation:

@@ -12,7 +12,7 @@ from tsbp.networks import TABLE_3
 from tsbp.runs import records
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.settings import PRESETS, TrainingConfig
-from tsbp.study.comparison import MAY_DIFFER, titles, training_label, trainings
+from tsbp.study.comparison import MAY_DIFFER, static, training_label, trainings
 from tsbp.study.schema import CONFIGURATIONS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def missing_table() -> "pandas.DataFrame":
 
     runs, bench = records.load("train"), records.load("bench")
     rows = []
-    for dataset, title in titles().items():
+    for dataset, title in static().items():
         for config, preset in trainings(dataset):
             found = records.select(runs, config, but=MAY_DIFFER)
             if len(found) and (found["data_note"] == "").any():

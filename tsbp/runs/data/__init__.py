@@ -1,4 +1,5 @@
-"""Data sets as tensors: the 8x8 digits of scikit-learn, MNIST, N-MNIST, CIFAR-10, or a folder of class folders.
+"""Data sets as tensors: the 8x8 digits of scikit-learn, MNIST, N-MNIST, CIFAR-10, or a folder of class folders; and
+tasks that need time: Randman, spoken digits, and store and recall.
 
 A data set is held whole, as uint8, on the device where it is used. Its fingerprint, a hash of every pixel and label,
 goes into the record of each run on it.
@@ -23,7 +24,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from tsbp.runs.data import cifar10, digits, mnist, nmnist
+from tsbp.runs.data import cifar10, digits, mnist, nmnist, randman, recall, spoken_digits
 from tsbp.runs.data.dataset import DataSet, Source
 from tsbp.runs.data.folders import CLASS_FOLDERS, JPEG_NOTE
 
@@ -36,6 +37,9 @@ DATA_SETS: dict[str, Source] = {
     "mnist": mnist.SOURCE,
     "cifar10": cifar10.SOURCE,
     "digits": digits.SOURCE,
+    "randman": randman.SOURCE,
+    "spoken-digits": spoken_digits.SOURCE,
+    "recall": recall.SOURCE,
 }
 """The data sets by name, in the order of the tables: first those of the paper's Table 2.
 
@@ -63,7 +67,7 @@ def load(name: str, root: str | Path | None = None, time_steps: int = 5) -> Data
         name: a name in :data:`DATA_SETS`, or the path of a folder with ``train/<class>/<image>`` and
             ``test/<class>/<image>``.
         root: see :func:`data_root`.
-        time_steps: number of frames into which the events of N-MNIST are binned.
+        time_steps: number of frames T of data that are events.
 
     Returns:
         The data; a note names the classes without training examples, as a subset may have.

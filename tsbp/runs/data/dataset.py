@@ -33,6 +33,9 @@ class DataSet:
     """What a reader of a result must know: that the data are a subset, or re-encoded."""
     tested: Tensor | None = None
     """Under cross-validation, which of all examples are the test examples, ``[N]`` of bool."""
+    groups: Tensor | None = None
+    """What must not be split, such as the speaker of every example: those to train on, then those to test on, ``[N]``
+    as int64. Cross-validation and validation then hold out whole groups."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.n_classes, int) or isinstance(self.n_classes, bool) or self.n_classes < 1:
@@ -49,6 +52,15 @@ class DataSet:
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             sizes = list(self.train_images.shape[1:]), list(self.test_images.shape[1:])
             raise ValueError(f"{self.name}: test_images must have the size of train_images, {sizes[0]}, got {sizes[1]}")
+        if self.groups is not None:
+            self._check_groups(self.groups)
+
+    def _check_groups(self, groups: Tensor) -> None:
+        n = len(self.train_labels) + len(self.test_labels)
+        if not isinstance(groups, Tensor) or groups.dtype != torch.int64 or groups.shape != (n,):
+            is_tensor = isinstance(groups, Tensor)
+            got = f"{groups.dtype} {list(groups.shape)}" if is_tensor else type(groups).__name__
+            raise ValueError(f"{self.name}: groups must be a tensor of torch.int64, one for each of {n}, got {got}")
 
     def _check_part(self, images_field: str, labels_field: str) -> None:
         images, labels = getattr(self, images_field), getattr(self, labels_field)
@@ -103,20 +115,28 @@ class DataSet:
         """Cross-validation: part ``k`` of all examples, of ``n`` equal and balanced ones, becomes the test set.
 
         All examples are those to train on, followed by those to test on; they keep their order. Parts ``n`` to
-        ``2n - 1`` are those of another cut, and so on.
+        ``2n - 1`` are those of another cut, and so on. A data set with groups is cut into whole groups: with as many
+        parts as groups, part ``k`` is the k-th group, and there is no other cut.
 
         Raises:
-            ValueError: there are fewer than ``n`` examples.
+            ValueError: there are fewer than ``n`` examples, the groups do not divide into ``n`` parts, or there is no
+                such cut.
         """
         images = torch.cat([self.train_images, self.test_images])
         labels = torch.cat([self.train_labels, self.test_labels])
         if not 2 <= n <= len(labels):
             raise ValueError(f"folds must be from 2 to the number of examples, {len(labels):,}, got {n}")
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(k // n))
-        by_class = order[labels[order].argsort(stable=True)]
-        tested = torch.zeros(len(labels), dtype=torch.bool)
-        tested[by_class[k % n :: n]] = True
+        generator = torch.Generator().manual_seed(k // n)
+        if self.groups is None:
+            order = torch.randperm(len(labels), generator=generator)
+            by_class = order[labels[order].argsort(stable=True)]
+            tested = torch.zeros(len(labels), dtype=torch.bool)
+            tested[by_class[k % n :: n]] = True
+        else:
+            tested = torch.isin(self.groups, self._groups_of_fold(self.groups.unique(), n, k, generator))
         note = f"{n}-fold cross-validation over {len(labels):,} examples"
+        if self.groups is not None:
+            note += f" in {len(self.groups.unique())} whole groups"
         return replace(
             self,
             train_images=images[~tested],
@@ -124,25 +144,49 @@ class DataSet:
             test_images=images[tested],
             test_labels=labels[tested],
             tested=tested,
+            groups=None if self.groups is None else torch.cat([self.groups[~tested], self.groups[tested]]),
             note=f"{self.note}; {note}" if self.note else note,
         )
+
+    def _groups_of_fold(self, groups: Tensor, n: int, k: int, generator: torch.Generator) -> Tensor:
+        if len(groups) % n:
+            raise ValueError(f"folds must divide the number of groups of {self.name}, {len(groups)}, got {n}")
+        if n < len(groups):
+            groups = groups[torch.randperm(len(groups), generator=generator)]
+        elif k >= n:
+            raise ValueError(f"fold must be less than {n}, the number of groups, each of which is a part, got {k}")
+        return groups[k % n :: n]
 
     def hold_out(self, n: int) -> "DataSet":
         """Replace the test set by ``n`` training examples, always the same: for choosing settings.
 
+        Of a data set with groups, as many whole groups as it takes are held out, and the ``n`` examples are from them:
+        settings are then chosen for groups that were not trained on, as those of the test set are not.
+
         Raises:
             ValueError: ``n`` leaves one of the two parts empty.
         """
-        if not 0 < n < len(self.train_images):
-            raise ValueError(f"validation must be from 1 to {len(self.train_images) - 1} examples, got {n}")
         order = self._shuffled()
-        train, held_out = order[n:], order[:n]
+        if self.groups is None:
+            most, held_out, train = len(order) - 1, order[:n], order[n:]
+        else:
+            groups = self.groups[order]
+            names = groups.unique()
+            names = names[torch.randperm(len(names), generator=torch.Generator().manual_seed(0))]
+            sizes = torch.stack([(groups == name).sum() for name in names]).cumsum(0)  # of the first group, of two, ...
+            most = 0 if len(names) == 1 else int(sizes[-2])
+            held = torch.isin(groups, names[: int((sizes < n).sum()) + 1])
+            held_out, train = order[held][:n], order[~held]
+        if not 0 < n <= most:
+            whole = "" if self.groups is None else ", so that a whole group is left to train on"
+            raise ValueError(f"validation must be from 1 to {most} examples{whole}, got {n}")
         return replace(
             self,
             train_images=self.train_images[train],
             train_labels=self.train_labels[train],
             test_images=self.train_images[held_out],
             test_labels=self.train_labels[held_out],
+            groups=None if self.groups is None else self.groups[torch.cat([train, held_out])],
         )
 
     def first(self, n: int) -> "DataSet":
@@ -159,6 +203,24 @@ class DataSet:
             self,
             train_images=self.train_images[part],
             train_labels=self.train_labels[part],
+            groups=None
+            if self.groups is None
+            else torch.cat([self.groups[part], self.groups[len(self.train_images) :]]),
+            note=f"{self.note}; {note}" if self.note else note,
+        )
+
+    def shuffle_time(self) -> "DataSet":
+        """A control: put the frames of each example into an order of its own, always the same; the note says so.
+
+        What an input carries by when its spikes come is lost; how many there are stays. Of images the rows are put into
+        another order, for the encoding ``rows`` shows one a step.
+        """
+        generator = torch.Generator().manual_seed(0)
+        note = f"{'frames' if self.has_frames else 'rows'} of each example in random order"
+        return replace(
+            self,
+            train_images=_shuffle_each(self.train_images, generator),
+            test_images=_shuffle_each(self.test_images, generator),
             note=f"{self.note}; {note}" if self.note else note,
         )
 
@@ -168,6 +230,14 @@ class DataSet:
     def to(self, device: str | torch.device) -> "DataSet":
         """The data set with all its tensors on a device."""
         return replace(self, **{field: getattr(self, field).to(device) for field in PARTS})
+
+
+def _shuffle_each(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shuffle every example by itself: the steps of frames ``[N, T, C, H, W]``, the rows of images ``[N, C, H, W]``."""
+    axis = 1 if images.dim() == 5 else 2
+    steps = images.movedim(axis, 1)
+    order = torch.rand(steps.shape[:2], generator=generator).argsort(1).to(images.device)
+    return steps[torch.arange(len(steps), device=images.device)[:, None], order].movedim(1, axis).contiguous()
 
 
 @dataclass(frozen=True)
@@ -186,6 +256,8 @@ class Source:
     """Number of training examples in the whole data set; None where that depends on the folder."""
     defaults: dict[str, Any]
     """Fields of :class:`tsbp.runs.settings.TrainingConfig` that differ for this data set; ``network`` always does."""
+    temporal: bool = False
+    """Whether it stands for tasks that need time, which the tables of the paper's own data sets leave out."""
 
     def __post_init__(self) -> None:
         if "network" not in self.defaults:
