@@ -186,7 +186,9 @@ def _layers(config: BenchConfig, device: torch.device, others: dict[str, librari
     shape = (config.time_steps, config.batch_size, config.neurons)
     current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
     grad = torch.randn(shape, generator=generator).to(device)
-    calls = {name: _forward_and_backward(neuron, current, grad) for name, neuron in candidates.items()}
+    calls: dict[str, Callable] = {
+        name: _forward_and_backward(neuron, current, grad) for name, neuron in candidates.items()
+    }
     for name, peer in others.items():
         if peer.layer:
             for end, tau_s in ((SPIKES_ALONE, None), ("", 2.0)):

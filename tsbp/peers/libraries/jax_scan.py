@@ -86,7 +86,10 @@ def _seconds(candidate: Callable[[], object]) -> float:
 
 
 def _build(detach_reset: bool) -> Callable[[float, float, float], Simulate]:
-    return lambda *constants: as_torch(scan(*constants, detach_reset=detach_reset))
+    def build(tau_m: float, threshold: float, temperature: float) -> Simulate:
+        return as_torch(scan(tau_m, threshold, temperature, detach_reset=detach_reset))
+
+    return build
 
 
 LIBRARY = Library(

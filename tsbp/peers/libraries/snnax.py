@@ -7,6 +7,7 @@ that the error passes where the reset left nothing to carry it.
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.machinery import PathFinder
 from types import ModuleType
@@ -50,7 +51,9 @@ def _module(name: str) -> ModuleType:
             if spec is None:
                 raise ModuleNotFoundError(f"{package} is not installed", name=package)
             sys.modules[package] = importlib.util.module_from_spec(spec)  # and not executed
-    return importlib.import_module(f"snnax.{name}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of functions of Equinox that go out of use
+        return importlib.import_module(f"snnax.{name}")
 
 
 LIBRARY = Library(
