@@ -10,7 +10,7 @@ from command import assert_one_clear_line, here, tsbp
 
 from tsbp.gradients import STUDIED
 from tsbp.networks import SpikingNetwork
-from tsbp.peers import bench, comparison, conventional, libraries
+from tsbp.peers import bench, bench_memory, comparison, conventional, libraries
 from tsbp.peers.bench import BenchConfig
 from tsbp.peers.libraries import plain
 from tsbp.runs import records
@@ -84,7 +84,7 @@ def test_ratios_are_paired():
 
 def test_memory_is_that_of_the_tensors():
     x = torch.zeros(1000, requires_grad=True)
-    peak, kept = bench._memory(lambda: torch.autograd.grad(x.exp().sum(), x), torch.device("cpu"))
+    peak, kept = bench_memory.peak_and_kept(lambda: torch.autograd.grad(x.exp().sum(), x), torch.device("cpu"))
     assert kept == 4000, "exp keeps its result"
     assert 8000 <= peak < 20_000
 

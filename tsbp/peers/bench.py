@@ -5,7 +5,6 @@ what the machine does meanwhile, and what the one before leaves in the caches, m
 within a round.
 """
 
-import os
 import random
 import statistics
 import time
@@ -18,9 +17,8 @@ from pydantic import model_validator
 from torch import Tensor
 
 from tsbp.gradients import STUDIED
-from tsbp.kernels import memory as pool
 from tsbp.neuron import lif, reference_lif
-from tsbp.peers import bench_processes, comparison, conventional, libraries
+from tsbp.peers import bench_memory, bench_processes, comparison, conventional, libraries
 from tsbp.peers.libraries import jax_functions
 from tsbp.runs import evaluation, memory, processes, records, training
 from tsbp.runs.config import LARGEST_SEED, Config, OneOf, setting
@@ -110,7 +108,7 @@ def run(
         candidates["copy"] = _copy(device)
         foreign = {f"{name}{end}" for name, peer in found.items() if peer.layer for end in ("", SPIKES_ALONE)}
         measured = candidates.keys() - foreign - {"copy"}  # PyTorch sees its own memory alone
-        used = {name: _memory(candidates[name], device) for name in candidates if name in measured}
+        used = {name: bench_memory.peak_and_kept(candidates[name], device) for name in candidates if name in measured}
         seconds = measure(candidates, config.repeats, device, progress)
     finally:
         torch.set_num_threads(threads)
@@ -289,40 +287,6 @@ def _copy(device: torch.device) -> Callable[[], Tensor]:
     source = torch.ones(_COPIED[device.type], device=device)
     target = torch.zeros_like(source)
     return lambda: target.copy_(source)
-
-
-def _memory(candidate: Callable[[], object], device: torch.device) -> tuple[int, int]:
-    """Bytes: the most that are allocated at a time during a call, and those that autograd keeps for its backward.
-
-    On CUDA these are among the first calls of a training step, before it is recorded as a graph.
-    """
-    kept: dict[int, int] = {}
-
-    def pack(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        candidate()
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        candidate()
-        return torch.cuda.max_memory_allocated() - before, sum(kept.values())
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports its comings and goings
-    pool.release()
-    in_use = pool.POOL.in_use
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        candidate()
-    # The kernels' own pool is not seen by the profiler: its peak is added, though the two need not coincide.
-    peak_of_pool = pool.POOL.most_in_use - in_use
-    now = peak = 0
-    events = profile.profiler.kineto_results.events()
-    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak + peak_of_pool, sum(kept.values())
 
 
 def _wait(device: torch.device) -> None:
