@@ -43,6 +43,7 @@ LIBRARIES: tuple[Library, ...] = (
     eventax.LIBRARY,
     exact_event_adjoint.LIBRARY,
 )
+"""In the order in which they are shown."""
 
 _ALL = {name: peer for library in LIBRARIES for name, peer in library.peers.items()}
 PEERS = {name: peer for name, peer in _ALL.items() if peer.timed}

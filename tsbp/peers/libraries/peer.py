@@ -55,7 +55,7 @@ class Library:
     peers: Mapping[str, Peer] = field(default_factory=dict)
     """By the names under which they are shown."""
     reason: str = ""
-    """Why it has no peers: what its neuron cannot express."""
+    """Why it has no peers."""
     float64: bool = True
     """Whether it computes in float64 throughout."""
 
