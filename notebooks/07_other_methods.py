@@ -23,7 +23,7 @@ profile: str = "quick"  # quick or full; this chapter is the same in both
 # %% tags=["remove-cell"]
 from IPython.display import Markdown
 
-from tsbp.peers import survey
+from tsbp.peers import libraries, questions, survey
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.runs import records
 from tsbp.study import figures, tables
@@ -56,7 +56,9 @@ figures.note("n-methods", len(survey.METHODS))
 # ## What they do
 #
 # Every row is the neuron as it comes, without options, and was read in the files that the last column links to, at the
-# commit in brackets. For the methods that began as a paper this is the code that its authors published.
+# commit or version in brackets. For the methods that began as a paper this is the code that its authors published.
+# There is no common practice: {glue:text}`n-kept` of {glue:text}`n-methods` differentiate the reset,
+# {glue:text}`n-detached` detach it.
 
 # %% tags=["hide-input", "full-width"]
 Markdown(survey.table())
@@ -75,21 +77,29 @@ Markdown(survey.table())
 # - **Norse** does both. Its feed-forward neurons differentiate the reset, its recurrent one detaches it. In
 #   [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py) the recurrent one still
 #   differentiated it too.
-# - **EXODUS** extends the library Sinabs, whose subtractive reset autograd differentiates. Its
+# - **adseq**, **Eventax** and **exact-event-adjoint** do without a surrogate: they differentiate the time at which a
+#   spike falls, and what the reset does follows from that time. Theirs is not a version of {eq}`substituted` either.
+# - **FPT** computes all time steps at once. It guesses the spikes, corrects the potential by them twice, and lets
+#   autograd go through both corrections.
+# - **snnax** subtracts `stop_gradient(mem_pot * spike_output)`. The gradient is stopped for the spike, as in the rows that
+#   detach it, but for the potential too. The error then passes to a potential of which the reset left nothing.
+# - **EXODUS** extends the library sinabs, whose subtractive reset autograd differentiates. Its
 #   [reset to zero](https://github.com/synsense/sinabs/blob/904eb89/sinabs/activation/reset_mechanism.py) does not:
 #   there the spike is compared with a number, and a comparison has no derivative. Whether a reset is differentiated can
 #   be an accident of how it is written.
 #
 # ## Checked by running
 #
-# Reading can go wrong. SpikingJelly, snnTorch and Norse install on any machine, so their gradients can be computed: the
-# same neuron, the same random currents, the same gradient at the spikes, in float64. The spikes have to be the same, or
-# the comparison stops. Then the gradient at the currents is compared with each of ours: the length of the difference as
-# a share of the length of ours.
+# Reading can go wrong. Most libraries install on any machine, so their gradients can be computed: the same neuron, the
+# same random currents, the same gradient at the spikes, in float64 where the library has it. The spikes have to be the
+# same, or the comparison stops. Then the gradient at the currents is compared with each of ours: the length of the
+# difference as a share of the length of ours.
 
 # %% tags=["hide-input"]
 agreement = records.recorded(AgreementConfig())
-tables.show(tables.agreement_table(agreement), "neuron", "reset", "computes")
+tables.show(
+    tables.agreement_table(agreement), "neuron", "reset", "setting", "computes"
+)
 
 # %% tags=["remove-cell"]
 distances = agreement["distances"]
@@ -110,12 +120,16 @@ figures.note("smallest-other", min(others))
 figures.note("compared-neurons", agreement["neurons"])
 figures.note("compared-steps", agreement["time_steps"])
 versions = agreement["peer_versions"]
-for package, title in (
-    ("spikingjelly", "SpikingJelly"),
-    ("snntorch", "snnTorch"),
-    ("norse", "Norse"),
-):
-    figures.note(f"version-{package}", f"{title} {versions[package]}")
+titled = {library.package: library.title for library in libraries.LIBRARIES}
+titled |= {"torch": "PyTorch", "jax": "JAX"}
+compared = [f"{titled[package]} {found}" for package, found in versions.items()]
+figures.note("versions", ", ".join(compared))
+figures.note(
+    "in-float32",
+    ", ".join(
+        library.title for library in libraries.LIBRARIES if not library.float64
+    ),
+)
 ignored = distances["reset ignored, as in SLAYER"]
 figures.note("ignored-leak", ignored["leak"])
 figures.note("ignored-full", ignored["full"])
@@ -123,17 +137,45 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 
 # %% [markdown]
 # Distances of {glue:text}`compared-neurons` neurons over {glue:text}`compared-steps` steps, with
-# {glue:text}`version-spikingjelly`, {glue:text}`version-snntorch` and {glue:text}`version-norse`; from a record that
-# `tsbp agreement` makes ({doc}`09_reproduce`). snnTorch stores its leak in float32, hence its larger rounding error.
-# Its own subtractive reset takes the threshold away after the leak instead of before it, which is another neuron, so it
-# is compared with its reset to zero.
+# {glue:text}`versions`; from a record that `tsbp agreement` makes ({doc}`09_reproduce`). *Setting* is what decides on
+# the reset's gradient. The rounding error is larger where a library computes in float32, at least in part
+# ({glue:text}`in-float32`). The subtractive reset of snnTorch takes the threshold away after the leak instead of before
+# it, which is another neuron, so it is compared with its reset to zero.
 #
-# Every library computes one of the three gradients to within {glue:text}`largest-same`, and is at least
-# {glue:text}`smallest-other:.2f` away from the others: there is no doubt which. The last row is what SLAYER's treatment
-# would be in this neuron. It is none of ours: {glue:text}`ignored-leak:.2f` away from `leak` and
-# {glue:text}`ignored-full:.2f` from `full`. The paper counts both as missing its term, but to detach the reset and to
-# ignore it are different things. Nor is the term a trifle: without it the gradient is off by {glue:text}`leak-full:.2f`
-# of its length.
+# **Each neuron computes one of the three gradients, or demonstrably none.** Those that compute one do so to within
+# {glue:text}`largest-same`, and are at least {glue:text}`smallest-other:.2f` away from the others: there is no doubt
+# which. The row *reset ignored* is what SLAYER's treatment would be in this neuron. It is none of ours:
+# {glue:text}`ignored-leak:.2f` away from `leak` and {glue:text}`ignored-full:.2f` from `full`. snnax, as it comes, has
+# exactly these distances. The paper counts both treatments as missing its term, but to detach the reset and to ignore
+# it are different things. Nor is the term a trifle: without it the gradient is off by {glue:text}`leak-full:.2f` of its
+# length. In BrainPy's neuron without a refractory time, `detach_spk=True` detaches the output together with the reset,
+# so that no gradient gets in at all.
+
+# %% tags=["hide-input"]
+tables.show(tables.path_table(agreement), "neuron")
+
+# %% [markdown]
+# **The reset term makes the gradient fade faster, and more so with a subtractive reset.** Length of each gradient as a
+# share of that of `full` with the same reset, the cosine between the two, and the factor by which the length changes
+# with every step back in time. For the factor, the gradient arrives at the last step alone; it comes from the slope of
+# the logarithm over ten steps.
+
+# %% tags=["remove-cell"]
+growth = agreement["growth"]
+assert growth["SpikingJelly"] < growth["SpikingJelly, detached"]
+assert (
+    growth["SpikingJelly, subtractive"]
+    < growth["SpikingJelly, subtractive, detached"]
+)
+
+# %% [markdown]
+# Some libraries cannot express the neuron, and so were read only:
+
+# %% tags=["hide-input"]
+tables.show(tables.left_out_table(agreement), "library", "reason")
+
+# %% [markdown]
+# Libraries without a row in the comparison, and why.
 #
 # ## What others found out about it
 #
@@ -170,12 +212,24 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 # their code.
 # ```
 #
+# ## What users ask
+#
+# The question comes up again and again, in words of its own each time. These are threads from the public trackers of
+# libraries, with the answer that this book gives.
+
+# %% tags=["hide-input", "full-width"]
+Markdown(questions.table())
+
+# %% [markdown]
+# Questions about detaching the reset, and the page that answers each. A thread that could not be read is listed without
+# an answer.
+#
 # ## Verdict
 #
 # Of {glue:text}`n-methods` neurons, as they come, {glue:text}`n-kept` differentiate the reset
 # ({glue:text}`names-kept`), {glue:text}`n-detached` detach it ({glue:text}`names-detached`), {glue:text}`n-ignored`
 # ignore it ({glue:text}`names-ignored`), {glue:text}`n-cut` cuts the path ({glue:text}`names-cut`) and
-# {glue:text}`n-own` has a rule of its own ({glue:text}`names-own`). There is no custom that all follow.
+# {glue:text}`n-own` have a rule of their own ({glue:text}`names-own`). There is no custom that all follow.
 #
 # **The term was not new.** Of the four methods that the paper names, three leave it out in their code, but the code
 # published for STBP differentiates the reset, since

@@ -255,9 +255,10 @@ def agreement_command(out: Out = Path("runs"), **settings: Any) -> None:
     chosen = agreement.AgreementConfig(**_given(settings))
     files.check_folder(out, f"{records.name_of(chosen)}.json")
     record = agreement.run(chosen)
-    print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in STUDIED))
+    print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in STUDIED) + f"{'growth':>10}")
     for name, distances in record["distances"].items():
-        print(f"{name:<40}" + "".join(f"{distance:10.1e}" for distance in distances.values()))
+        print(f"{name:<40}" + "".join(f"{x:10.1e}" for x in distances.values()) + f"{record['growth'][name]:10.3f}")
+    print(*(f"{name} left out: {reason}" for name, reason in record["left_out"].items()), sep="\n")
     print(records.write(record, out))
 
 

@@ -10,39 +10,32 @@ from command import assert_one_clear_line, here, tsbp
 
 from tsbp.gradients import STUDIED
 from tsbp.networks import SpikingNetwork
-from tsbp.peers import bench, libraries
+from tsbp.peers import bench, bench_memory, comparison, conventional, libraries
 from tsbp.peers.bench import BenchConfig
+from tsbp.peers.libraries import plain
 from tsbp.runs import records
 from tsbp.study.statistics import ratio_interval
 
 LIF = BenchConfig(benchmark="lif", time_steps=4, batch_size=3, neurons=50, repeats=3)
 
 
-@pytest.mark.parametrize("name", libraries.PEERS)
-def test_peers_are_the_same_neuron(name):
-    peer = libraries.PEERS[name]
-    if not peer.installed:
-        pytest.skip(f"{peer.package} is not installed")
-    assert libraries.check(peer) <= peer.tolerance
-
-
 @pytest.mark.parametrize("gradient", ["leak", "spatial"])
 def test_another_gradient_is_found_out(gradient):
     with pytest.raises(ValueError, match="not the one compared with"):
-        libraries.check(libraries.Peer("torch", gradient, libraries.autograd))
+        comparison.check(libraries.Peer("torch", gradient, plain.autograd))
 
 
 def test_another_neuron_is_found_out():
     with pytest.raises(ValueError, match="not the one compared with"):
-        libraries.check(libraries.Peer("torch", "full", lambda tau_m, *rest: libraries.autograd(tau_m + 1e-3, *rest)))
+        comparison.check(libraries.Peer("torch", "full", lambda tau_m, *rest: plain.autograd(tau_m + 1e-3, *rest)))
 
 
 def test_the_conventional_network_is_the_network():
     network = SpikingNetwork.from_spec("4C3-P2-12", (2, 8, 8), 3, 5).double()
-    conventional = libraries.ConventionalNetwork(network, libraries.with_filter(libraries.autograd(6.0, 1.0, 0.3), 2.0))
+    copied = conventional.ConventionalNetwork(network, comparison.with_filter(plain.autograd(6.0, 1.0, 0.3), 2.0))
     for x in (torch.rand(6, 2, 8, 8, dtype=torch.float64), torch.rand(5, 6, 2, 8, 8, dtype=torch.float64)):
         results = []
-        for model in (network, conventional):
+        for model in (network, copied):
             model.zero_grad()
             psc = model(x)
             psc.square().sum().backward()
@@ -54,7 +47,7 @@ def test_the_conventional_network_is_the_network():
 def test_there_is_no_conventional_form_of_sum_pooling():
     network = SpikingNetwork.from_spec("4C3-P2", (1, 8, 8), 3, 5, pooling="sum")
     with pytest.raises(ValueError, match="conventional"):
-        libraries.ConventionalNetwork(network, libraries.autograd(6.0, 1.0, 0.3))
+        conventional.ConventionalNetwork(network, plain.autograd(6.0, 1.0, 0.3))
 
 
 def test_every_candidate_runs_once_a_round_in_random_order():
@@ -91,7 +84,7 @@ def test_ratios_are_paired():
 
 def test_memory_is_that_of_the_tensors():
     x = torch.zeros(1000, requires_grad=True)
-    peak, kept = bench._memory(lambda: torch.autograd.grad(x.exp().sum(), x), torch.device("cpu"))
+    peak, kept = bench_memory.peak_and_kept(lambda: torch.autograd.grad(x.exp().sum(), x), torch.device("cpu"))
     assert kept == 4000, "exp keeps its result"
     assert 8000 <= peak < 20_000
 

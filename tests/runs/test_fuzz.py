@@ -61,7 +61,7 @@ def no_work(monkeypatch):
     monkeypatch.setattr(toy, "run", study)
     monkeypatch.setattr(bench, "measure", nothing)
     monkeypatch.setattr(bench, "_leave_out", nothing)
-    monkeypatch.setattr(agreement.libraries, "gradients", nothing)
+    monkeypatch.setattr(agreement.comparison, "gradients", nothing)
     monkeypatch.setattr(sweep, "sweep", swept)
     monkeypatch.setattr(memory, "total", lambda device: 1e9)  # what fits here is done at once
 

@@ -407,12 +407,20 @@ def test_what_was_read_is_what_runs():
         "Norse (feed-forward)": "Norse",
         "Norse (recurrent)": "Norse, recurrent",
         "SLAYER": "reset ignored, as in SLAYER",
+        "Rockpool": "Rockpool, subtractive",
+        "sinabs": "sinabs, subtractive",
+        "BrainPy": "BrainPy, subtractive",
+        "Spyx": "Spyx, subtractive",
+        "snnax": "snnax",
     }
     for method in survey.METHODS:
         if method.name in runs:
             assert equal(COMPARED[runs[method.name]]) == treated[method.treatment], method.name
     assert equal(COMPARED["SpikingJelly, detached"]) == ["leak"] and equal(COMPARED["snnTorch, no delay"]) == ["full"]
     assert equal(COMPARED["Norse, with a current"]) == ["full"], "its other feed-forward neuron"
+    assert equal(COMPARED["sinabs"]) == ["leak"], "to zero, where the spike is compared with a number"
+    assert COMPARED["snnax"] == pytest.approx(COMPARED["reset ignored, as in SLAYER"], rel=1e-12)
+    assert set(COMPARED["BrainPy, detached"].values()) == {1.0}, "there is no gradient at all"
 
 
 def test_of_the_methods_that_the_paper_names_one_keeps_the_term():

@@ -5,7 +5,6 @@ what the machine does meanwhile, and what the one before leaves in the caches, m
 within a round.
 """
 
-import os
 import random
 import statistics
 import time
@@ -18,9 +17,9 @@ from pydantic import model_validator
 from torch import Tensor
 
 from tsbp.gradients import STUDIED
-from tsbp.kernels import memory as pool
 from tsbp.neuron import lif, reference_lif
-from tsbp.peers import bench_processes, libraries
+from tsbp.peers import bench_memory, bench_processes, comparison, conventional, libraries
+from tsbp.peers.libraries import jax_functions
 from tsbp.runs import evaluation, memory, processes, records, training
 from tsbp.runs.config import LARGEST_SEED, Config, OneOf, setting
 from tsbp.runs.data import DataSet
@@ -30,6 +29,8 @@ BYTES_PER_STEP = 24
 """Of a layer in float32, per neuron and step: read I, write a and U; read U and the gradient of a, write that of I."""
 REFERENCE = "tsbp full"
 """The candidate that the others are compared with."""
+SPIKES_ALONE = " (spikes alone)"
+"""Ends the name of a peer that is timed without eq. 5."""
 WARM_UP = 2
 """Rounds that are not counted."""
 EXAMPLES = 500
@@ -94,16 +95,20 @@ def run(
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
+        jax_functions.use_threads(config.threads)
         found = {
             name: peer
             for name, peer in libraries.PEERS.items()
             if (peer.installed if others is None else name in others)
+            and (peer.layer is None or (config.benchmark == "lif" and device.type == "cpu"))
         }
-        agreement = {name: libraries.check(peer, device) for name, peer in found.items()}
+        agreement = {name: comparison.check(peer, device) for name, peer in found.items()}
         candidates = LAYERS.get(config.benchmark, _steps)(config, device, found)
         left_out = _leave_out(candidates)
         candidates["copy"] = _copy(device)
-        used = {name: _memory(candidate, device) for name, candidate in candidates.items() if name != "copy"}
+        foreign = {f"{name}{end}" for name, peer in found.items() if peer.layer for end in ("", SPIKES_ALONE)}
+        measured = candidates.keys() - foreign - {"copy"}  # PyTorch sees its own memory alone
+        used = {name: bench_memory.peak_and_kept(candidates[name], device) for name in candidates if name in measured}
         seconds = measure(candidates, config.repeats, device, progress)
     finally:
         torch.set_num_threads(threads)
@@ -171,14 +176,22 @@ def _layers(config: BenchConfig, device: torch.device, others: dict[str, librari
     candidates = {f"tsbp {name}": _neuron(constants | {"gradient": name}, compiled=True) for name in STUDIED}
     candidates["tsbp full, uncompiled"] = _neuron(constants, compiled=False)
     for name, peer in others.items():
-        simulate = peer.build(6.0, 1.0, libraries.TEMPERATURE)
-        candidates[f"{name} (spikes alone)"] = simulate
-        candidates[name] = libraries.with_filter(simulate, tau_s=2.0)
+        if peer.layer is None:
+            simulate = peer.build(6.0, 1.0, libraries.TEMPERATURE)
+            candidates[name + SPIKES_ALONE] = simulate
+            candidates[name] = comparison.with_filter(simulate, tau_s=2.0)
     generator = torch.Generator().manual_seed(config.seed)
     shape = (config.time_steps, config.batch_size, config.neurons)
     current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
     grad = torch.randn(shape, generator=generator).to(device)
-    return {name: _forward_and_backward(neuron, current, grad) for name, neuron in candidates.items()}
+    calls: dict[str, Callable] = {
+        name: _forward_and_backward(neuron, current, grad) for name, neuron in candidates.items()
+    }
+    for name, peer in others.items():
+        if peer.layer:
+            for end, tau_s in ((SPIKES_ALONE, None), ("", 2.0)):
+                calls[name + end] = peer.layer(current, grad, 6.0, 1.0, libraries.TEMPERATURE, tau_s)
+    return calls
 
 
 def _recurrent(config: BenchConfig, device: torch.device, others: dict[str, libraries.Peer]) -> dict[str, Callable]:
@@ -238,7 +251,9 @@ def _steps(config: BenchConfig, device: torch.device, others: dict[str, librarie
             device=config.device,
             seed=config.seed,
         )
-        network = libraries.ConventionalNetwork(evaluation.build_network(settings, dataset), neuron) if neuron else None
+        network = None
+        if neuron:
+            network = conventional.ConventionalNetwork(evaluation.build_network(settings, dataset), neuron)
         run = training.Run(training.resolve(settings), dataset, compiled, network)
         batch = torch.arange(config.batch_size)
         return lambda: run.step(batch)
@@ -248,7 +263,7 @@ def _steps(config: BenchConfig, device: torch.device, others: dict[str, librarie
     candidates["tsbp full, uncompiled"] = step("full", compiled=False)
     for name, peer in others.items():
         simulate = peer.build(defaults.tau_m, defaults.threshold, libraries.TEMPERATURE)
-        candidates[name] = step(peer.gradient or "full", False, libraries.with_filter(simulate, defaults.tau_s))
+        candidates[name] = step(peer.gradient or "full", False, comparison.with_filter(simulate, defaults.tau_s))
     return candidates
 
 
@@ -272,40 +287,6 @@ def _copy(device: torch.device) -> Callable[[], Tensor]:
     source = torch.ones(_COPIED[device.type], device=device)
     target = torch.zeros_like(source)
     return lambda: target.copy_(source)
-
-
-def _memory(candidate: Callable[[], object], device: torch.device) -> tuple[int, int]:
-    """Bytes: the most that are allocated at a time during a call, and those that autograd keeps for its backward.
-
-    On CUDA these are among the first calls of a training step, before it is recorded as a graph.
-    """
-    kept: dict[int, int] = {}
-
-    def pack(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        candidate()
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        candidate()
-        return torch.cuda.max_memory_allocated() - before, sum(kept.values())
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports its comings and goings
-    pool.release()
-    in_use = pool.POOL.in_use
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        candidate()
-    # The kernels' own pool is not seen by the profiler: its peak is added, though the two need not coincide.
-    peak_of_pool = pool.POOL.most_in_use - in_use
-    now = peak = 0
-    events = profile.profiler.kineto_results.events()
-    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak + peak_of_pool, sum(kept.values())
 
 
 def _wait(device: torch.device) -> None:

@@ -23,7 +23,20 @@ class Source:
     def link(self) -> str:
         """In Markdown."""
         address = f"https://github.com/{self.repository}/blob/{self.commit}/{self.path}"
-        return f"[{self.path.rpartition('/')[2]}]({address})"
+        return f"[{self.path.rpartition('/')[2]}]({address}) ({self.commit})"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A file of a published package whose repository is not public."""
+
+    package: str
+    version: str
+    path: str
+
+    def link(self) -> str:
+        """In Markdown."""
+        return f"`{self.path}` ({self.package} {self.version})"
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,7 @@ class Method:
     """One of :data:`TREATMENTS`."""
     detail: str
     """How the code does it, or the setting that changes it."""
-    sources: tuple[Source, ...]
+    sources: tuple[Source | Release, ...]
 
 
 METHODS = (
@@ -80,6 +93,17 @@ METHODS = (
         "detached",
         "`out.detach()`",
         (Source("fzenke/spytorch", "d363dbf", "notebooks/SpyTorchTutorial1.ipynb"),),
+    ),
+    Method(
+        "Rockpool",
+        "muir2019",
+        "subtractive",
+        "kept",
+        "autograd",
+        (
+            Source("synsense/rockpool", "42cee1c", "rockpool/nn/modules/torch/lif_torch.py"),
+            Source("synsense/rockpool", "42cee1c", "rockpool/nn/modules/jax/lif_jax.py"),
+        ),
     ),
     Method(
         "TSSL-BP",
@@ -162,6 +186,79 @@ METHODS = (
             Source("jeshraghian/snntorch", "634fc22", "snntorch/_neurons/leaky.py"),
         ),
     ),
+    Method(
+        "sinabs",
+        "sheik2023",
+        "subtractive",
+        "kept",
+        "autograd; `MembraneReset`, to zero, compares the spike with a number, which detaches it",
+        (
+            Source("synsense/sinabs", "904eb89", "sinabs/activation/reset_mechanism.py"),
+            Source("synsense/sinabs", "904eb89", "sinabs/layers/functional/lif.py"),
+        ),
+    ),
+    Method(
+        "BrainPy",
+        "wang2023",
+        "subtractive",
+        "kept",
+        "autograd; `detach_spk=True` detaches it, in neurons without a refractory time the output too",
+        (
+            Source("brainpy/BrainPy", "a13eef5", "brainpy/dyn/neurons/base.py"),
+            Source("brainpy/BrainPy", "a13eef5", "brainpy/dyn/neurons/lif.py"),
+        ),
+    ),
+    Method(
+        "Spyx",
+        "heckel2024",
+        "subtractive",
+        "kept",
+        "autograd; there is no other setting",
+        (Source("kmheckel/spyx", "38374e9", "src/spyx/nn.py"),),
+    ),
+    Method(
+        "snnax",
+        "lohoff2024",
+        "to zero",
+        "ignored",
+        "`stop_gradient(mem_pot * spike_output)`: the potential is detached too; kept with `stop_reset_grad=False`",
+        (Source("PGI15/snnax", "b7a55c6", "src/snnax/snn/layers/lif.py"),),
+    ),
+    Method(
+        "FPT",
+        "feng2025",
+        "subtractive",
+        "kept",
+        "autograd through two corrections of all steps at once, with a smoothed spike in the reset",
+        (Source("WanjinVon/FPT", "47bc819", "my_seq_cifar100/main_seq_cifar100.py"),),
+    ),
+    Method(
+        "adseq",
+        "landsmeer2025",
+        "to zero, the next input too",
+        "own",
+        "differentiates the time of the spike; by a surrogate with `reset_gradient='surrogate'`, all that 0.9.4 has",
+        (Source("llandsmeer/adseq", "0de907d", "adseq/bridges/flax_bridge.py"),),
+    ),
+    Method(
+        "Eventax",
+        "konig2026",
+        "subtractive, at the time of the spike",
+        "own",
+        "differentiates the time of the spike; `reset_grad_preserve=False` cuts the potential there",
+        (
+            Source("Efficient-Scalable-Machine-Learning/eventax", "25e9892", "src/eventax/neuron_models/lif.py"),
+            Source("Efficient-Scalable-Machine-Learning/eventax", "25e9892", "src/eventax/evnn.py"),
+        ),
+    ),
+    Method(
+        "exact-event-adjoint",
+        "exacteventadjoint2026",
+        "subtractive, at the time of the spike",
+        "own",
+        "written by hand: how each time of a spike depends on the earlier ones",
+        (Release("exact-event-adjoint", "0.2.0", "extended.py"),),
+    ),
 )
 """In order of publication. Every entry was read in the sources that it names."""
 
@@ -175,7 +272,7 @@ def table() -> str:
     """All methods as a table in MyST Markdown, with citations and links."""
     lines = ["| method | its reset | in the backward pass it is | how | read in |", "| --- " * 5 + "|"]
     for method in METHODS:
-        read = ", ".join(f"{source.link()} ({source.commit})" for source in method.sources)
+        read = ", ".join(source.link() for source in method.sources)
         cells = [f"{method.name} {{cite}}`{method.citation}`", method.reset, TREATMENTS[method.treatment]]
         lines.append(f"| {' | '.join([*cells, method.detail, read])} |")
     return "\n".join(lines)

@@ -101,7 +101,12 @@ class Agreement(TypedDict):
     """Of ``tsbp agreement``, by library."""
 
     distances: dict[str, dict[str, float]]
+    length_ratios: NotRequired[dict[str, dict[str, float]]]
+    cosines: NotRequired[dict[str, dict[str, float]]]
+    growth: NotRequired[dict[str, float]]
     soft_reset: list[str]
+    settings: NotRequired[dict[str, str]]
+    left_out: NotRequired[dict[str, str]]
     peer_versions: dict[str, str]
 
 

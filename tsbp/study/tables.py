@@ -240,16 +240,16 @@ def agreement_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
     """Distances of other libraries' gradients from the three, from a record of ``tsbp agreement``.
 
     Returns:
-        A row for each neuron, those of a library together: its reset, its distance from every gradient, and the
-        gradient that it equals (``SAME`` is near enough), if any.
+        A row for each neuron, those of a library together: its reset, the setting that decides on its gradient, its
+        distance from every gradient, and the gradient that it equals (``SAME`` is near enough), if any.
     """
     import pandas as pd
 
-    libraries = list(dict.fromkeys(name.partition(",")[0] for name in record["distances"]))
     rows = []
-    for name in sorted(record["distances"], key=lambda name: libraries.index(name.partition(",")[0])):
+    for name in _by_library(record["distances"]):
         distances = record["distances"][name]
         row = {"neuron": name, "reset": "subtractive" if name in record["soft_reset"] else "to zero"}
+        row["setting"] = record.get("settings", {}).get(name, "")
         row |= {
             f"from {gradient}": f"{distance:.2g}" if distance > SAME else f"{distance:.0e}"
             for gradient, distance in distances.items()
@@ -258,8 +258,44 @@ def agreement_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
     return pd.DataFrame(rows)
 
 
+def path_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
+    """Lengths, angles and growth of other libraries' gradients, from a record of ``tsbp agreement``.
+
+    Returns:
+        A row for each neuron: its gradient's length over that of ``full``, the cosine between the two, and the factor
+        by which a gradient changes from one time step to the one before it.
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "neuron": name,
+            "length, of full": f"{record['length_ratios'][name]['full']:.2f}",
+            "cosine with full": f"{record['cosines'][name]['full']:.2f}",
+            "growth per step": f"{record['growth'][name]:.3f}",
+        }
+        for name in _by_library(record["distances"])
+    ]
+    return pd.DataFrame(rows)
+
+
+def left_out_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
+    """The libraries that a record of ``tsbp agreement`` left out, and why."""
+    import pandas as pd
+
+    rows = [{"library": name, "reason": reason} for name, reason in record["left_out"].items()]
+    return pd.DataFrame(rows, columns=["library", "reason"])
+
+
+def _by_library(names: Iterable[str]) -> list[str]:
+    """Neurons in the given order, but those of a library together."""
+    names = list(names)
+    libraries = list(dict.fromkeys(name.partition(",")[0] for name in names))
+    return sorted(names, key=lambda name: libraries.index(name.partition(",")[0]))
+
+
 SAME = 1e-6
-"""Share of a gradient's length that counts as rounding; snnTorch keeps its leak in float32."""
+"""Share of a gradient's length that counts as rounding; some libraries keep a number in float32."""
 
 
 def equal(distances: Mapping[str, float]) -> list[str]:

@@ -1,0 +1,54 @@
+"""SpikingJelly: ``LIFNode`` in multi-step mode; it keeps the reset's gradient unless told to detach it.
+
+Version 2 chooses its implementation by the device: plain PyTorch on the CPU, kernels of its own on CUDA.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from tsbp.peers.libraries.peer import Library, Peer, Simulate
+
+
+def spikingjelly(detach_reset: bool, soft_reset: bool = False) -> Callable[[float, float, float], Simulate]:
+    """The builder of a neuron, by its switch and its reset."""
+
+    def build(tau_m: float, threshold: float, temperature: float) -> Simulate:
+        from spikingjelly.activation_based import functional as spikingjelly_functional
+        from spikingjelly.activation_based import neuron, surrogate
+
+        node = neuron.LIFNode(
+            tau=tau_m,
+            decay_input=False,
+            v_threshold=threshold,
+            v_reset=None if soft_reset else 0.0,
+            surrogate_function=surrogate.Sigmoid(alpha=1 / temperature),
+            detach_reset=detach_reset,
+            step_mode="m",
+        )
+
+        def simulate(current: Tensor) -> Tensor:
+            spikingjelly_functional.reset_net(node)
+            return node(current)
+
+        return simulate
+
+    return build
+
+
+KEPT, DETACHED = "detach_reset=False, the default", "detach_reset=True"
+LIBRARY = Library(
+    "SpikingJelly",
+    "spikingjelly",
+    "`LIFNode` with `decay_input=False`",
+    {
+        "SpikingJelly": Peer("spikingjelly", "full", spikingjelly(False), setting=KEPT, timed=True),
+        "SpikingJelly, detached": Peer("spikingjelly", "leak", spikingjelly(True), setting=DETACHED, timed=True),
+        "SpikingJelly, subtractive": Peer(
+            "spikingjelly", "full", spikingjelly(False, soft_reset=True), soft_reset=True, setting=KEPT
+        ),
+        "SpikingJelly, subtractive, detached": Peer(
+            "spikingjelly", "leak", spikingjelly(True, soft_reset=True), soft_reset=True, setting=DETACHED
+        ),
+    },
+)
