@@ -194,8 +194,9 @@ figures.note("others-seeds", others["depth"]["seed"].nunique())
 # :name: network-others
 # :alt: Test error and difference of full and leak over temperature, time steps and depth on the digits.
 #
-# Neither temperature nor time steps nor depth sets `full` and `leak` apart; `spatial` falls behind where the surrogate
-# is wide. As in {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds.
+# At no single temperature, number of time steps or depth is a difference between `full` and `leak` shown; `spatial` falls
+# behind where the surrogate is wide, and one of its trainings breaks down where it is narrow. As in
+# {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds.
 # ```
 
 # %% tags=["hide-input", "hide-output"]

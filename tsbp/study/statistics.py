@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -276,3 +277,8 @@ def ratio_intervals(
         reference: the candidate that the others are compared with.
     """
     return {name: ratio_interval(times, seconds[reference]) for name, times in seconds.items()}
+
+
+def whole_neurons(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record of ``tsbp bench`` has of the same neuron: without copying, and without *spikes alone*."""
+    return {name: value for name, value in measured.items() if name != "copy" and "(" not in name}

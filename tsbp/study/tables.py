@@ -8,7 +8,7 @@ import numpy as np
 from tsbp.gradients import ordered
 from tsbp.study.display import Table
 from tsbp.study.robustness import FACTORS, RateStudy, Widths, widths
-from tsbp.study.statistics import bootstrap_interval, crossover, ratio_interval, ratio_intervals
+from tsbp.study.statistics import bootstrap_interval, crossover, ratio_interval, ratio_intervals, whole_neurons
 
 if TYPE_CHECKING:
     import pandas
@@ -137,11 +137,6 @@ _WITH_AND_WITHOUT = {
     "SpikingJelly": ("SpikingJelly", "SpikingJelly, detached"),
     "snnTorch": ("snnTorch, no delay", "snnTorch"),
 }
-
-
-def whole_neurons(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record of ``tsbp bench`` has of the same neuron: without copying, and without *spikes alone*."""
-    return {name: value for name, value in measured.items() if name != "copy" and "(" not in name}
 
 
 def speed_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
