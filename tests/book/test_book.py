@@ -16,7 +16,11 @@ import fingerprint
 import pages
 from book import build
 
-CHAPTERS = {path.stem for path in build.NOTEBOOKS.glob("*.py")}
+CHAPTERS = {
+    "01_neuron", "02_gradient", "03_one_neuron", "04_data_sets", "05_settings", "06_cost", "07_other_methods", "08_errata",
+    "09_reproduce", "index",
+}  # fmt: skip
+"""Those whose dependencies are tested here. One that is added needs no place among them."""
 
 SOURCE = """# ---
 # jupyter:
@@ -159,7 +163,7 @@ def change(monkeypatch, tmp_path):
     ],
 )
 def test_a_chapter_is_executed_again_if_what_it_depends_on_changed(change, path, text, again):
-    assert change(path, text) == again
+    assert change(path, text) & CHAPTERS == again
 
 
 def test_experiments_are_of_the_chapters_that_read_them(change):

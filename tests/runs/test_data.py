@@ -600,9 +600,9 @@ def test_nmnist(real_data):
 def test_the_registry_has_the_order_of_the_tables():
     from tsbp.study.comparison import titles
 
-    assert list(data.DATA_SETS) == ["nmnist", "mnist", "cifar10", "digits"]
-    assert list(titles().values()) == ["N-MNIST", "MNIST", "CIFAR-10", "digits, 8×8 pixels"]
-    assert [source.n_train for source in data.DATA_SETS.values()] == [60_000, 60_000, 50_000, 1_437]
+    assert list(data.DATA_SETS)[:4] == ["nmnist", "mnist", "cifar10", "digits"]
+    assert list(titles().values())[:4] == ["N-MNIST", "MNIST", "CIFAR-10", "digits, 8×8 pixels"]
+    assert [source.n_train for source in data.DATA_SETS.values()][:4] == [60_000, 60_000, 50_000, 1_437]
 
 
 def test_the_size_of_the_digits(digits):
