@@ -17,8 +17,8 @@ import pages
 from book import build
 
 CHAPTERS = {
-    "01_neuron", "02_gradient", "03_one_neuron", "04_data_sets", "05_settings", "06_cost", "07_other_methods", "08_errata",
-    "09_reproduce", "index",
+    "index", "01_neuron", "02_gradient", "03_one_neuron", "04_data_sets", "05_settings", "06_cost", "07_other_methods",
+    "08_errata", "09_reproduce",
 }  # fmt: skip
 """Those whose dependencies are tested here. One that is added needs no place among them."""
 

@@ -12,7 +12,9 @@ CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9]*.py"))
 API = ["api", "api_kernels", "api_runs", "api_peers", "api_study"]
 PAGES = ["index", *CHAPTERS, "notation", *API, "references"]
 PROSE = {
-    name: "\n".join(cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "markdown")
+    name: "\n".join(
+        cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "markdown"
+    )
     for name in ["index", *CHAPTERS]
 }
 FIGURES = {name: prose.count("```{glue:figure}") for name, prose in PROSE.items()}
