@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pydantic.main  # noqa: F401  (before autodoc, under whose TYPE_CHECKING its first import leaves models undefined)
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+import tsbp.runs.experiments  # noqa: F401  (before autodoc, whose TYPE_CHECKING leaves models undefined)
 from tsbp.study.display import ON_PAPER
 
 
