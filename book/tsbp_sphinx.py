@@ -1,5 +1,5 @@
 """What this book adds to Sphinx: symbols that say what they mean, numbers that keep their per cent sign, links that run
-a chapter elsewhere, docstrings whose prose may have colons, a PDF.
+a chapter elsewhere, docstrings whose prose may have colons, modules that find their page by themselves, a PDF.
 """
 
 import os
@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pydantic.main  # noqa: F401  (before autodoc, under whose TYPE_CHECKING its first import leaves models undefined)
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+import tsbp.runs.experiments  # noqa: F401  (before autodoc, whose TYPE_CHECKING leaves models undefined)
 from tsbp.study.display import ON_PAPER
 
 
@@ -22,6 +22,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(Meanings)
     app.add_post_transform(OnPaper)
     app.connect("source-read", keep_together)
+    app.connect("source-read", add_modules)
+    app.connect("env-get-outdated", lambda app, *_: list(undescribed(Path(app.srcdir))))
     app.connect("config-inited", add_links)
     app.connect("autodoc-process-docstring", keep_prose, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -54,6 +56,24 @@ def keep_prose(app: Sphinx, what: str, name: str, thing: object, options: Any, l
 def keep_together(app: Sphinx, name: str, source: list[str]) -> None:
     """No line breaks between a number, or one that is glued in, and its per cent sign."""
     source[0] = re.sub(r"(?<=[\d`]) (?=%(?!\w))", "\xa0", source[0])
+
+
+def add_modules(app: Sphinx, name: str, source: list[str]) -> None:
+    """A module that no page describes stands at the end of the page on its room of the package."""
+    for module in undescribed(Path(app.srcdir)).get(name, []):
+        source[0] += f"\n## {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n"
+
+
+def undescribed(project: Path) -> dict[str, list[str]]:
+    """Page → modules of its room, ``book/api`` or ``book/api_runs`` say, that are on no page by hand."""
+    pages = "".join(path.read_text(encoding="utf-8") for path in (project / "book").glob("api*.md"))
+    described = {"tsbp", "tsbp.__main__", *re.findall(r"module:: (\S+)", pages)}  # these two: the pages' own words
+    found: dict[str, list[str]] = {}
+    for path in sorted((project / "tsbp").rglob("*.py")):
+        module = ".".join(path.relative_to(project).with_suffix("").parts).removesuffix(".__init__")
+        if module not in described:
+            found.setdefault("_".join(["book/api", *module.split(".")[1:-1][:1]]), []).append(module)
+    return found
 
 
 class Meanings(SphinxPostTransform):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.special import expit, ndtr
 
-from tsbp import LIFState, lif, scaled
+from tsbp import SURROGATES, LIFState, lif, scaled
 
 plain_and_compiled = pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
 
@@ -32,6 +32,15 @@ INTEGRALS: dict[str, Callable] = {
 }
 PEAKS = {"sigmoid": 0.25, "fast-sigmoid": 0.5, "arctan": 1 / np.pi, "triangle": 1.0, "rectangle": 0.5}
 PEAKS["gaussian"] = 1 / np.sqrt(2 * np.pi)
+INDEPENDENT = tuple(KERNELS)
+"""The surrogates that are written here once more. Another one is taken from the package, where test_surrogate.py checks
+its kernel, integral and height against each other."""
+for _name in [name for name in SURROGATES if name not in INDEPENDENT]:
+    KERNELS[_name], INTEGRALS[_name] = (
+        lambda x, function=function: function(torch.as_tensor(x, dtype=torch.float64)).numpy()
+        for function in SURROGATES[_name][:2]
+    )
+    PEAKS[_name] = SURROGATES[_name].peak
 
 
 def label(gradient) -> str:

@@ -76,10 +76,10 @@ def ordered(names: Iterable[str]) -> list[str]:
 
 
 def form(factor: Factor) -> Form | None:
-    """The form of a factor; None for a user's own function."""
+    """The form of a factor; None for any other function."""
     if isinstance(factor, scaled):
         return Form(True, factor.c)
-    return next((_FORMS[name] for name, known in BUILT_IN.items() if known is factor), None)
+    return next((_FORMS.get(name) for name, known in BUILT_IN.items() if known is factor), None)
 
 
 def resolve(gradient: str | float | Factor) -> Factor:

@@ -1,7 +1,7 @@
 """The layers of a spiking network: neurons, weights before them, pooling and dropout between them."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from tsbp import checks
 from tsbp.gradients import scaled
 from tsbp.kernels.tensors import HALF, ordinary
 from tsbp.neuron import LIFOutput, LIFState, lif
-from tsbp.readout import Integrator
 
 POOLING = ("average", "max", "sum")
 SUM_GAIN = 1.1
@@ -80,8 +79,32 @@ class LIF(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in (self.numbers | shapes).items())
 
 
-NEURONS: dict[str, Callable[..., LIF]] = {"lif": LIF}
-"""The neurons of a network by name. An entry takes the settings of :class:`LIF` and answers its two methods.
+class NeuronState(Protocol):
+    """What neurons leave for the next part of a sequence, with fields of their own."""
+
+    def detach(self) -> Any: ...
+
+
+class NeuronOutput(Protocol):
+    """What a layer takes from its neurons."""
+
+    @property
+    def psc(self) -> Tensor: ...
+    @property
+    def state(self) -> NeuronState: ...
+
+
+class Neurons(Protocol):
+    """What a layer asks of its neurons, a module: :class:`LIF`, a subclass, or another one with a state of its own."""
+
+    def simulate(
+        self, current: Tensor, state: Any = None, *, recurrent: Tensor | None = None, time_steps: int | None = None
+    ) -> NeuronOutput:
+        """The arguments are those of :meth:`tsbp.LIF.simulate`; the state is what an earlier call has left."""
+
+
+NEURONS: dict[str, Callable[..., Neurons]] = {"lif": LIF}
+"""The neurons of a network by name. An entry takes the settings of :class:`LIF`, all of which a run gives and records.
 
 :meta hide-value:
 """
@@ -96,7 +119,7 @@ BUILT_IN = dict(NEURONS)
 class LayerState(NamedTuple):
     """What a layer takes from one part of a sequence to the next."""
 
-    neurons: LIFState
+    neurons: NeuronState
     waiting: Tensor | None
     """Currents on their way, ``[synaptic_delay, B, ...]``; None without a delay."""
 
@@ -110,7 +133,7 @@ class SpikingLayer(nn.Module):
 
     Args:
         weights: a convolution, or a linear layer (whose input is flattened), without bias.
-        neuron: the neurons with their settings.
+        neuron: the neurons, or a leaky integrator.
         time_steps: number of time steps; an input of a single step is a constant one, whose current is computed once.
         synaptic_delay: steps that a postsynaptic current takes to the next membrane.
         readout: whether this is the output layer, which keeps float32 under autocast so that the loss does too.
@@ -120,7 +143,7 @@ class SpikingLayer(nn.Module):
     def __init__(
         self,
         weights: nn.Module,
-        neuron: LIF | Integrator,
+        neuron: Neurons,
         time_steps: int,
         synaptic_delay: int = 0,
         readout: bool = False,
@@ -143,7 +166,7 @@ class SpikingLayer(nn.Module):
         psc, neurons, waiting = self._run(psc, state, len(psc))
         return psc, LayerState(neurons, waiting)
 
-    def _run(self, psc: Tensor, state: LayerState | None, steps: int) -> tuple[Tensor, LIFState, Tensor | None]:
+    def _run(self, psc: Tensor, state: LayerState | None, steps: int) -> tuple[Tensor, NeuronState, Tensor | None]:
         linear = isinstance(self.weights, nn.Linear)
         # The neurons work in the order in which a channels-last convolution lays out its result.
         current = self.weights(psc.flatten(2)) if linear else over_time(self.weights, psc).movedim(2, -1)

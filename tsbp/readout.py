@@ -1,5 +1,7 @@
 """The output of a network without spikes: leaky integrators, and the cross-entropy of what they reach over time."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -87,7 +89,7 @@ class Integrator(nn.Module):
     def simulate(
         self,
         current: Tensor,
-        state: LIFState | None = None,
+        state: Any = None,
         *,
         recurrent: Tensor | None = None,
         time_steps: int | None = None,

@@ -1,6 +1,7 @@
 """The pages on the package: nothing of the public interface is missing, and docstrings may be written as prose."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,11 +18,33 @@ def test_the_public_interface_is_described(name):
     assert {f"tsbp.{name}", name} & described
 
 
-def test_every_module_is_described():
+def test_every_module_is_described(extension):
+    """Once: by hand, or at the end of the page on its room."""
     paths = [path.relative_to(PROJECT).with_suffix("") for path in (PROJECT / "tsbp").rglob("*.py")]
     modules = {".".join(path.parts).removesuffix(".__init__") for path in paths}
     described = [target for kind, target in DIRECTIVES if kind == "module"]
+    for page, added in extension.undescribed(PROJECT).items():
+        assert (PROJECT / f"{page}.md").exists()
+        described += added
     assert sorted(described) == sorted(modules - {"tsbp", "tsbp.__main__"})  # the pages' own words, and tsbp --help
+
+
+def test_a_new_module_finds_its_page(extension, tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "api_runs.md").write_text("```{eval-rst}\n.. automodule:: tsbp.runs.data\n```\n")
+    for name in ("adaptive.py", "runs/data/__init__.py", "runs/data/shapes.py"):
+        path = tmp_path / "tsbp" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert extension.undescribed(tmp_path) == {
+        "book/api": ["tsbp.adaptive"],
+        "book/api_runs": ["tsbp.runs.data.shapes"],
+    }
+    source = ["# Runs\n"]
+    extension.add_modules(SimpleNamespace(srcdir=tmp_path), "book/api_runs", source)
+    assert "## tsbp.runs.data.shapes\n" in source[0] and ".. automodule:: tsbp.runs.data.shapes\n" in source[0]
+    extension.add_modules(SimpleNamespace(srcdir=tmp_path), "book/using", source)
+    assert source[0].count("automodule") == 1
 
 
 @pytest.mark.parametrize(

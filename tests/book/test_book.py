@@ -16,7 +16,11 @@ import fingerprint
 import pages
 from book import build
 
-CHAPTERS = {path.stem for path in build.NOTEBOOKS.glob("*.py")}
+CHAPTERS = {
+    "index", "01_neuron", "02_gradient", "03_one_neuron", "04_data_sets", "05_settings", "06_cost", "07_other_methods",
+    "08_errata", "09_reproduce",
+}  # fmt: skip
+"""Those whose dependencies are tested here. One that is added needs no place among them."""
 
 SOURCE = """# ---
 # jupyter:
@@ -159,7 +163,7 @@ def change(monkeypatch, tmp_path):
     ],
 )
 def test_a_chapter_is_executed_again_if_what_it_depends_on_changed(change, path, text, again):
-    assert change(path, text) == again
+    assert change(path, text) & CHAPTERS == again
 
 
 def test_experiments_are_of_the_chapters_that_read_them(change):
@@ -357,7 +361,7 @@ def test_a_book_on_paper(small_book):
     assert "HTML object" not in text and "Styler object" not in text and "CHAPTER" not in text
 
 
-def test_autodoc_is_not_the_first_to_import_pydantic():
+def test_autodoc_is_not_the_first_to_import_pydantics_models():
     """It imports modules as a type checker sees them, and pydantic's models stay undefined if it is the first."""
-    script = "import sys; sys.path.insert(0, sys.argv[1]); import tsbp_sphinx; assert 'pydantic.main' in sys.modules"
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import tsbp_sphinx; assert 'tsbp.runs.toy' in sys.modules"
     subprocess.run([sys.executable, "-c", script, build.PROJECT / "book"], check=True)

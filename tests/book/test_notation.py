@@ -69,7 +69,7 @@ def test_factors_in_print_are_those_of_the_package(page):
 def test_every_symbol_of_the_numbered_equations_is_on_the_page(extension):
     explained = r"\{\\texttip\{.+?\}\{[^}]*\}\}"
     words = r"\\(?:text|begin|end)\{.*?\}|\\[a-zA-Z]+"
-    for path in sorted(NOTEBOOKS.glob("0*.py")):
+    for path in sorted(NOTEBOOKS.glob("[0-9]*.py")):
         text = re.sub(r"^# ?", "", path.read_text(), flags=re.MULTILINE)
         for equation in re.findall(r"\$\$\n(.+?)\$\$ \(", text, re.DOTALL):
             rest = re.sub(f"{explained}|{words}", "", extension.explain(equation, extension.notation(PAGE)))

@@ -11,7 +11,8 @@ from torch import nn
 from torch._library.custom_ops import CustomOpDef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tsbp import GRADIENTS, LIF, LIFState, SpikingNetwork, lif, scaled
+from tsbp import LIF, LIFState, SpikingNetwork, lif, scaled
+from tsbp.gradients import STUDIED
 from tsbp.layers import AveragePool
 
 PLAIN, COMPILED = False, True
@@ -156,7 +157,7 @@ def test_pooling_under_the_compiler():
 
 @pytest.mark.filterwarnings("ignore")
 @plain_and_compiled
-@pytest.mark.parametrize("gradient", [*GRADIENTS, scaled(0.3)], ids=str)
+@pytest.mark.parametrize("gradient", [*STUDIED, scaled(0.3)], ids=str)
 def test_jit_trace_gives_the_same_values_and_gradients(gradient, compiled):
     """It ended in a segmentation fault."""
     current, other = case(4, 3)[0], case(4, 3, seed=7)[0]

@@ -47,7 +47,7 @@ def test_the_factors_are_the_papers_algebra(potential, fires, h, c):
     assert GRADIENTS["spatial"](U, S, h).tolist() == [0] and GRADIENTS["spatial"](1.5, 0, h).tolist() == [0]
 
 
-@pytest.mark.parametrize("gradient", [*GRADIENTS, "0.7", scaled(0.3), scaled(0.0), scaled(1.0), scaled(-2.0)], ids=str)
+@pytest.mark.parametrize("gradient", [*STUDIED, "0.7", scaled(0.3), scaled(0.0), scaled(1.0), scaled(-2.0)], ids=str)
 def test_every_function_is_its_form(gradient):
     """The kernels and autograd know the form: `temporal · (1 - S - weight · U · h)`."""
     factor = resolve(gradient)
@@ -260,7 +260,7 @@ def test_second_derivatives_are_those_of_the_reference(gradient, surrogate, rese
 
             found, expected = (second(each, inputs, weights, along) for each in (mine, reference))
             assert all(near(x, y, 1e-9) for x, y in zip(found, expected, strict=True))
-            if surrogate not in ("rectangle", "triangle"):
+            if surrogate in ("sigmoid", "fast-sigmoid", "arctan", "gaussian"):  # curved ones
                 assert expected[-1].abs().max() > 1e-3
 
 

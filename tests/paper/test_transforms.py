@@ -12,12 +12,13 @@ from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from tsbp import GRADIENTS, LIFState, SpikingNetwork, lif, reference_lif, scaled
+from tsbp import LIFState, SpikingNetwork, lif, reference_lif, scaled
+from tsbp.gradients import STUDIED
 from tsbp.layers import AveragePool
 
 resets = pytest.mark.parametrize("reset", ["zero", "subtract"])
-named = pytest.mark.parametrize("gradient", [*GRADIENTS, scaled(0.3)], ids=str)
-all_gradients = pytest.mark.parametrize("gradient", [*GRADIENTS, scaled(0.3), custom], ids=label)
+named = pytest.mark.parametrize("gradient", [*STUDIED, scaled(0.3)], ids=str)
+all_gradients = pytest.mark.parametrize("gradient", [*STUDIED, scaled(0.3), custom], ids=label)
 
 
 def neuron(compiled: bool, **settings):

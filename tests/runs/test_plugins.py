@@ -1,6 +1,7 @@
 """A gradient of one line in a module of somebody's own: trained, swept, recorded and shown with no other change."""
 
 import shlex
+import shutil
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from independent import case, near, simulate
 
 from tsbp import GRADIENTS, SURROGATES, lif
 from tsbp.runs import records
+from tsbp.runs.files import PROJECT
 from tsbp.runs.plugins import load_plugin
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig, run
@@ -169,6 +171,17 @@ def test_a_network_learns_what_the_function_says(folder, compiled):
         losses[gradient] = record["epoch_metrics"][0]["loss"]
     assert losses["mine"] == pytest.approx(losses["0.5"], rel=1e-3)
     assert losses["mine"] != pytest.approx(losses["full"], rel=1e-6)
+
+
+def test_an_entry_in_the_package_itself_trains_too(tmp_path):
+    """As CONTRIBUTING.md says: one line in the dictionary, and no form for it."""
+    shutil.copytree(PROJECT / "tsbp", tmp_path / "tsbp", ignore=shutil.ignore_patterns("__pycache__"))
+    source = tmp_path / "tsbp" / "gradients.py"
+    last = '    "spatial": lambda U, S, h: 0 * h,\n'
+    source.write_text(source.read_text().replace(last, last + '    "half": lambda U, S, h: 1 - S - 0.5 * U * h,\n'))
+    done = tsbp(*SMALL, "--gradient", "half", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert the_record(tmp_path)["gradient"] == "half"
 
 
 def test_a_surrogate_of_ones_own_trains_too(folder):

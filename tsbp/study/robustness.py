@@ -19,7 +19,7 @@ from tsbp.study.studies import by_value, loss_study, study
 
 if TYPE_CHECKING:
     import pandas
-    from torch import Tensor
+    import torch
 
 LOSS_DISTANCE = 0.2
 """Mean final loss of the single neuron by which a usable rate may be above the best; its initial loss is about 1."""
@@ -178,7 +178,7 @@ def _interval(
     return float(least[0] if estimate is None else estimate), float(low), float(high)
 
 
-def relative_lengths(along: Mapping[str, "Tensor"]) -> dict[str, np.ndarray]:
+def relative_lengths(along: Mapping[str, "torch.Tensor"]) -> dict[str, np.ndarray]:
     """Length of every gradient in multiples of that of ``spatial``, the median over a training, ``[repeats]``.
 
     Args:
