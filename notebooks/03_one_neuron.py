@@ -557,6 +557,7 @@ HTML(
 # the switch compares their sizes. A slider shows the result of its training at once; *Restart* shows it happen.
 
 # %% [markdown]
+# (how-robust)=
 # ## How robust?
 #
 # A gradient is robust to the learning rate if a wide range of rates works. Call a rate usable if the mean loss there is

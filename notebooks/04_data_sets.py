@@ -321,6 +321,7 @@ figures.show(
 # training ends.
 # ```
 #
+# (own-rates)=
 # ## Each at its own rate
 #
 # So far all gradients had the same learning rate, chosen by the mean of the three, and one small test set decided on

@@ -253,7 +253,7 @@ def real_data(runs: "pandas.DataFrame") -> Claim:
         verdict if found else NOT_MEASURED,
         f"{words.count('higher')} of {len(found)} comparisons show an improvement" if found else "",
         f"Accuracy with the term less that without, on fresh seeds: {said}." if found else "",
-        "04_data_sets.html#each-at-its-own-rate",
+        "04_data_sets.html#own-rates",
         tuple(name for one in found for name in one.outcomes.names),
     )
 
