@@ -565,7 +565,7 @@ HTML(
 # rates tried, means are interpolated over the logarithm of the rate. The width of the usable range, in factors of ten,
 # is then a number that does not depend on where a grid of rates happens to end:
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "full-width"]
 figures.note("usable-distance", robustness.LOSS_DISTANCE)
 neurons = [
     one

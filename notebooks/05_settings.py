@@ -117,7 +117,7 @@ tables.show(studies.study_table(rates), "study")
 # if the mean accuracy there is at most {glue:text}`usable-margin:g` percentage points below the best mean accuracy of
 # any of the three gradients at any rate.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "full-width"]
 over_rates = list(robustness.rate_studies(recorded))
 usable = {one.title: robustness.widths(one) for one in over_rates}
 tables.show(tables.width_table(usable), "study")

@@ -92,8 +92,7 @@ figures.note("torch", here["versions"]["torch"])
 #   with the term, under three optimisers: under SGD {glue:text}`wider-leak` factors of ten wider than without it, and
 #   {glue:text}`wider-spatial` wider than with no gradient through time ({doc}`03_one_neuron`). For networks
 #   ({doc}`05_settings`) most of the measured differences are too uncertain to tell.
-# - Near the best learning rate, networks on MNIST and on small digits learn as well without the term, or slightly
-#   better.
+# - Near the best learning rate, networks on MNIST learn as well without the term. On small digits no difference is sure.
 # - A reduced network on part of CIFAR-10 is more accurate with the term at the learning rate
 #   {glue:text}`reduced-rate:g`: `full` is {glue:text}`reduced-difference` points ahead of `leak` over
 #   {glue:text}`reduced-seeds` seeds. On held-out images, with one run for each rate, that rate is the best one for
