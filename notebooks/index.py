@@ -84,7 +84,7 @@ figures.note("torch", here["versions"]["torch"])
 #
 # ## The short answer
 #
-# - The term belongs to the gradient of the smoothed neuron, costs nothing when it is computed well, and was not new.
+# - The term belongs to the gradient of the smoothed neuron, costs little when it is computed well, and was not new.
 # - What it is worth depends on the learning rate. Under plain gradient descent it helps at large rates and slows
 #   learning at small ones, in a single neuron and in networks alike. Under AdamW the difference between `full` and
 #   `leak` is of the same kind, and smaller.
