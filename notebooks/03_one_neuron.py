@@ -573,7 +573,7 @@ neurons = [
     if one.title.startswith("single neuron")
 ]
 found = {one.title: robustness.widths(one) for one in neurons}
-tables.show(tables.width_table(found), "study")
+tables.show(robustness.width_table(found), "study")
 
 # %% [markdown]
 # Width in factors of ten, and the width of `full` less that of the others, paired by repeat; in brackets 95 % bootstrap
@@ -584,14 +584,14 @@ tables.show(tables.width_table(found), "study")
 # are
 
 # %% tags=["hide-input", "hide-output"]
-tables.show(tables.sensitivity_table(neurons), "study")
+tables.show(robustness.sensitivity_table(neurons), "study")
 
 # %% tags=["remove-cell"]
 neuron = found["single neuron, SGD"]
 for name, (width, low, high) in neuron.widths.items():
-    figures.note(f"usable-{name}", tables.in_decades(width, low, high))
+    figures.note(f"usable-{name}", robustness.in_decades(width, low, high))
 for name, (width, low, high) in neuron.differences.items():
-    figures.note(f"wider-{name}", tables.in_decades(width, low, high, "+"))
+    figures.note(f"wider-{name}", robustness.in_decades(width, low, high, "+"))
 
 # %% [markdown]
 # At the largest rate at which anything is learned, `spatial` has the lowest loss under SGD, though its range is not the

@@ -120,7 +120,7 @@ tables.show(studies.study_table(rates), "study")
 # %% tags=["hide-input", "full-width"]
 over_rates = list(robustness.rate_studies(recorded))
 usable = {one.title: robustness.widths(one) for one in over_rates}
-tables.show(tables.width_table(usable), "study")
+tables.show(robustness.width_table(usable), "study")
 
 # %% tags=["remove-cell"]
 figures.note("usable-margin", robustness.ACCURACY_DISTANCE)
@@ -146,7 +146,7 @@ for name, group in top.groupby("gradient"):
 # with half of it, or half as much again, the differences are
 
 # %% tags=["hide-input", "hide-output"]
-tables.show(tables.sensitivity_table(over_rates), "study")
+tables.show(robustness.sensitivity_table(over_rates), "study")
 
 # %% [markdown]
 # For the single neuron the range is wider with `full` than with `leak` under every optimiser. Of the

@@ -37,7 +37,7 @@ from tsbp import equations, gradients
 from tsbp.peers.bench import BYTES_PER_STEP, SHAPES, BenchConfig, run
 from tsbp.runs import records
 from tsbp.study import figures, tables
-from tsbp.study.statistics import ratio_interval, ratio_intervals
+from tsbp.study.statistics import ratio_interval, ratio_intervals, whole_neurons
 
 # %% tags=["remove-cell"]
 figures.use_style()
@@ -193,7 +193,7 @@ figures.show("speed-figure", figures.speed(on_cpu))
 ratios = [
     ratio[0]
     for seconds in layers["seconds"]
-    for name, ratio in tables.whole_neurons(ratio_intervals(seconds)).items()
+    for name, ratio in whole_neurons(ratio_intervals(seconds)).items()
     if not name.startswith("tsbp")
 ]
 figures.note("least-ratio", int(min(ratios)))

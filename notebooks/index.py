@@ -30,7 +30,7 @@ import torch
 
 from tsbp.runs import experiments, provenance, records
 from tsbp.runs.settings import TrainingConfig
-from tsbp.study import comparison, figures, robustness, tables, toy_figures
+from tsbp.study import comparison, figures, robustness, toy_figures
 from tsbp.study.claims import claims_table
 from tsbp.study.statistics import with_interval
 from tsbp.study.studies import loss_study
@@ -56,7 +56,7 @@ neuron = next(
     if one.title == "single neuron, SGD"
 )
 for gradient, found in robustness.widths(neuron).differences.items():
-    figures.note(f"wider-{gradient}", tables.in_decades(*found, "+"))
+    figures.note(f"wider-{gradient}", robustness.in_decades(*found, "+"))
 best_rates = comparison.best_held_out(recorded, reduced)["lr"]
 figures.note("reduced-rate", reduced.lr)
 figures.note("reduced-difference", with_interval(difference, "+.2f"))

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from tsbp.runs import experiments, records
-from tsbp.study.robustness import RateStudy, collapse, rate_studies, widths
-from tsbp.study.tables import in_decades, width_table
+from tsbp.study.robustness import RateStudy, collapse, in_decades, rate_studies, width_table, widths
 
 
 def studied(rates, distance=1.0, **results) -> RateStudy:

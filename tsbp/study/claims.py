@@ -18,7 +18,7 @@ from tsbp.study.comparison import by_seed, favoured, groups, paired_difference, 
 from tsbp.study.display import Output, latex
 from tsbp.study.protocols import comparisons
 from tsbp.study.protocols import verdicts as protocol_verdicts
-from tsbp.study.robustness import FOLDERS, LOSS_DISTANCE, rate_studies, widths
+from tsbp.study.robustness import FOLDERS, LOSS_DISTANCE, in_decades, rate_studies, widths
 from tsbp.study.statistics import (
     MARGIN,
     bootstrap_interval,
@@ -31,7 +31,6 @@ from tsbp.study.statistics import (
     with_interval,
 )
 from tsbp.study.studies import loss_study
-from tsbp.study.tables import in_decades
 
 if TYPE_CHECKING:
     import pandas

@@ -16,8 +16,7 @@ from torch import Tensor
 from tsbp.gradients import GRADIENTS, STUDIED
 from tsbp.neuron import LIFOutput
 from tsbp.study.display import html, latex
-from tsbp.study.statistics import ratio_intervals
-from tsbp.study.tables import whole_neurons
+from tsbp.study.statistics import ratio_intervals, whole_neurons
 from tsbp.surrogate import SCALES, SURROGATES, heaviside, relaxed_spike, surrogate_derivative
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ A rate is usable if the mean result there is within a stated distance of the bes
 any rate. The usable rates around a gradient's own best one are its range; its width is in factors of ten.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from tsbp.gradients import STUDIED
+from tsbp.gradients import STUDIED, ordered
 from tsbp.runs import experiments
 from tsbp.runs.toy import ToyConfig
 from tsbp.study.studies import by_value, loss_study, study
@@ -224,3 +224,42 @@ def _between(x: np.ndarray, y: np.ndarray, other_x: np.ndarray, other_y: np.ndar
     """Area between two broken lines."""
     grid = np.linspace(min(x[0], other_x[0]), max(x[-1], other_x[-1]), 500)
     return float(np.trapezoid(np.abs(np.interp(grid, x, y) - np.interp(grid, other_x, other_y)), grid))
+
+
+def width_table(found: Mapping[str, Widths]) -> "pandas.DataFrame":
+    """Width of the range of usable learning rates in decades, and paired differences to ``full``, a row for each study.
+
+    Args:
+        found: title → widths.
+    """
+    import pandas as pd
+
+    rows = []
+    for title, one in found.items():
+        row = {"study": title} | {name: in_decades(*one.widths[name]) for name in ordered(one.widths)}
+        rows.append(row | {f"full - {name}": in_decades(*one.differences[name], "+") for name in one.differences})
+    return pd.DataFrame(rows).fillna("")
+
+
+def sensitivity_table(studies: Iterable[RateStudy]) -> "pandas.DataFrame":
+    """The paired differences of :func:`width_table` for other distances from the best that count as usable.
+
+    Args:
+        studies: results over learning rates.
+    """
+    import pandas as pd
+
+    rows = []
+    for one in studies:
+        found = {factor: widths(one, factor * one.distance) for factor in FACTORS}
+        for other in found[1.0].differences:
+            row = {"study": one.title, "difference": f"full - {other}"}
+            rows.append(row | {f"× {f:g}": in_decades(*found[f].differences[other], "+") for f in FACTORS})
+    return pd.DataFrame(rows)
+
+
+def in_decades(width: float, low: float, high: float, sign: str = "") -> str:
+    """``1.07 [1.01, 1.12]``; an end that depends on rates that were not tried is open: ``0.90 [0.81, ...)``."""
+    ends = (f"{low:{sign}.2f}" if np.isfinite(low) else "...", f"{high:{sign}.2f}" if np.isfinite(high) else "...")
+    left, right = "[" if np.isfinite(low) else "(", "]" if np.isfinite(high) else ")"
+    return f"{width:{sign}.2f} {left}{', '.join(ends)}{right}"

@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsbp.gradients import ordered
 from tsbp.study.display import Table
-from tsbp.study.robustness import FACTORS, RateStudy, Widths, widths
 from tsbp.study.statistics import bootstrap_interval, crossover, ratio_interval, ratio_intervals, whole_neurons
 
 if TYPE_CHECKING:
@@ -84,45 +82,6 @@ def crossing(rates: Sequence[float], differences: np.ndarray) -> tuple[str, str,
 
     estimate, low, high = map(shown, crossover(rates, differences))
     return estimate, low, high
-
-
-def width_table(found: Mapping[str, Widths]) -> "pandas.DataFrame":
-    """Width of the range of usable learning rates in decades, and paired differences to ``full``, a row for each study.
-
-    Args:
-        found: title → widths.
-    """
-    import pandas as pd
-
-    rows = []
-    for title, one in found.items():
-        row = {"study": title} | {name: in_decades(*one.widths[name]) for name in ordered(one.widths)}
-        rows.append(row | {f"full - {name}": in_decades(*one.differences[name], "+") for name in one.differences})
-    return pd.DataFrame(rows).fillna("")
-
-
-def sensitivity_table(studies: Iterable[RateStudy]) -> "pandas.DataFrame":
-    """The paired differences of :func:`width_table` for other distances from the best that count as usable.
-
-    Args:
-        studies: results over learning rates.
-    """
-    import pandas as pd
-
-    rows = []
-    for one in studies:
-        found = {factor: widths(one, factor * one.distance) for factor in FACTORS}
-        for other in found[1.0].differences:
-            row = {"study": one.title, "difference": f"full - {other}"}
-            rows.append(row | {f"× {f:g}": in_decades(*found[f].differences[other], "+") for f in FACTORS})
-    return pd.DataFrame(rows)
-
-
-def in_decades(width: float, low: float, high: float, sign: str = "") -> str:
-    """``1.07 [1.01, 1.12]``; an end that depends on rates that were not tried is open: ``0.90 [0.81, ...)``."""
-    ends = (f"{low:{sign}.2f}" if np.isfinite(low) else "...", f"{high:{sign}.2f}" if np.isfinite(high) else "...")
-    left, right = "[" if np.isfinite(low) else "(", "]" if np.isfinite(high) else ")"
-    return f"{width:{sign}.2f} {left}{', '.join(ends)}{right}"
 
 
 _SIZES = {
