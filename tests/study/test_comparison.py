@@ -7,13 +7,13 @@ import pytest
 from tsbp.runs import data
 from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
+from tsbp.study.claims import favoured
 from tsbp.study.comparison import (
     NOT_MEASURED,
     accuracy_table,
     best_held_out,
     by_seed,
     difference_table,
-    favoured,
     held_out_table,
     learning_rate_table,
     table_2,

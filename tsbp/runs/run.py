@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tsbp.runs import data, files, processes, records, toy, training
+from tsbp.runs import data, evaluation, files, processes, records, toy, training
 from tsbp.runs.config import Config
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig
@@ -102,12 +102,12 @@ def name_of(config: Config, data_root: str | Path | None = None) -> str:
 
 def fingerprint(config: TrainingConfig, data_root: str | Path | None = None) -> str:
     """Fingerprint of the part of a data set on which a run trains and is measured."""
-    return _fingerprint(training.part(config), data_root)
+    return _fingerprint(evaluation.part(config), data_root)
 
 
 @lru_cache(maxsize=64)
 def _fingerprint(part: TrainingConfig, root: str | Path | None) -> str:
-    return training.prepare(part, _dataset(part.dataset, root, part.time_steps)).fingerprint()
+    return evaluation.prepare(part, _dataset(part.dataset, root, part.time_steps)).fingerprint()
 
 
 @lru_cache(maxsize=1)

@@ -26,6 +26,7 @@ from tsbp.runs.evaluation import (
     compare_gradients,
     evaluate,
     loss_of,
+    prepare,
     target_of,
 )
 from tsbp.runs.graph import Graph
@@ -306,33 +307,6 @@ class Run:
             setattr(self, name, state[name])
         if processes.rank():
             torch.manual_seed(self.config.seed + 1_000_003 * processes.rank() + 7919 * self.epoch + self.position)
-
-
-def part(config: TrainingConfig) -> TrainingConfig:
-    """The settings that decide on what data a run trains and is measured, and defaults for all others."""
-    names = ("dataset", "time_steps", "encoding", "shuffle_time", "folds", "fold", "validation", "examples")
-    return TrainingConfig(**{name: getattr(config, name) for name in names})
-
-
-def prepare(config: TrainingConfig, dataset: data.DataSet) -> data.DataSet:
-    """The part of a data set on which a run trains, and that on which it is measured.
-
-    Raises:
-        ValueError: a setting does not fit the data; the message names it.
-    """
-    side = min(dataset.in_shape[1:])
-    if config.shift > side:
-        raise ValueError(f"shift must be at most {side} for images of this size, got {config.shift}")
-    if config.shuffle_time and not dataset.has_frames and config.encoding != "rows":
-        raise ValueError(f"shuffle_time needs frames of events, or images by rows; got encoding {config.encoding}")
-    config = part(config)  # nothing else may have a say
-    if config.shuffle_time:
-        dataset = dataset.shuffle_time()
-    if config.folds:
-        dataset = dataset.fold(config.folds, config.fold)
-    if config.validation:
-        dataset = dataset.hold_out(config.validation)
-    return dataset.first(config.examples) if config.examples else dataset
 
 
 def resolve(config: TrainingConfig) -> TrainingConfig:

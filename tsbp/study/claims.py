@@ -13,8 +13,8 @@ from tsbp.peers import survey
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import experiments, records
-from tsbp.runs.settings import TABLE_2
-from tsbp.study.comparison import by_seed, favoured, groups, paired_difference, short, titles
+from tsbp.runs.settings import TABLE_2, TrainingConfig
+from tsbp.study.comparison import best_held_out, by_seed, groups, paired_difference, short, titles
 from tsbp.study.display import Output, latex
 from tsbp.study.protocols import comparisons
 from tsbp.study.protocols import verdicts as protocol_verdicts
@@ -221,6 +221,30 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
         "04_data_sets.html#is-there-a-difference",
         tuple(names),
     )
+
+
+def favoured(runs: "pandas.DataFrame", config: TrainingConfig) -> str:
+    """Say for which of the three gradients the learning rate of a training is the best one on held-out examples.
+
+    Args:
+        runs: records of ``tsbp train``.
+        config: the training.
+
+    Returns:
+        One or two sentences; empty if the rate is the best one for all of them, or if no others were tried.
+    """
+    best = best_held_out(runs, config)
+    best = best.loc[[name for name in STUDIED if name in best.index]]
+    others = best[best["lr"] != config.lr]
+    here = [name for name in best.index if name not in others.index]
+    if not len(others) or not here:
+        return ""
+    words = [f"{config.lr:g} is the best one for {' and '.join(here)}{' alone' if len(here) == 1 else ''}"]
+    for lr, rows in others.groupby("lr"):
+        untested = "" if rows["test_runs"].any() else ", where there are no test runs"
+        words.append(f"for {' and '.join(rows.index)} it is {lr:g}{untested}")
+    said = f"On held-out examples, the learning rate {'; '.join(words)}."
+    return said if others["test_runs"].all() else f"{said} The comparison at each gradient's own best rate is open."
 
 
 def _equal(differences: list[np.ndarray]) -> str:

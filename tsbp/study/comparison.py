@@ -200,30 +200,6 @@ def best_held_out(runs: "pandas.DataFrame", config: TrainingConfig) -> "pandas.D
     return pd.DataFrame.from_dict(rows, orient="index", columns=["lr", "accuracy", "test_runs"])
 
 
-def favoured(runs: "pandas.DataFrame", config: TrainingConfig) -> str:
-    """Say for which of the three gradients the learning rate of a training is the best one on held-out examples.
-
-    Args:
-        runs: records of ``tsbp train``.
-        config: the training.
-
-    Returns:
-        One or two sentences; empty if the rate is the best one for all of them, or if no others were tried.
-    """
-    best = best_held_out(runs, config)
-    best = best.loc[[name for name in STUDIED if name in best.index]]
-    others = best[best["lr"] != config.lr]
-    here = [name for name in best.index if name not in others.index]
-    if not len(others) or not here:
-        return ""
-    words = [f"{config.lr:g} is the best one for {' and '.join(here)}{' alone' if len(here) == 1 else ''}"]
-    for lr, rows in others.groupby("lr"):
-        untested = "" if rows["test_runs"].any() else ", where there are no test runs"
-        words.append(f"for {' and '.join(rows.index)} it is {lr:g}{untested}")
-    said = f"On held-out examples, the learning rate {'; '.join(words)}."
-    return said if others["test_runs"].all() else f"{said} The comparison at each gradient's own best rate is open."
-
-
 def held_out_table(runs: "pandas.DataFrame", settings: Sequence[str]) -> "pandas.DataFrame":
     """Accuracy in per cent on held-out training examples, a row for each choice of some settings.
 
