@@ -258,7 +258,8 @@ def agreement_command(out: Out = Path("runs"), **settings: Any) -> None:
     print(f"{'distance from':<40}" + "".join(f"{name:>10}" for name in STUDIED) + f"{'growth':>10}")
     for name, distances in record["distances"].items():
         print(f"{name:<40}" + "".join(f"{x:10.1e}" for x in distances.values()) + f"{record['growth'][name]:10.3f}")
-    print(*(f"{name} left out: {reason}" for name, reason in record["left_out"].items()), sep="\n")
+    for name, reason in record["left_out"].items():
+        print(f"{name} left out: {reason}")
     print(records.write(record, out))
 
 

@@ -75,7 +75,7 @@ def max_over_time_cross_entropy(potential: Tensor, target: Tensor) -> Tensor:
 
 
 class Integrator(nn.Module):
-    """A layer of :func:`leaky_integrator` in the place of :class:`tsbp.LIF`: its psc is the membrane potential."""
+    """A layer of :func:`leaky_integrator` instead of :class:`tsbp.LIF`: its psc is the membrane potential."""
 
     def __init__(self, tau_m: float = 6.0) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ def test_cosines_know_right_angles_and_nothing_at_all():
 
 @pytest.fixture
 def torch_alone(monkeypatch):
-    """Without the other libraries, which take long to import, but with two that are not to be had."""
+    """Without the other libraries, which take long to import, but with two that cannot be used."""
 
     def broken(*_):
         raise ImportError("no such symbol\nat line 3")

@@ -12,14 +12,14 @@ from test_comparison import run
 import pages
 from book import build
 from tsbp.gradients import STUDIED
-from tsbp.runs import records
+from tsbp.runs import experiments, records
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig
 from tsbp.study import claims
 from tsbp.study.claims import CAVEAT, NOT_MEASURED, NOT_REPRODUCED, OPEN, REPRODUCED
 from tsbp.study.comparison import accuracies
 from tsbp.study.protocols import Comparison, Outcomes
-from tsbp.study.robustness import RateStudy
+from tsbp.study.robustness import NEURON, RateStudy
 
 RATES = ToyConfig().learning_rates
 
@@ -98,7 +98,7 @@ NARROW, WIDE = (3, 5), (2, 6)
 )
 def test_robustness(monkeypatch, neuron, network, verdict):
     """By the rates, from one number to another, at which each gradient learns."""
-    found = [rate_study("neuron", **dict(zip(STUDIED, neuron, strict=True)))]
+    found = [rate_study(experiments.load(NEURON).title, **dict(zip(STUDIED, neuron, strict=True)))]
     if network:
         found.append(rate_study("network", **dict(zip(STUDIED, network, strict=True))))
     monkeypatch.setattr(claims, "rate_studies", lambda runs: found)

@@ -53,7 +53,7 @@ class TrainingConfig(PluginConfig):
 
     dataset: Annotated[
         str,
-        setting("digits, mnist, nmnist, cifar10, randman, spoken-digits, recall, or a folder with train/ and test/."),
+        setting(f"{', '.join(DATA_SETS)}, or a folder with train/ and test/."),
     ] = "digits"
     network: Annotated[str, setting("In the notation of Table 3, without the output layer.")] = TABLE_3["mnist"]
     gradient: Annotated[

@@ -307,16 +307,23 @@ def compare_along(config: ToyConfig) -> dict[str, Tensor]:
     kept: dict[str, list[Tensor]] = {name: [] for name in STUDIED}
 
     def keep(iteration: Iteration) -> None:
-        compiled = usable(iteration.current, subtract=config.reset == "subtract")
-        for name in STUDIED:
-            with torch.enable_grad():
-                current = iteration.current.requires_grad_()
-                psc = lif(current, **neuron_settings(config), gradient=name, compiled=compiled).psc
-                delta = torch.autograd.grad(psc, current, iteration.A)[0][:, 0, 0]  # [T, R]
-            kept[name].append(torch.einsum("rtn,tr->rn", inputs, delta))
+        for name, delta in at_currents(iteration.current, iteration.A, config).items():
+            kept[name].append(torch.einsum("rtn,tr->rn", inputs, delta[:, 0, 0]))
 
     run(config, observer=keep)
     return {name: torch.stack(values) for name, values in kept.items()}
+
+
+def at_currents(current: Tensor, error: Tensor, config: ToyConfig) -> dict[str, Tensor]:
+    """Name → gradient at the currents of neurons, for the error of their psc; all are ``[T, ...]``."""
+    compiled = usable(current, subtract=config.reset == "subtract")
+    found = {}
+    with torch.enable_grad():
+        current = current.detach().requires_grad_()
+        for name in STUDIED:
+            psc = lif(current, **neuron_settings(config), gradient=name, compiled=compiled).psc
+            (found[name],) = torch.autograd.grad(psc, current, error)
+    return found
 
 
 def input_psc(draws: Draws, config: ToyConfig) -> Tensor:

@@ -5,12 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from tsbp.gradients import STUDIED
-from tsbp.kernels.dispatch import usable
-from tsbp.loss import van_rossum_distance
-from tsbp.neuron import lif
+from tsbp.neuron import filter_spikes, lif
 from tsbp.runs import toy
 
 if TYPE_CHECKING:
@@ -34,15 +30,13 @@ def neuron_angles(config: toy.ToyConfig, numbers: Sequence[int] = (1, 10, 100)) 
     trained = toy.run(config)
     draws = trained.draws
     inputs = toy.input_psc(draws, config)
-    current = torch.einsum("rtn,gn->tgr", inputs, trained.weights[0, 0]).requires_grad_()
-    target = draws.target_spikes[:, None].expand(-1, len(draws.input_spikes), -1)
-    gradients: dict[str, Tensor] = {}
-    compiled = usable(current, subtract=config.reset == "subtract")
-    for name in STUDIED:
-        psc = lif(current, **toy.neuron_settings(config), gradient=name, compiled=compiled).psc
-        loss = van_rossum_distance(psc.flatten(1), target.flatten(1), config.tau_s).sum()
-        (delta,) = torch.autograd.grad(loss, current)
-        gradients[name] = torch.einsum("rtn,tgr->grn", inputs, delta)  # of every neuron on every pattern
+    current = torch.einsum("rtn,gn->tgr", inputs, trained.weights[0, 0])
+    target_psc = filter_spikes(draws.target_spikes, config.tau_s)[:, None]
+    error = lif(current, **toy.neuron_settings(config)).psc - target_psc
+    gradients = {  # of every neuron on every pattern
+        name: torch.einsum("rtn,tgr->grn", inputs, delta)
+        for name, delta in toy.at_currents(current, error, config).items()
+    }
     found: dict[str, dict[int, np.ndarray]] = {name: {} for name in OTHERS}
     for n in numbers:
         means = {name: x[:, : x.shape[1] // n * n].unflatten(1, (-1, n)).mean(2) for name, x in gradients.items()}

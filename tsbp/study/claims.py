@@ -18,7 +18,7 @@ from tsbp.study.comparison import best_held_out, by_seed, groups, paired_differe
 from tsbp.study.display import Output, latex
 from tsbp.study.protocols import comparisons
 from tsbp.study.protocols import verdicts as protocol_verdicts
-from tsbp.study.robustness import FOLDERS, LOSS_DISTANCE, in_decades, rate_studies, widths
+from tsbp.study.robustness import LOSS_DISTANCE, NEURON, in_decades, rate_studies, widths
 from tsbp.study.statistics import (
     MARGIN,
     bootstrap_interval,
@@ -158,22 +158,20 @@ def robustness(runs: "pandas.DataFrame") -> Claim:
     optimiser, a network) says the opposite; with a caveat if not all of that holds; open if the interval holds zero.
     """
     found = {study.title: widths(study) for study in rate_studies(runs)}
-    title, neuron = next(iter(found.items()))
+    experiment = experiments.load(NEURON)
+    neuron = found[experiment.title]
     difference, low, high = neuron.differences["leak"]
     beyond = neuron.differences["spatial"][1] > 0
     opposed = [other for other, one in found.items() if one.differences["leak"][2] < 0]
     wider = [other for other, one in found.items() if one.differences["leak"][1] > 0]
     ranges = ", ".join(f"{in_decades(*neuron.widths[name])} with {name}" for name in STUDIED)
-    evidence = (
-        f"{title}: learning rates with a mean loss within {LOSS_DISTANCE:g} of the best span, in factors of ten, "
-    )
+    evidence = f"{experiment.title}: learning rates with a mean loss within {LOSS_DISTANCE:g} of the best span, "
+    evidence += "in factors of ten, "
     evidence += f"{ranges}; full less leak: {in_decades(*neuron.differences['leak'], '+')}, full less spatial: "
     evidence += f"{in_decades(*neuron.differences['spatial'], '+')}. "
     evidence += f"Of {len(found)} such studies of a neuron or a network, full is wider than leak in {len(wider)}"
-    evidence += (
-        f" and narrower in {len(opposed)}{f' ({chr(44).join(opposed)})' if opposed else ''}, by their intervals."
-    )
-    experiment = experiments.named(FOLDERS[0])[0]
+    those = f" ({'; '.join(opposed)})" if opposed else ""
+    evidence += f" and narrower in {len(opposed)}{those}, by their intervals."
     return Claim(
         'It is "more robust to learning-rate adjustments on a toy dataset".',
         "abstract",

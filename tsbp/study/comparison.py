@@ -11,9 +11,9 @@ from tsbp.runs import data, records
 from tsbp.runs.settings import PRESETS, TABLE_2, TrainingConfig
 from tsbp.study.statistics import (
     MARGIN,
+    corrected_words,
     equal_within,
     equivalence,
-    holm,
     margin_for,
     p_values,
     with_interval,
@@ -111,8 +111,8 @@ def difference_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     """
     import pandas as pd
 
-    rows, apart, equal = [], [], []
-    for dataset in titles():
+    rows, means, apart, equal = [], [], [], []
+    for dataset in static():
         for config, preset, group in groups(runs, dataset):
             accuracy = by_seed(group)
             margin = margin_for(int(group["n_test"].iloc[0])) if len(group) else MARGIN
@@ -124,12 +124,12 @@ def difference_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
                     row |= {"mean": with_interval(difference, "+.2f")}
                     if len(difference) > 1:
                         row |= {"equal within": f"±{equal_within(difference):.2f}", "margin": f"±{margin:.2f}"}
-                    rows.append(row | {"verdict": "higher" if difference.mean() > 0 else "lower"})
+                    rows.append(row)
+                    means.append(difference.mean())
                     apart.append(p_values(difference[None])[0])
                     equal.append(equivalence(difference, margin))
-    for row, p, q in zip(rows, holm(apart), holm(equal), strict=True):
-        said = ([str(row["verdict"])] if p < 0.05 else []) + (["equal"] if q < 0.05 else [])
-        row["verdict"] = "one seed" if np.isnan(p) else ", ".join(said) or "open"
+    for row, word in zip(rows, corrected_words(means, apart, equal), strict=True):
+        row["verdict"] = word if int(str(row["seeds"])) > 1 else "one seed"
     return pd.DataFrame(rows).fillna("")
 
 

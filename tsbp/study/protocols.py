@@ -15,7 +15,7 @@ from tsbp.runs import experiments, records
 from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study.comparison import MAY_DIFFER
-from tsbp.study.statistics import Crossed, crossed, holm, margin_for
+from tsbp.study.statistics import Crossed, corrected_words, crossed, margin_for
 
 if TYPE_CHECKING:
     import pandas
@@ -70,7 +70,7 @@ def tuned(runs: "pandas.DataFrame", tuning: Experiment) -> "pandas.DataFrame":
     """
     import pandas as pd
 
-    found = records.select(runs, tuning.config, but=("lr", "fold", *MAY_DIFFER)) if len(runs) else runs
+    found = records.select(runs, tuning.config, but=("lr", "fold", *MAY_DIFFER))
     rows = {}
     wanted = len({(one.lr, one.seed, one.gradient) for one in tuning.configs if isinstance(one, TrainingConfig)})
     for fold, group in found.groupby("fold") if len(found) else ():
@@ -123,7 +123,7 @@ def outcomes(
         The repeats that are complete: all folds of a cut, with all three gradients; None if fewer than two are.
     """
     config = experiment.config
-    found = records.select(runs, config, but=("lr", "fold", *MAY_DIFFER)) if len(runs) else runs
+    found = records.select(runs, config, but=("lr", "fold", *MAY_DIFFER))
     seeds = {one.seed for one in experiment.configs if isinstance(one, TrainingConfig)}
     found = found[found["gradient"].isin(STUDIED) & found["seed"].isin(seeds)] if len(found) else found
     if not len(found):
@@ -189,10 +189,9 @@ def verdicts(found: Sequence[Comparison]) -> list[tuple[str, str]]:
         difference is sure and small.
     """
     differences = [(one.outcomes.difference(other), one.margin) for one in found for other in STUDIED[1:]]
-    apart = holm([difference.p_value for difference, _ in differences])
-    equal = holm([difference.equivalence(margin) for difference, margin in differences])
-    words = []
-    for (difference, _), p, q in zip(differences, apart, equal, strict=True):
-        said = (["higher" if difference.mean > 0 else "lower"] if p < 0.05 else []) + (["equal"] if q < 0.05 else [])
-        words.append(", ".join(said) or "open")
+    words = corrected_words(
+        [difference.mean for difference, _ in differences],
+        [difference.p_value for difference, _ in differences],
+        [difference.equivalence(margin) for difference, margin in differences],
+    )
     return list(zip(words[::2], words[1::2], strict=True))

@@ -32,6 +32,8 @@ _FAILED = 1e9
 """What a run that failed counts as; an infinity would spoil the means of samples that leave it out."""
 FOLDERS = ("widths", "settings")
 """Of the experiments over learning rates."""
+NEURON = "widths/neuron-sgd"
+"""That of the paper's claim: the single neuron under SGD."""
 
 
 @dataclass(frozen=True)

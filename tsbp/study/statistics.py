@@ -38,12 +38,6 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndar
     return values.mean(-1), stats.t.ppf((1 + confidence) / 2, repeats - 1) * error
 
 
-def student_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % interval of :func:`mean_interval`; for few and well-behaved values such as accuracies."""
-    mean, half_width = mean_interval(values)
-    return mean - half_width, mean + half_width
-
-
 def bootstrap_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the percentile bootstrap interval of the mean over the last axis; for skewed values such as losses.
 
@@ -141,6 +135,24 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     if known.any():
         corrected[known] = multipletests(p[known], method="holm")[1]
     return corrected
+
+
+def corrected_words(means: Sequence[float], apart: Sequence[float], equal: Sequence[float]) -> list[str]:
+    """What a family of comparisons shows, each a difference, an equality, both, or nothing sure.
+
+    Args:
+        means: of the differences.
+        apart: p values that they are zero, which are corrected together by :func:`holm`.
+        equal: p values that they lie outside their margins, which are corrected together too.
+
+    Returns:
+        ``higher`` or ``lower``, ``equal``, both, as in ``higher, equal``, or ``open``.
+    """
+    words = []
+    for mean, p, q in zip(means, holm(apart), holm(equal), strict=True):
+        said = (["higher" if mean > 0 else "lower"] if p < 0.05 else []) + (["equal"] if q < 0.05 else [])
+        words.append(", ".join(said) or "open")
+    return words
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from tsbp.study.comparison import by_seed, groups, paired_difference, titles
+from tsbp.study.comparison import by_seed, groups, paired_difference, static, titles
 from tsbp.study.figures import COLOURS, GREY, legend_above
 from tsbp.study.statistics import margin_for, mean_interval
 from tsbp.study.studies import angles_to_full, by_value
@@ -58,7 +58,7 @@ def accuracy_differences(runs: "pandas.DataFrame") -> Figure:
         runs: records of ``tsbp train``.
     """
     rows = {}
-    for config, preset, group in (row for dataset in titles() for row in groups(runs, dataset)):
+    for config, preset, group in (row for dataset in static() for row in groups(runs, dataset)):
         accuracy = by_seed(group)
         if "full" in accuracy and len(accuracy.columns) > 1:
             mark = "*" if group["data_note"].iloc[0] else ""

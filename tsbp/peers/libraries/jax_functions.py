@@ -52,11 +52,11 @@ def over_time(step: Callable, current: Any, state: Any) -> Any:
     """Spikes of a neuron that takes one time step and its own state at a call, and returns spikes and state."""
     import jax
 
-    def turned(state: Any, current_now: Any) -> tuple:
+    def swapped(state: Any, current_now: Any) -> tuple:
         spikes, state = step(current_now, state)
         return state, spikes
 
-    return jax.lax.scan(turned, state, current)[1]
+    return jax.lax.scan(swapped, state, current)[1]
 
 
 def as_torch(simulate: Callable[[Any], Any]) -> Simulate:

@@ -82,7 +82,7 @@ def load(name: str, root: str | Path | None = None, time_steps: int = 5) -> Data
     present = set(loaded.train_labels.unique().tolist())
     if missing := [str(label) for label in range(loaded.n_classes) if label not in present]:
         note = f"no training examples of class {', '.join(missing)}"
-        loaded = replace(loaded, note=f"{loaded.note}; {note}" if loaded.note else note)
+        loaded = replace(loaded, note=loaded.noted(note))
     return loaded
 
 

@@ -10,6 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+TEMPORAL: dict[str, Any] = {
+    "readout": "integrator",
+    "tau_s": 2.0,
+    "optimizer": "adam",
+    "epochs": 20,
+    "batch_size": 50,
+}
+"""Settings of a training that the tasks that need time have in common."""
+
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -111,6 +120,10 @@ class DataSet:
         std = torch.where(std > 0, std, 1.0)  # a channel that never changes
         return mean.float()[:, None, None], std.float()[:, None, None]
 
+    def noted(self, remark: str) -> str:
+        """The note with one more remark."""
+        return f"{self.note}; {remark}" if self.note else remark
+
     def fold(self, n: int, k: int) -> "DataSet":
         """Cross-validation: part ``k`` of all examples, of ``n`` equal and balanced ones, becomes the test set.
 
@@ -145,7 +158,7 @@ class DataSet:
             test_labels=labels[tested],
             tested=tested,
             groups=None if self.groups is None else torch.cat([self.groups[~tested], self.groups[tested]]),
-            note=f"{self.note}; {note}" if self.note else note,
+            note=self.noted(note),
         )
 
     def _groups_of_fold(self, groups: Tensor, n: int, k: int, generator: torch.Generator) -> Tensor:
@@ -206,7 +219,7 @@ class DataSet:
             groups=None
             if self.groups is None
             else torch.cat([self.groups[part], self.groups[len(self.train_images) :]]),
-            note=f"{self.note}; {note}" if self.note else note,
+            note=self.noted(note),
         )
 
     def shuffle_time(self) -> "DataSet":
@@ -221,7 +234,7 @@ class DataSet:
             self,
             train_images=_shuffle_each(self.train_images, generator),
             test_images=_shuffle_each(self.test_images, generator),
-            note=f"{self.note}; {note}" if self.note else note,
+            note=self.noted(note),
         )
 
     def _shuffled(self) -> Tensor:

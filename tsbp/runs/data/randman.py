@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from tsbp.runs import memory
-from tsbp.runs.data.dataset import DataSet, Source
+from tsbp.runs.data.dataset import TEMPORAL, DataSet, Source
 
 SEED = 2011_09964
 CUTOFF = 1000
@@ -133,15 +133,10 @@ def _normalised(values: np.ndarray, marginal: str) -> np.ndarray:
     return np.minimum((values - low) / width, np.nextafter(1.0, 0.0))
 
 
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = TEMPORAL | {
     "network": "128",
-    "readout": "integrator",
     "time_steps": 100,
     "tau_m": 20.0,
-    "tau_s": 2.0,
-    "optimizer": "adam",
-    "epochs": 20,
-    "batch_size": 50,
     "lr": 0.02,
 }
 """Settings of a training that suit it."""

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from tsbp.runs import memory
-from tsbp.runs.data.dataset import DataSet, Source
+from tsbp.runs.data.dataset import TEMPORAL, DataSet, Source
 
 SEED = 2011_09964
 CUE = 5
@@ -85,16 +85,11 @@ def source(classes: int = 4, n_train: int = 2000, n_test: int = 1000, noise: flo
     return Source(title="store and recall", load=load, n_train=n_train, defaults=dict(DEFAULTS), temporal=True)
 
 
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = TEMPORAL | {
     "network": "128R",
-    "readout": "integrator",
     "read_steps": GO,
     "time_steps": 20,
     "tau_m": 5.0,
-    "tau_s": 2.0,
-    "optimizer": "adam",
-    "epochs": 20,
-    "batch_size": 50,
     "lr": 0.005,
 }
 """Settings of a training that suit it."""

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from tsbp.runs import memory
-from tsbp.runs.data.dataset import DataSet, Source
+from tsbp.runs.data.dataset import TEMPORAL, DataSet, Source
 from tsbp.runs.data.download import download
 
 RATE = 8000
@@ -185,15 +185,10 @@ def _from_github(folder: Path) -> None:
         raise ValueError(f"the recordings in {URL} are not those that were published")
 
 
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = TEMPORAL | {
     "network": "128-128",
-    "readout": "integrator",
     "time_steps": 100,
     "tau_m": 20.0,
-    "tau_s": 2.0,
-    "optimizer": "adam",
-    "epochs": 20,
-    "batch_size": 50,
     "lr": 0.005,
 }
 """Settings of a training that suit it."""
