@@ -275,8 +275,9 @@ tables.show(
 #   in each of them, and ahead of `spatial` too. (Three seeds, run first, had left it open; the
 #   {glue:text}`added-recorded` that were then added show it by themselves, {glue:text}`added-mean:+.2f` ±
 #   {glue:text}`added-half:.2f`.) This rate was chosen by the mean of the three gradients on [held-out images](chosen),
-#   with one run of each gradient at each rate, and the choice was close: the mean was {glue:text}`chosen-held-out:.2f`
-#   % there and {glue:text}`second-held-out:.2f` % at {glue:text}`second-rate:g`. It is the best rate for `full` alone.
+#   with one run of each gradient at each rate, and the choice was close: the mean was
+#   {glue:text}`chosen-held-out:.2f` % there and {glue:text}`second-held-out:.2f` % at {glue:text}`second-rate:g`. It is
+#   the best rate for `full` alone.
 #   On the held-out images `full` had {glue:text}`best-held-out-full:.2f` % at {glue:text}`best-rate-full:g`, `leak`
 #   {glue:text}`best-held-out-leak:.2f` % at {glue:text}`best-rate-leak:g` and `spatial`
 #   {glue:text}`best-held-out-spatial:.2f` % at {glue:text}`best-rate-spatial:g`. There are no test runs at the best

@@ -280,7 +280,7 @@ for name, cosine in single.items():
 # %% tags=["hide-input"]
 started = one.but(repeats=100)
 averaged = {
-    f"single neuron, {updates} updates": averaging.neuron_angles(
+    f"single neuron, update {updates}": averaging.neuron_angles(
         started.but(iterations=updates)
     )
     for updates in (1, 30, 200)
@@ -295,7 +295,7 @@ tables.show(averaging.angle_table(averaged), "study")
 figures.note("updates", 200)
 for updates in (1, 200):
     for n in (1, 100):
-        angle = averaged[f"single neuron, {updates} updates"]["leak"][n]
+        angle = averaged[f"single neuron, update {updates}"]["leak"][n]
         figures.note(f"averaged-{updates}-{n}", np.median(angle))
 for n in (1, 1000):
     angle = averaged["digits, last epoch"]["leak"][n]

@@ -74,5 +74,12 @@ def test_functions_live_in_the_package(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_line_of_prose_is_a_comment(name):
+    """MyST leaves out a line that begins with a per cent sign, which a number before the line's end may have had."""
+    prose = [cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "markdown"]
+    assert not [line for text in prose for line in text.splitlines() if line.lstrip().startswith("%")]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_outputs_have_a_form_for_paper(name):
     assert "figures.use_style()" in (NOTEBOOKS / f"{name}.py").read_text().splitlines()
