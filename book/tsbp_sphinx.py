@@ -14,6 +14,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import tsbp.runs.experiments  # noqa: F401  (before autodoc, whose TYPE_CHECKING leaves models undefined)
+from tsbp.runs import config as configuration
 from tsbp.study.display import ON_PAPER
 
 
@@ -26,6 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", lambda app, *_: list(undescribed(Path(app.srcdir))))
     app.connect("config-inited", add_links)
     app.connect("autodoc-process-docstring", keep_prose, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", without_settings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -74,6 +76,15 @@ def undescribed(project: Path) -> dict[str, list[str]]:
         if module not in described:
             found.setdefault("_".join(["book/api", *module.split(".")[1:-1][:1]]), []).append(module)
     return found
+
+
+def without_settings(
+    app: Sphinx, what: str, name: str, described: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """The settings of a configuration, with their types, limits and checks, are a wall; its docstring lists them."""
+    if isinstance(described, type) and issubclass(described, configuration.Config):
+        return "(**settings)", returns
+    return None
 
 
 class Meanings(SphinxPostTransform):

@@ -51,10 +51,7 @@ class TrainingConfig(PluginConfig):
     kind: ClassVar[str] = "train"
     argument: ClassVar[str] = "dataset"
 
-    dataset: Annotated[
-        str,
-        setting(f"{', '.join(DATA_SETS)}, or a folder with train/ and test/."),
-    ] = "digits"
+    dataset: Annotated[str, setting(", ".join(DATA_SETS) + ", or a folder with train/ and test/.")] = "digits"
     network: Annotated[str, setting("In the notation of Table 3, without the output layer.")] = TABLE_3["mnist"]
     gradient: Annotated[
         Gradient,
