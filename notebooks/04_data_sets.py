@@ -343,7 +343,8 @@ tables.show(protocols.protocol_table(compared_fairly), "data set", "verdict")
 # *Verdict*: `full` is higher or lower than the other, or equal to it within the margin, by tests that are corrected for
 # the number of rows by Holm's method; else the question is open. The margin is {glue:text}`margin` points for a test set
 # of ten thousand, and grows for smaller ones as the standard error of an accuracy does; it was fixed before these runs
-# were made. What the planned runs have not reached yet is not in the table; `tsbp experiments` lists it under
+# were made. *Power* is the probability that a test of equality within the margin succeeds by itself if there is no
+# difference: where it is small, *open* says little. What the planned runs have not reached yet is not in the table; `tsbp experiments` lists it under
 # `held-out` and `fresh-seeds`.
 #
 # (chosen)=

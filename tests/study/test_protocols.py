@@ -46,7 +46,7 @@ def test_rates_are_chosen_by_means_over_seeds():
     assert list(both.index) == [0], "that of a fold that is not complete is not chosen"
 
 
-def tested_on(
+def one_run(
     gradient: str = "full", seed: int = 0, fold: int = 0, folds: int = 2, lr: float = 0.01, right=None
 ) -> dict:
     """A record of one fold: of N examples every other one is tested, from the fold's number on."""
@@ -68,7 +68,7 @@ def test_folds_are_put_together():
     wrong_first = np.arange(N // 2) > 0
     runs = pd.DataFrame(
         [
-            tested_on(gradient, seed, fold, right=wrong_first if gradient == "full" else None)
+            one_run(gradient, seed, fold, right=wrong_first if gradient == "full" else None)
             for gradient in STUDIED
             for seed in (0, 1)
             for fold in (0, 1)
@@ -87,7 +87,7 @@ def test_each_gradient_at_its_own_rate():
     """All are right at the rate that is theirs and wrong at the other."""
     rates = tuned(pd.DataFrame(held_out(2, 0) + held_out(2, 1)), experiment(validation=100, folds=2))
     rows = [
-        tested_on(gradient, seed, fold, lr=lr, right=np.full(N // 2, lr == rates.loc[fold, gradient]))
+        one_run(gradient, seed, fold, lr=lr, right=np.full(N // 2, lr == rates.loc[fold, gradient]))
         for gradient in STUDIED
         for seed in (0, 1)
         for fold in (0, 1)
@@ -103,7 +103,7 @@ def test_each_gradient_at_its_own_rate():
 
 
 def test_without_folds_the_test_set_is_that_of_the_data():
-    rows = [tested_on(gradient, seed, folds=0) for gradient in STUDIED for seed in (0, 1)]
+    rows = [one_run(gradient, seed, folds=0) for gradient in STUDIED for seed in (0, 1)]
     found = outcomes(pd.DataFrame(rows), experiment())
     assert found.repeats == 2 and found.n_test == N // 2 and found.right["full"].all()
 

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from tsbp.study.statistics import (
+    Crossed,
     bootstrap_interval,
     crossed,
     crossover,
@@ -14,7 +15,6 @@ from tsbp.study.statistics import (
     margin_for,
     mean_interval,
     p_values,
-    power,
     verdicts,
     with_interval,
 )
@@ -182,6 +182,6 @@ def test_the_margin_grows_as_the_error_of_an_accuracy():
 def test_power_is_how_often_equality_is_shown_if_there_is_no_difference():
     random = np.random.default_rng(4)
     shown = np.mean([equivalence(random.normal(0, 0.1, 10), 0.1) < 0.05 for _ in range(1000)])
-    half_width = stats.t.ppf(0.975, 9) * 0.1 / np.sqrt(10)
-    assert power(half_width, 10, 0.1) == pytest.approx(shown, abs=0.06)
-    assert power(1.0, 10, 0.1) == 0
+    assert Crossed(0.03, 0.1 / np.sqrt(10), 9).power(0.1) == pytest.approx(shown, abs=0.06)
+    assert Crossed(0.0, 1.0, 9).power(0.1) == 0
+    assert Crossed(0.0, 0.0, 9).power(0.1) == 1

@@ -172,8 +172,9 @@ def protocol_table(found: Sequence[Comparison]) -> "pandas.DataFrame":
         for other in STUDIED[1:]:
             rows.append({"data set": one.title, "rates": one.protocol, "repeats": one.outcomes.repeats})
             rows[-1] |= {name: f"{mean.mean:.2f} ± {mean.half_width:.2f}" for name, mean in means.items()}
-            rows[-1] |= {"difference": f"full - {other}", "points": str(one.outcomes.difference(other))}
-            rows[-1] |= {"margin": f"±{one.margin:.2f}"}
+            difference = one.outcomes.difference(other)
+            rows[-1] |= {"difference": f"full - {other}", "points": str(difference), "margin": f"±{one.margin:.2f}"}
+            rows[-1] |= {"power": f"{100 * difference.power(one.margin):.0f} %"}
     for row, verdict in zip(rows, (word for pair in verdicts(found) for word in pair), strict=True):
         row["verdict"] = verdict
     return pd.DataFrame(rows)

@@ -112,19 +112,6 @@ def equivalence(differences: np.ndarray, margin: float = MARGIN) -> float:
     return float(max(above.pvalue, below.pvalue))
 
 
-def power(half_width: float, repeats: int, margin: float = MARGIN) -> float:
-    """Probability that :func:`equivalence` shows equality if there is no difference at all, about.
-
-    Args:
-        half_width: of the 95 % interval of the mean difference.
-        repeats: that it is from.
-        margin: of the test.
-    """
-    error = half_width / stats.t.ppf(0.975, repeats - 1)
-    reach = margin / error - stats.t.ppf(0.95, repeats - 1)
-    return float(max(0.0, 2 * stats.t.cdf(reach, repeats - 1) - 1))
-
-
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """p values of a family of comparisons, corrected for their number by Holm's method; NaN stays, uncounted."""
     from statsmodels.stats.multitest import multipletests
@@ -180,6 +167,13 @@ class Crossed:
         if not self.error:
             return float(abs(self.mean) >= margin)
         return float(stats.t.sf((margin - abs(self.mean)) / self.error, self.df))
+
+    def power(self, margin: float) -> float:
+        """Probability that :meth:`equivalence` is below 0.05 if the mean is zero, with the error that it has."""
+        if not self.error:
+            return float(margin > 0)
+        reach = margin / self.error - stats.t.ppf(0.95, self.df)
+        return float(max(0.0, 2 * stats.t.cdf(reach, self.df) - 1))
 
     def __str__(self) -> str:
         """``+0.12 ± 0.30``."""
