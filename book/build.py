@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from pages import NotebookError, execute_all, states
+from slim import slim
 from tsbp.runs import files
 
 PROJECT = files.PROJECT
@@ -36,7 +37,9 @@ def build_site() -> Path:
     Raises:
         CalledProcessError: the build failed; Jupyter Book has said why.
     """
-    return _jupyter_book("html", SITE / "index.html")
+    page = _jupyter_book("html", SITE / "index.html")
+    slim(SITE)
+    return page
 
 
 def build_pdf() -> Path:

@@ -28,11 +28,17 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", add_links)
     app.connect("autodoc-process-docstring", keep_prose, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", without_settings)
+    app.connect("html-page-context", without_citations, priority=900)  # after the descriptions are made
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def add_links(app: Sphinx, config: Config) -> None:
-    """Link every chapter to Binder, Colab and its repository, if the address of one is in ``TSBP_REPOSITORY``."""
+    """Link every chapter to Binder, Colab and its repository, if the address of one is in ``TSBP_REPOSITORY``.
+
+    Where a page is shared, its address and card are known if that of the site is in ``TSBP_SITE``.
+    """
+    config.ogp_site_url = os.environ.get("TSBP_SITE", "")
+    config.ogp_social_cards = config.ogp_social_cards | {"enable": bool(config.ogp_site_url)}
     address = os.environ.get("TSBP_REPOSITORY")
     if address:
         config.html_theme_options |= {
@@ -85,6 +91,11 @@ def without_settings(
     if isinstance(described, type) and issubclass(described, configuration.Config):
         return "(**settings)", returns
     return None
+
+
+def without_citations(app: Sphinx, name: str, template: str, context: dict[str, Any], document: Any) -> None:
+    """The description of a page starts with its text, in which a citation in brackets means nothing."""
+    context["metatags"] = re.sub(r" ?\[ ?[^]<>]+, \d{4}[a-z]?\]", "", context.get("metatags", ""))
 
 
 class Meanings(SphinxPostTransform):

@@ -89,11 +89,13 @@ def test_the_public_interface_has_its_place(page, address):
         assert page.locator(f"dt[id='tsbp.{name}']").count() == 1
     gradient = "gradient: str | Callable[[Tensor, Tensor, Tensor], Tensor | float] = 'full'"
     assert gradient in page.locator("dt[id='tsbp.lif']").inner_text()
+    page.locator("dt[id='tsbp.lif'] a", has_text="source").click()
+    assert "def lif(" in page.locator("article").inner_text()
     visit(page, address, "api_runs")
     assert page.locator("dt[id='tsbp.runs.settings.PRESETS']").count() == 1
     assert page.locator("dd", has_text="highest one of a one-cycle schedule").count() >= 1
     for kind in ("settings.TrainingConfig", "toy.ToyConfig"):
-        assert page.locator(f"dt[id='tsbp.runs.{kind}']").inner_text().strip("#\n ").endswith("(**settings)")
+        assert page.locator(f"dt[id='tsbp.runs.{kind}']").inner_text().endswith("(**settings)\n[source]#")
 
 
 def test_the_code_of_the_gradient_stands_beside_its_equations(page, address):
@@ -146,6 +148,8 @@ def test_search_finds_the_reset_term(page, address):
     page.goto(f"{address}/search.html?q=reset+term")
     page.wait_for_selector("#search-results li")
     assert page.locator("#search-results li a", has_text="The gradient").count() >= 1
+    excerpt = page.locator("#search-results li", has_text="How others treat the reset").locator("p.context").first
+    assert "Contents" not in excerpt.inner_text() and len(excerpt.inner_text()) > 50
 
 
 @pytest.mark.parametrize("width", [1400, 390])
@@ -164,6 +168,20 @@ def test_citations_lead_to_the_references(page, address):
     page.locator("article a.reference", has_text="Yang, 2020").first.click()
     assert "references.html" in page.url
     assert "2011.09964" in page.locator("article").inner_text()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_page_describes_itself(page, address, name):
+    visit(page, address, name)
+    described = page.locator("head meta[name=description]").get_attribute("content")
+    assert len(described) > 80 and not re.search(r"[\[{]|\d{4}\]", described)
+    assert page.locator("head link[rel=icon]").count() == 1
+
+
+def test_the_site_is_small():
+    """No build of MathJax that is not used, no icons drawn twice, no picture of an earlier build."""
+    assert sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file()) < 20e6
+    assert not list(SITE.rglob("fontawesome/*/js"))
 
 
 def test_the_root_leads_to_the_front_page(page, address):

@@ -46,9 +46,7 @@ def test_rates_are_chosen_by_means_over_seeds():
     assert list(both.index) == [0], "that of a fold that is not complete is not chosen"
 
 
-def one_run(
-    gradient: str = "full", seed: int = 0, fold: int = 0, folds: int = 2, lr: float = 0.01, right=None
-) -> dict:
+def one_run(gradient: str = "full", seed: int = 0, fold: int = 0, folds: int = 2, lr: float = 0.01, right=None) -> dict:
     """A record of one fold: of N examples every other one is tested, from the fold's number on."""
     tested_here = torch.zeros(N, dtype=torch.bool)
     tested_here[fold % 2 :: 2] = True
