@@ -95,7 +95,9 @@ def test_the_public_interface_has_its_place(page, address):
     assert page.locator("dt[id='tsbp.runs.settings.PRESETS']").count() == 1
     assert page.locator("dd", has_text="highest one of a one-cycle schedule").count() >= 1
     for kind in ("settings.TrainingConfig", "toy.ToyConfig"):
-        assert page.locator(f"dt[id='tsbp.runs.{kind}']").inner_text().startswith(f"class tsbp.runs.{kind}(**settings)\n")
+        assert (
+            page.locator(f"dt[id='tsbp.runs.{kind}']").inner_text().startswith(f"class tsbp.runs.{kind}(**settings)\n")
+        )
 
 
 def test_the_code_of_the_gradient_stands_beside_its_equations(page, address):

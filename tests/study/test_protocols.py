@@ -1,5 +1,7 @@
 """Rates chosen on held-out examples, tested on fresh seeds: from made-up records whose outcome is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,3 +120,19 @@ def test_what_is_recorded_is_compared():
             assert all(config.validation > 0 for config in held_out.configs)
     found = comparisons(records.load("train"))
     assert all(one.outcomes.n_test in (1100, 1797, 10_000) for one in found)
+
+
+@pytest.mark.parametrize("experiment", experiments.named("fresh-seeds"), ids=lambda one: one.name)
+def test_own_rates_are_planned_as_held_out_examples_chose_them(experiment):
+    """Their runs are written into the experiment by hand, once the rates are known."""
+    tuning = {Path(one.name).name: one for one in experiments.named("held-out")}.get(Path(experiment.name).name)
+    rates = tuned(records.load("train"), tuning) if tuning else pd.DataFrame()
+    planned = {(run.fold, run.gradient, run.lr) for run in experiment.configs}
+    folds = {run.fold for run in experiment.configs}
+    missing = [
+        f"{{fold: {fold}, gradient: {gradient}, lr: {row[gradient]:g}}}"
+        for fold, row in rates.iterrows()
+        for gradient in STUDIED
+        if fold in folds and (fold, gradient, row[gradient]) not in planned
+    ]
+    assert not missing, f"{experiment.name} lacks the rates that {tuning.name} chose: {', '.join(missing)}"
