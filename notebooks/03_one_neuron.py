@@ -39,7 +39,12 @@ from IPython.display import HTML
 from tsbp.runs import experiments, records, toy
 from tsbp.study import figures, robustness, tables, toy_figures
 from tsbp.study.statistics import verdicts
-from tsbp.study.studies import loss_studies, loss_studies_over, loss_study
+from tsbp.study.studies import (
+    loss_studies,
+    loss_studies_over,
+    loss_study,
+    mostly_silent_from,
+)
 from tsbp.study.tables import crossing, crossover_table, loss_table
 
 figures.use_style()
@@ -186,8 +191,8 @@ for name, chosen in {
 # :alt: Loss over iterations for several learning rates, three gradients each, with dashed standard deviations.
 #
 # The paper's Fig. 3 ({glue:text}`profile` profile, {glue:text}`repeats` repeats): mean loss (solid) and one standard
-# deviation either way (dashed; cut off at twice the initial loss). At small learning rates `leak` is ahead; at large
-# ones it stops converging, and `full` does not.
+# deviation either way (dashed; cut off at twice the initial loss). At small learning rates `leak` is ahead; at the
+# largest it stops converging, and `full` does not.
 # ```
 #
 # ```{glue:figure} learning-rates-figure
@@ -211,8 +216,8 @@ loss_table(rates, losses).style.hide()
 # - at it: {glue:text}`at`;
 # - below it: {glue:text}`below`.
 #
-# The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim about large learning rates
-# holds, and "competitive performance" at small ones is too kind: there, learning *with* the term is slower.
+# The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim holds at the largest
+# rates, and "competitive performance" at small ones is too kind: there, learning *with* the term is slower.
 #
 # What happens at large rates is plain to see in the spikes. A neuron that has gone silent, with a target it should have
 # hit, is lost, or nearly so. At the largest rate, {glue:text}`largest-rate`, that is the fate of
@@ -346,13 +351,16 @@ for name, cosine in cosines.items():
 # {glue:text}`cosine-spatial:.2f`.
 # ```
 #
-# At the same learning rate `leak` takes the longest steps, which is why it is ahead where steps are too short and fails
-# first where they are too long. If size were all, the loss would depend on the length of the step alone, and the curves
-# of {numref}`learning-rates` would be one curve over the learning rate *times the length of the gradient*.
+# At the same learning rate `leak` takes the longest steps. That alone would put it ahead where steps are too short, and
+# make it fail first where they are too long. If size were all, the loss would depend on the length of the step alone,
+# and the curves of {numref}`learning-rates` would be one curve over the learning rate *times the length of the
+# gradient*.
 
 # %% tags=["hide-input", "remove-output"]
 wide = experiments.load("widths/neuron-sgd")
 wide_rates, wide_losses = loss_study(wide)
+for name, rate in mostly_silent_from(wide).items():
+    figures.note(f"silent-{name}-from", rate)
 same = wide.config.but(gradients=("full",), learning_rates=(0.005,))
 lengths = robustness.relative_lengths(
     toy.compare_along(same.but(repeats=min(repeats, 200)))
@@ -416,8 +424,8 @@ for key, (some_rates, some_losses) in zip(
 # :name: scale-free
 # :alt: Final loss over the learning rate for three gradients of equal length, and under Adam.
 #
-# With size taken out, `leak` is the worst direction. Mean over {glue:text}`record-repeats` neurons with its 95 %
-# interval.
+# With size taken out, `leak` is the worst direction at most rates. Mean over {glue:text}`record-repeats` neurons with
+# its 95 % interval.
 # ```
 #
 # Against `leak`, the loss of `full` is {glue:text}`normalised-leak` with gradients of length one, and
@@ -426,9 +434,10 @@ for key, (some_rates, some_losses) in zip(
 #
 # Length and direction both matter, therefore. At equal learning rates part of what the paper compares is the length of
 # steps; between `full` and `leak` the greater part is direction, which the reset term improves at nearly every rate.
-# What the paper did not ask is whether the temporal gradient along the membrane is needed at all: in this experiment
-# `spatial`, which needs no recursion along the membrane, is about as good a direction as `full`. At the largest rates
-# tried it has the lowest loss under gradient descent, with its own length or with length one, but not under Adam.
+# What the paper did not ask is whether the temporal gradient along the membrane is needed at all: neither `full` nor
+# `spatial`, which needs no recursion along the membrane, is the better direction at every rate. At the largest rates of
+# {numref}`learning-rates` and {numref}`scale-free`, `spatial` has the lowest loss under gradient descent, with its own
+# length or with length one, but not under Adam.
 #
 # ## How far does it carry?
 #
@@ -538,9 +547,10 @@ pd.DataFrame(rows).style.hide()
 # ## Try it
 #
 # Here the neuron of {numref}`phases` learns in your browser, with all three gradients from the same draws. Near a
-# learning rate of 0.03 each of them learns most draws exactly; from 0.07 on `leak` falls silent on most, from 0.14 on
-# `full` as well. At the lowest temperatures phase D of `full` outgrows C many times over on some draws, and the loss
-# leaps. At a membrane time constant of 1 no potential survives its step, and the three gradients are one.
+# learning rate of 0.03 each of them learns most draws exactly; from about {glue:text}`silent-leak-from:.2f` on `leak`
+# falls silent on most, from about {glue:text}`silent-full-from:.2f` on `full` as well. At the lowest temperatures phase
+# D of `full` outgrows C many times over on some draws, and the loss leaps. At a membrane time constant of 1 no
+# potential survives its step, and the three gradients are one.
 
 # %% tags=["hide-input"]
 draws = toy.draw(config.but(repeats=1, dtype="float64"))

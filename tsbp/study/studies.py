@@ -81,6 +81,24 @@ def _losses(record: Mapping[str, Any]) -> tuple[list[float], dict[str, np.ndarra
     return list(record["learning_rates"]), {name: np.array(loss) for name, loss in losses}
 
 
+def mostly_silent_from(experiment: Experiment) -> dict[str, float]:
+    """The learning rate from which on most of the single neurons end up silent, for each gradient.
+
+    Shares are interpolated over the logarithm of the rate.
+
+    Returns:
+        Gradient → rate; infinite where fewer than half are silent at the largest.
+    """
+    record = records.recorded(experiment.config)
+    x = np.log(record["learning_rates"])
+    found = {}
+    for name, share in zip(record["gradients"], np.array(record["silent_fraction"]), strict=True):
+        below = np.flatnonzero(share < 0.5)[-1]  # what comes after it is silent for good
+        last = below == len(x) - 1
+        found[name] = np.inf if last else float(np.exp(np.interp(0.5, share[below : below + 2], x[below : below + 2])))
+    return found
+
+
 def angles_to_full(runs: "pandas.DataFrame", other: str) -> np.ndarray:
     """Angle of a gradient to ``full`` at the same weights, in degrees.
 
@@ -127,3 +145,20 @@ def study_verdict(runs: "pandas.DataFrame", other: str = "leak") -> str:
     found = by_value(runs)
     differences = (found["full"] - found[other]).to_numpy()
     return verdicts([f"{value:g}" for value in found.index], differences)
+
+
+def over_all_values(runs: "pandas.DataFrame", other: str = "leak") -> dict[str, np.ndarray]:
+    """The accuracy of ``full`` minus another's over all values of a study, for each seed.
+
+    Args:
+        runs: as :func:`study` gives them.
+        other: the gradient that is compared with ``full``.
+
+    Returns:
+        ``average``: over the values; ``trend``: by how much it changes with each doubling of the value.
+    """
+    found = by_value(runs)
+    difference = (found["full"] - found[other]).dropna(axis="columns")
+    doublings = np.log2(difference.index.to_numpy(dtype=float))
+    slope, _ = np.polyfit(doublings, difference.to_numpy(), 1)
+    return {"average": difference.mean(axis="index").to_numpy(), "trend": slope}

@@ -1,0 +1,201 @@
+"""What the chapter on one setting at a time says of the gradients."""
+
+import numpy as np
+import torch
+from prose import Entries, Evidence, ends
+from prose_data_sets import no_test_runs_at_the_others_best, reduced_is_ahead_at_the_best_rate_of_full, whole_is_open
+from prose_one_neuron import full_is_wider_than_leak
+from scipy import stats
+
+from tsbp.study import studies
+
+ADAMW, MOMENTUM = ("MNIST, AdamW", "digits, AdamW"), ("MNIST, momentum", "digits, momentum")
+RATES = (*ADAMW, *MOMENTUM)
+OTHER_SETTINGS = ("temperature", "time steps", "depth")
+
+
+def leak_is_ahead_at_small_rates(e: Evidence) -> bool:
+    """Under momentum, by test and in the order of the means, ``spatial`` last."""
+    found = [e.mean_accuracy(title).iloc[0] for title in MOMENTUM]
+    ordered = all(one["leak"] > one["full"] > one["spatial"] for one in found)
+    return ordered and all(e.accuracy(title)["sure"].iloc[0] == -1 for title in MOMENTUM)
+
+
+def leak_breaks_down_first(e: Evidence) -> bool:
+    """At the rate 1 half of its trainings do, on both data sets together, and none with ``full``."""
+    broken = sum(e.broken(title).loc[1.0] for title in MOMENTUM)
+    runs = sum((e.studies[title].query("value == 1 and gradient == 'full'")["seed"].nunique()) for title in MOMENTUM)
+    table = [[broken["leak"], runs - broken["leak"]], [broken["full"], runs - broken["full"]]]
+    return broken["leak"] > broken["full"] and stats.fisher_exact(table).pvalue < 0.05
+
+
+def spatial_breaks_down_last(e: Evidence) -> bool:
+    largest = [e.broken(title).iloc[-1] for title in MOMENTUM]
+    return all(one["spatial"] < min(one["full"], one["leak"]) for one in largest)
+
+
+def momentum_repeats_the_single_neuron(e: Evidence) -> bool:
+    return leak_is_ahead_at_small_rates(e) and leak_breaks_down_first(e) and spatial_breaks_down_last(e)
+
+
+def adamw_leaves_little(e: Evidence) -> bool:
+    """Between the ends of the range the means are within a point, and at the largest rate ``spatial`` is not ahead."""
+    return adamw_is_close_between_the_ends(e) and not any(
+        e.mean_accuracy(title).iloc[-1].idxmax() == "spatial" for title in ADAMW
+    )
+
+
+def adamw_is_close_between_the_ends(e: Evidence) -> bool:
+    between = [e.mean_accuracy(title).iloc[1:-2] for title in ADAMW]
+    spread = max((one.max(axis="columns") - one.min(axis="columns")).max() for one in between)
+    return spread < 1 and under_adamw_a_small_cost_is_sure(e)
+
+
+def under_adamw_a_small_cost_is_sure(e: Evidence) -> bool:
+    """On MNIST, and nothing on the digits; below one point even at the end of the interval."""
+    mnist, digits = (e.accuracy(title)["sure"] for title in ADAMW)
+    accuracy = studies.by_value(e.studies[ADAMW[0]]).loc[mnist.index[mnist == -1]]
+    small = all(ends(row)[0] > -1 for row in (accuracy["full"] - accuracy["leak"]).to_numpy())
+    return (mnist == -1).any() and not (mnist == 1).any() and not digits.any() and small
+
+
+def closer_near_the_best_rate(e: Evidence) -> bool:
+    """Than at either end of the rates tried."""
+    for title in RATES:
+        means = e.mean_accuracy(title)
+        spread = means.max(axis="columns") - means.min(axis="columns")
+        if spread[means.mean(axis="columns").idxmax()] > min(spread.iloc[0], spread.iloc[-1]):
+            return False
+    return True
+
+
+def spatial_is_highest_under_momentum(e: Evidence) -> bool:
+    largest = [e.mean_accuracy(title).iloc[-1] for title in MOMENTUM]
+    return all(one["spatial"] > max(one["full"], one["leak"]) + 10 for one in largest)
+
+
+def spatial_is_lowest_under_adamw(e: Evidence) -> bool:
+    return e.mean_accuracy(ADAMW[0]).iloc[-1].idxmin() == "spatial"
+
+
+def one_run_explains_it(e: Evidence) -> bool:
+    """Without the worst run of each gradient they are within a point, and each gap was larger."""
+    top = e.studies[ADAMW[0]].query("value == value.max()").groupby("gradient")["test_accuracy"]
+    kept = (top.sum() - top.min()) / (top.size() - 1)
+    means = top.mean()
+    return kept.max() - kept.min() < 1 < min(means["full"] - means["leak"], means["leak"] - means["spatial"])
+
+
+def order_is_reversed(e: Evidence) -> bool:
+    """At the rate 1, where ``leak`` has fallen behind."""
+    fast = [e.mean_accuracy(title).loc[1.0] for title in MOMENTUM]
+    return leak_is_ahead_at_small_rates(e) and all(one["leak"] < one["full"] < one["spatial"] for one in fast)
+
+
+def leak_has_fallen_on_mnist(e: Evidence) -> bool:
+    fast = e.mean_accuracy(MOMENTUM[0]).loc[1.0]
+    return fast["leak"] + 10 < min(fast["full"], fast["spatial"])
+
+
+def nothing_else_sets_full_and_leak_apart(e: Evidence) -> bool:
+    """``spatial`` is behind at the largest temperature, and one of its trainings breaks down at the smallest."""
+    apart = any(e.accuracy(title)["sure"].any() for title in OTHER_SETTINGS)
+    return not apart and a_wide_surrogate_needs_the_path(e) and e.broken("temperature")["spatial"].iloc[0] == 1
+
+
+def a_wide_surrogate_needs_the_path(e: Evidence) -> bool:
+    return e.accuracy("temperature", "full", "spatial")["sure"].iloc[-1] == 1
+
+
+def no_trend(e: Evidence) -> bool:
+    """Over time steps or depth, by the interval of the slope."""
+    trends = [ends(studies.over_all_values(e.studies[title])["trend"]) for title in ("time steps", "depth")]
+    return all(low < 0 < high for low, high in trends)
+
+
+def pooled_over_temperatures_it_costs(e: Evidence) -> bool:
+    """And not over the other settings."""
+    averages = [ends(studies.over_all_values(e.studies[title])["average"]) for title in OTHER_SETTINGS]
+    return averages[0][1] < 0 and all(low < 0 < high for low, high in averages[1:])
+
+
+def full_is_not_shown_to_be_ahead(e: Evidence) -> bool:
+    """At any value of the other settings, and at the best rates."""
+    best = [e.mean_accuracy(title).mean(axis="columns").idxmax() for title in RATES]
+    near = [e.accuracy(title)["sure"][rate] for title, rate in zip(RATES, best, strict=True)]
+    return max(near) <= 0 and not any((e.accuracy(title)["sure"] == 1).any() for title in OTHER_SETTINGS)
+
+
+def leak_points_nearly_where_full_does(e: Evidence) -> bool:
+    """Nearer than in the single neuron, and at many time steps ``spatial`` has moved away."""
+    one = torch.cosine_similarity(e.along["full"], e.along["leak"], dim=2).arccos().rad2deg().nanmedian().item()
+    networks = (
+        e.studies["MNIST, AdamW"].query("lr == 0.01"),
+        e.studies["digits, AdamW"].query("lr == 0.01"),
+        e.studies["depth"].query("value == 8"),
+        e.studies["time steps"].query("time_steps == 40"),
+    )
+    later = [np.nanmean(studies.angles_to_full(runs, "leak")[:, -2:], axis=(0, 1)).max() for runs in networks]
+    over_steps = e.studies["time steps"].groupby("value")
+    spatial = {value: np.nanmedian(studies.angles_to_full(runs, "spatial")) for value, runs in over_steps}
+    return max(later) < one / 1.8 and spatial[40] > 1.5 * spatial[5]
+
+
+def no_network_has_a_narrower_range(e: Evidence) -> bool:
+    """With ``full`` than with ``leak``, and at most half of them a wider one."""
+    found = [e.widths(title).differences["leak"] for title in networks(e)]
+    return all(high > 0 for *_, high in found) and sum(low > 0 for _, low, _ in found) <= len(found) / 2
+
+
+def networks(e: Evidence) -> list[str]:
+    return [title for title in e.rate_studies if "neuron" not in title]
+
+
+def open_on_cifar10(e: Evidence) -> bool:
+    return no_test_runs_at_the_others_best(e) and whole_is_open(e)
+
+
+def costs_and_helps_with_momentum(e: Evidence) -> bool:
+    return leak_is_ahead_at_small_rates(e) and leak_breaks_down_first(e)
+
+
+ENTRIES = Entries(
+    statements={
+        "With momentum networks behave as the single neuron does": momentum_repeats_the_single_neuron,
+        "AdamW leaves little of that": adamw_leaves_little,
+        "Near the best rates the gradients are closer together": closer_near_the_best_rate,
+        "the range is wider with `full` than with `leak` under every": full_is_wider_than_leak,
+        "With momentum that of `spatial` is the highest": spatial_is_highest_under_momentum,
+        "Under AdamW on MNIST, at {top-rate}, it is the lowest": spatial_is_lowest_under_adamw,
+        "One run of {ma-seeds} explains the gap": one_run_explains_it,
+        "the order of the three gradients at small rates": order_is_reversed,
+        "still reach {fall-full} % on average": leak_has_fallen_on_mnist,
+        "near the best rate the gradients are closer together": closer_near_the_best_rate,
+        "If it trained as TSSL-BP does, with AdamW": under_adamw_a_small_cost_is_sure,
+        "At no single temperature, number of time steps or depth": nothing_else_sets_full_and_leak_apart,
+        "No such trend is shown": no_trend,
+        "The last of these, by itself, is a cost": pooled_over_temperatures_it_costs,
+        "does matter somewhat, when the surrogate is wide": a_wide_surrogate_needs_the_path,
+        "In networks `leak` points nearly where `full` does": leak_points_nearly_where_full_does,
+        "is shown to have a narrower range of usable rates": no_network_has_a_narrower_range,
+        "`full` is not shown to be ahead of `leak`": full_is_not_shown_to_be_ahead,
+        "`full` is ahead at the one rate near the best": reduced_is_ahead_at_the_best_rate_of_full,
+        "With every gradient at its own best rate the question is open": open_on_cifar10,
+        "With momentum, `leak` learns faster than `full`": costs_and_helps_with_momentum,
+        "little of either is left": adamw_is_close_between_the_ends,
+    },
+    computed=(
+        "the interval puts `full` ahead of `leak` in: {networks-wider}",
+        "It puts `full` behind in: {networks-narrower}",
+        "The others are open",
+    ),
+    neutral=(
+        "the term makes no difference",
+        "This chapter varies it in networks too",
+        "A rate is usable for a network",
+        "An end shown as dots is open",
+        "One might expect a term that travels through time",
+        "How far apart do the gradients point?",
+        "the single neuron gives a measure of what is much",
+    ),
+)
