@@ -1,5 +1,6 @@
-"""What this book adds to Sphinx: symbols that say what they mean, numbers that keep their per cent sign, links that run
-a chapter elsewhere, docstrings whose prose may have colons, modules that find their page by themselves, a PDF.
+"""What this book adds to Sphinx: tables with a number and a caption, symbols that say what they mean, numbers that keep
+their per cent sign, links that run a chapter elsewhere, docstrings whose prose may have colons, modules that find their
+page by themselves, a PDF.
 """
 
 import os
@@ -8,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from myst_nb.ext.glue.directives import PasteFigureDirective
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.writers.html5 import HTML5Translator
+from sphinx.writers.latex import LaTeXTranslator
 
 import tsbp.runs.experiments  # noqa: F401  (before autodoc, whose TYPE_CHECKING leaves models undefined)
 from tsbp.runs import config as configuration
@@ -19,6 +23,9 @@ from tsbp.study.display import ON_PAPER
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_enumerable_node(CaptionedTable, "table", html=(begin_figure, end_figure), latex=(begin_table, end_table))
+    app.add_node(TableCaption, html=(begin_caption, end_caption))
+    app.add_directive_to_domain("glue", "table", GlueTable)
     app.add_transform(Tables)
     app.add_post_transform(Meanings)
     app.add_post_transform(OnPaper)
@@ -30,6 +37,57 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-signature", without_settings)
     app.connect("html-page-context", without_citations, priority=900)  # after the descriptions are made
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class CaptionedTable(nodes.figure):
+    """A table that a cell has made, below its caption. It is numbered with the tables in Markdown, not the figures."""
+
+
+class TableCaption(nodes.caption):
+    """A caption that ends before what it describes begins; that of a figure ends with the figure."""
+
+
+class GlueTable(PasteFigureDirective):
+    """``glue:table``, used as ``glue:figure`` is: a table from a cell, with a caption and a name for references."""
+
+    def run(self) -> list[nodes.Node]:
+        pasted, *problems = super().run()
+        if not isinstance(pasted, nodes.figure):
+            return [pasted, *problems]
+        captions = [child for child in pasted if isinstance(child, nodes.caption)]
+        cells = nodes.container("", *(child for child in pasted if child not in captions), classes=["cell_output"])
+        table = CaptionedTable("", *(TableCaption(c.rawsource, "", *c.children) for c in captions), cells)
+        table.update_all_atts(pasted)
+        table["classes"].append("tsbp-table")
+        self.set_source_info(table)
+        for label in table["ids"]:
+            self.document.ids[label] = table
+        return [table, *problems]
+
+
+def begin_figure(translator: HTML5Translator, node: nodes.Element) -> None:
+    translator.visit_figure(node)
+
+
+def end_figure(translator: HTML5Translator, node: nodes.Element) -> None:
+    translator.body.append("</figure>\n")
+
+
+def begin_caption(translator: HTML5Translator, node: nodes.Element) -> None:
+    translator.visit_caption(node)
+
+
+def end_caption(translator: HTML5Translator, node: nodes.Element) -> None:
+    translator.depart_caption(node)
+    translator.body.append("</figcaption>\n")
+
+
+def begin_table(translator: LaTeXTranslator, node: nodes.Element) -> None:
+    translator.body.append("\n\\begin{table}[htbp]\n\\centering\n\\capstart\n")
+
+
+def end_table(translator: LaTeXTranslator, node: nodes.Element) -> None:
+    translator.body.append("\\end{table}\n")
 
 
 def add_links(app: Sphinx, config: Config) -> None:

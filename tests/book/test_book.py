@@ -56,6 +56,18 @@ from tsbp.study import figures
 figures.use_style()
 pd.DataFrame({"words_": ["50 %"], "numbers": [1.25]}).style.hide().format("{:.2f}", subset=["numbers"])
 
+# %% tags=["remove-output"]
+figures.show("glued", pd.DataFrame({"glued": [2.5]}).style.hide().format("{:.2f}"))
+
+# %% [markdown]
+# ```{glue:table} glued
+# :name: captioned
+#
+# What the *table* says.
+# ```
+#
+# See {numref}`captioned`.
+
 # %%
 HTML("<div><input></div>")
 """
@@ -348,6 +360,17 @@ def test_a_table_is_html_on_the_web_and_latex_on_paper(small_book):
     tex = build._jupyter_book("latex", build.SITE.with_name("latex") / "tsbp.tex").read_text()
     assert r"words\_ & numbers \\" in tex and r"50 \% & 1.25 \\" in tex and "Only the web can show this" in tex
     assert "equation" not in tex[tex.index(r"\begin{document}") :]
+
+
+def test_a_table_of_a_cell_has_a_number_and_a_caption_above_it(small_book):
+    html = (build.build_site().with_name("book") / "chapter.html").read_text()
+    figure = re.search(r'<figure class="tsbp-table[^"]*" id="captioned">(.*?)</figure>', html, re.DOTALL)[1]
+    caption, table = figure.split("</figcaption>")
+    assert re.search(r"Table 1.*What the <em>table</em> says", caption, re.DOTALL) and "2.50</td>" in table
+    assert re.search(r'href="#captioned".*?Table 1', html)
+    tex = build._jupyter_book("latex", build.SITE.with_name("latex") / "tsbp.tex").read_text()
+    table = re.search(r"\\begin{table}(.*?)\\end{table}", tex, re.DOTALL)[1]
+    assert table.index(r"\caption{What the") < table.index(r"glued \\") < table.index(r"2.50 \\")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from tsbp.gradients import GRADIENTS, STUDIED
@@ -59,12 +60,18 @@ def use_style() -> None:
             shell.display_formatter.formatters[form].for_type_by_name("pandas.io.formats.style", "Styler", shown)
 
 
-def show(name: str, figure: Figure) -> None:
-    """Display a figure in a notebook and keep it under a name, by which the page sets it with number and caption."""
+def show(name: str, shown: Figure | Styler) -> None:
+    """Display a figure or a table in a notebook and keep it under a name, by which the page sets it with its caption.
+
+    Args:
+        name: for the directive ``glue:figure`` or ``glue:table`` on the page.
+        shown: a figure of matplotlib, or a table as :func:`tsbp.study.tables.show` makes them.
+    """
     from myst_nb import glue
 
-    plt.close(figure)
-    glue(name, figure)
+    if isinstance(shown, Figure):
+        plt.close(shown)
+    glue(name, shown)
 
 
 def note(name: str, value: str | float | np.generic | Tensor) -> None:
