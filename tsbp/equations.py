@@ -1,8 +1,9 @@
 """The equations of the neuron and of its gradient: 1-5, 7 and 8 of the paper.
 
-:meth:`Neuron.forward` and :meth:`Neuron.backward` are the two loops over time as the paper has them, the latter
-written by hand; the factor of eq. 8 comes from :mod:`tsbp.gradients`. :func:`through_autograd` is the forward loop left
-to autograd. The kernels of :mod:`tsbp.kernels` compute what the loops define.
+:meth:`Neuron.step` and :meth:`Neuron.step_back` are one time step, forward and backward; the backward one is derived by
+hand, and its factor (eq. 8) comes from :mod:`tsbp.gradients`. :meth:`Neuron.forward` and :meth:`Neuron.backward` are
+the loops over time. :func:`through_autograd` is the forward loop left to autograd. The kernels of :mod:`tsbp.kernels`
+compute what the loops define.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from tsbp.surrogate import BUILT_IN, SURROGATES, heaviside, relaxed_spike, surro
 
 State = tuple[Tensor, Tensor, Tensor]
 """Potential, spikes and psc of one time step."""
+
+Arriving = Tensor | None
+"""A gradient; None where nothing arrives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +110,31 @@ class Neuron:
             factor = _FirstDerivativeOnly.apply(factor, self.factor)
         return factor
 
+    def step(self, current: Tensor, u: Tensor, s: Tensor, a: Tensor) -> State:
+        """One time step forward: U[t], S[t] and a[t] from I[t] and those of t-1."""
+        u = self.leak_m * self.after_reset(u, s) + current  # eq. 4
+        s = self.fire(u)  # eq. 3
+        a = self.leak_s * a + self.gain_s * s  # eq. 5
+        return u, s, a
+
+    def step_back(
+        self, u: Tensor, grad_a: Arriving, grad_s: Arriving, later: Tensor, delta: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One time step backward: δ[t], and what a[t-1] receives through a[t].
+
+        Args:
+            u: U[t].
+            grad_a: what arrives at a[t] from outside.
+            grad_s: what arrives at S[t] from outside.
+            later: what a[t] receives through a[t+1].
+            delta: δ[t+1].
+        """
+        s, h = self.fire(u), self.derivative(u)
+        alpha = later if grad_a is None else grad_a + later
+        grad_s = self.gain_s * alpha if grad_s is None else grad_s + self.gain_s * alpha
+        delta = grad_s * h + self.leak_m * self.factor_at(u, s, h) * delta  # eq. 7, 8
+        return delta, self.leak_s * alpha
+
     def forward(self, current: Tensor, state: State | None, recurrent: Tensor | None, steps: int) -> list[Tensor]:
         """Equations 3-5: psc, spikes and potential, ``[T, ...]``, and potential, spikes and psc of the last step."""
         u, s, a = state or at_rest(current)
@@ -113,9 +142,7 @@ class Neuron:
         for total in current.expand(steps, *current.shape[1:]):
             if recurrent is not None:
                 total = total + a @ recurrent.T.to(a.dtype)
-            u = self.leak_m * self.after_reset(u, s) + total
-            s = self.fire(u)
-            a = self.leak_s * a + self.gain_s * s
+            u, s, a = self.step(total, u, s, a)
             psc.append(a.to(current.dtype))
             spikes.append(s.to(current.dtype))
             potential.append(u)
@@ -150,16 +177,12 @@ class Neuron:
         later = delta if grad_last_a is None else grad_last_a  # what reaches a[t] from the steps after t
         deltas = []
         for t in range(last, -1, -1):
-            u = potential[t]
-            s, h = self.fire(u), self.derivative(u)
-            alpha = later if grad_psc is None else grad_psc[t] + later
-            grad_s = self.gain_s * alpha if grad_spikes is None else grad_spikes[t] + self.gain_s * alpha
-            delta = grad_s * h + self.leak_m * self.factor_at(u, s, h) * delta
+            grad_a, grad_s = (None if grad is None else grad[t] for grad in (grad_psc, grad_spikes))
+            delta, later = self.step_back(potential[t], grad_a, grad_s, later, delta)
             if grad_potential is not None:
                 delta = delta + grad_potential[t]
             if t == last and grad_last_u is not None:
                 delta = delta + grad_last_u
-            later = self.leak_s * alpha
             if recurrent is not None:
                 later = later + delta @ recurrent.to(delta.dtype)
             deltas.append(delta)
