@@ -221,6 +221,11 @@ def finite_differences(loss: Callable[[], Tensor], parameters: Iterable[Tensor],
     return torch.tensor(slopes, dtype=torch.float64)
 
 
+def flat_gradient(loss: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    """The gradient of all parameters in one row, as :func:`finite_differences` has it, from the backward pass."""
+    return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(parameters))])
+
+
 def count(spec: str, in_shape: tuple[int, int, int], n_classes: int, padding: int | str = 0) -> tuple[int, int]:
     """Weights and neurons of a network, counted without building it.
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from tsbp import GRADIENTS, LIF, LIFState, SpikingNetwork, layers, lif, van_rossum_distance
 from tsbp.layers import AveragePool, Dropout, LayerState, Pooling, SpikingLayer, delay
-from tsbp.networks import TABLE_3, count, depth, finite_differences
+from tsbp.networks import TABLE_3, count, depth, finite_differences, flat_gradient
 
 
 def network(spec: str = "4C3-P2-6", in_shape=(1, 8, 8), time_steps: int = 5, **settings) -> SpikingNetwork:
@@ -264,6 +264,8 @@ def test_finite_differences_leave_the_parameters_as_they_were():
     weight = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
     before = weight.clone()
     slopes = finite_differences(lambda: (weight**3).sum(), [weight])
+    weight.requires_grad_()
+    torch.testing.assert_close(flat_gradient((weight**3).sum(), [weight]), slopes)
     torch.testing.assert_close(slopes, 3 * before.flatten() ** 2)
     assert torch.equal(weight, before)
 

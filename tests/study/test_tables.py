@@ -2,15 +2,25 @@
 
 import numpy as np
 import pandas as pd
+import torch
 
 from tsbp.study.tables import (
     crossover_table,
+    error_table,
     loss_table,
     memory_table,
     plain_process_table,
     price_table,
     speed_table,
 )
+
+
+def test_errors_of_a_gradient_are_those_of_its_length_and_of_its_direction():
+    true = torch.tensor([3.0, 4.0])
+    found = {"zero": 0 * true, "longer": 2 * true, "turned": torch.tensor([-4.0, 3.0])}
+    table = error_table(found, true)
+    assert table["relative error"].round(6).tolist() == [1, 1, 1.414214]
+    assert table["relative length"].tolist() == [0, 2, 1] and table["cosine"]["turned"] == 0
 
 
 def test_loss_table():

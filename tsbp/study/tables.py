@@ -10,6 +10,7 @@ from tsbp.study.statistics import bootstrap_interval, crossover, ratio_interval,
 
 if TYPE_CHECKING:
     import pandas
+    import torch
 
 NARROWEST = 18
 """Characters to a line of a column of words, at least."""
@@ -31,6 +32,26 @@ def show(table: "pandas.DataFrame", *words: str) -> Table:
         style.set_properties([name], **{"min-width": f"{min(longest, NARROWEST)}ch"})
     left = [{"selector": "", "props": [("text-align", "left")]}]
     return style.set_table_styles({name: left for name in present})
+
+
+def error_table(found: Mapping[str, "torch.Tensor"], true: "torch.Tensor") -> "pandas.DataFrame":
+    """How far gradients are from the true one, a row for each.
+
+    Args:
+        found: name → gradient in one row.
+        true: the gradient to compare with.
+
+    Returns:
+        Relative error, cosine and relative length; the error of a gradient of zeros is 1.
+    """
+    import pandas as pd
+
+    rows = {}
+    for name, gradient in found.items():
+        error, length = ((x.norm() / true.norm()).item() for x in (gradient - true, gradient))
+        cosine = (gradient @ true / (gradient.norm() * true.norm())).item()
+        rows[name] = {"relative error": error, "cosine": cosine, "relative length": length}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def loss_table(learning_rates: Sequence[float], losses: Mapping[str, np.ndarray]) -> "pandas.DataFrame":
