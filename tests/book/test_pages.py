@@ -18,6 +18,7 @@ PROSE = {
     for name in ["index", *CHAPTERS]
 }
 FIGURES = {name: prose.count("```{glue:figure}") for name, prose in PROSE.items()}
+TABLES = {name: len(re.findall("```{(?:glue:)?table}", prose)) for name, prose in PROSE.items()}
 MATHEMATICS = {name: len(re.findall(r"\$\$.+?\$\$|\$[^$]+\$", prose, re.DOTALL)) for name, prose in PROSE.items()}
 MATHEMATICS |= {"notation": 10}
 # Words that are markup, and should have become something else.
@@ -66,7 +67,7 @@ def test_a_symbol_says_what_it_means(page, address):
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_are_numbered_and_captioned(page, address, name):
     visit(page, address, name)
-    figures = page.locator("article figure")
+    figures = page.locator("article figure:not(.tsbp-table)")
     assert figures.count() == FIGURES[name]
     for figure in figures.all():
         image = figure.locator("img")
@@ -75,6 +76,44 @@ def test_figures_are_numbered_and_captioned(page, address, name):
         assert len(image.get_attribute("alt")) > 20
         caption = figure.locator("figcaption").inner_text()
         assert re.match(r"Fig\. \d", caption) and len(caption) > 80
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if TABLES[name]])
+def test_tables_are_numbered_and_captioned(page, address, name):
+    """All of them, where some are."""
+    visit(page, address, name)
+    assert page.locator("article figcaption table").count() == 0
+    tables = page.locator("article table:not(.admonition table)").all()
+    assert len(tables) == TABLES[name]
+    for n, table in enumerate(tables, 1):
+        caption = table.evaluate("t => (t.caption || t.closest('figure').querySelector('figcaption')).innerText")
+        assert re.match(rf"Table \d\.{n} \S", caption.strip()) and len(caption) > 30, caption
+
+
+@pytest.mark.parametrize("name", [name for name in PROSE if "## Exercises" in PROSE[name]])
+def test_exercises_have_folded_solutions(page, address, name):
+    visit(page, address, name)
+    exercises = re.findall(r"^\*\*\d\.\*\* ", PROSE[name].partition("## Exercises")[2], re.MULTILINE)
+    assert len(exercises) >= 3
+    title = page.locator(".admonition-title", has_text="Solution")
+    solutions = page.locator(".admonition.dropdown", has=title)
+    checks = page.locator(".cell.tag_hide-cell")
+    assert solutions.count() == checks.count() == len(exercises)
+    for solution in solutions.all():
+        assert solution.locator("p").last.is_hidden()
+        solution.locator(".admonition-title, summary").first.click()
+        assert solution.locator("p").last.is_visible()
+
+
+@pytest.mark.parametrize("name", ["01_neuron", "02_gradient"])
+def test_equations_and_tables_fit_a_telephone(page, address, name):
+    page.set_viewport_size({"width": 390, "height": 900})
+    visit(page, address, name)
+    cut = page.locator("article").evaluate(
+        """article => [...article.querySelectorAll("div.math, div.math mjx-container, .cell_output, table")]
+            .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))"""
+    )
+    assert cut == []
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -102,7 +141,7 @@ def test_the_public_interface_has_its_place(page, address):
 
 def test_the_code_of_the_gradient_stands_beside_its_equations(page, address):
     visit(page, address, "02_gradient")
-    for line in ('"full": lambda U, S, h: 1 - S - U * h,', "def backward("):
+    for line in ('"full": lambda U, S, h: 1 - S - U * h,', "def step(", "def step_back("):
         assert page.locator(".cell_output pre", has_text=line).count() == 1
 
 
