@@ -232,7 +232,7 @@ for name in ("full", "leak"):
 # error back with its sign reversed.
 # ```
 #
-# In the paper's words:
+# The paper on the reset term near the threshold:
 #
 # > When the membrane potential near the threshold, small perturbation towards threshold has potential to change the
 # > membrane potential of the next time-step dramatically.
@@ -697,7 +697,7 @@ figures.show("scales-table", scales.format(formats))
 # $I$, $U$, $S$, $a$, $h$ and the factors do not depend on the target and stay; $g_A$, $\alpha$ and $\delta$ change.
 # Now $\alpha[1]$ = {glue:text}`moved-alpha:.4f`, $\delta_\text{full}[1]$ = {glue:text}`moved-full:.4f` and
 # $\delta_\text{leak}[1]$ = {glue:text}`moved-leak:.4f`. Both are positive, because the spike at $t = 1$ is itself an error
-# now; the reset term only makes the gradient smaller. The next cell has the check.
+# now; the reset term only makes the gradient smaller.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 1", "code_prompt_hide": "Hide the check of exercise 1"}
