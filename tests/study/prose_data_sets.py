@@ -175,6 +175,7 @@ ENTRIES = Entries(
         "*open*: neither a difference nor equality",
         "Every other comparison here is at one rate",
         "*Verdict*: `full` is higher or lower than the other",
+        "*Power* is the probability that a test of equality",
         "Learning rates were tried on training examples",
     ),
 )
