@@ -7,13 +7,14 @@ are in the folder of ``results/`` that is called as the file's own folder is.
 import itertools
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsbp.runs import records, yaml_file
+from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import KINDS, Config
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.files import PROJECT
@@ -115,7 +116,7 @@ def of(folder: str) -> dict[str, Experiment]:
 def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     """The experiment in a file.
 
-    The file holds ``title``, ``about``, ``order``, ``axis``, ``command`` (train or toy), ``data`` (data set →
+    The file holds ``title``, ``about``, ``order``, ``axis``, ``command`` (train, cell or toy), ``data`` (data set →
     fingerprint, where only certain data count), and ``runs``, a mapping of settings or a list of such mappings, in
     which a list of values stands for each of them; or such a mapping or list alone. ``{dataset: [digits, mnist], seed:
     [0, 1], gradient: [full, leak]}`` are eight runs.
@@ -135,14 +136,14 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
         raise ValueError(f"{path}: unknown key {', '.join(unknown)}; there are {', '.join(_KEYS)}")
     command = head.get("command", "train")
     blocks = head["runs"] if isinstance(head["runs"], list) else [head["runs"]]
-    if command not in ("train", "toy"):
-        raise ValueError(f"{path}: command must be train or toy, got {command!r}")
+    if not isinstance(command, str) or command not in _KINDS:
+        raise ValueError(f"{path}: command must be train, cell or toy, got {command!r}")
     if not all(isinstance(block, dict) and (block.get("dataset") or command == "toy") for block in blocks):
         raise ValueError(f"{path} must hold a mapping with the key dataset, or a list of such mappings")
     configs: list[Config] = []
     try:
         for block in blocks:
-            configs += studies(**block | given) if command == "toy" else trainings(**block | given)
+            configs += _KINDS[command](**block | given)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     within = folder and path.is_relative_to(folder)
@@ -169,18 +170,33 @@ def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingCon
     Raises:
         ValueError: a setting is wrong, a list is empty, or there are more than ``MOST_RUNS`` combinations.
     """
-    names = [dataset] if isinstance(dataset, str) else dataset
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"dataset must be a name, or a list of names, got {reprlib.repr(dataset)}")
-    found: list[TrainingConfig] = []
-    for name in names:
-        found += [TrainingConfig.for_dataset(name, **chosen) for chosen in _combinations(settings)]
-    return found
+    return [
+        TrainingConfig.for_dataset(name, **chosen) for name in _named(dataset) for chosen in _combinations(settings)
+    ]
+
+
+def cells(dataset: str | Sequence[str], **settings: Any) -> list[CellConfig]:
+    """The same of cells. Gradients, learning rates and seeds are lists within one cell."""
+    within = ("gradients", "learning_rates", "seeds")
+    several = _combinations(settings, but=within)
+    return [CellConfig.for_dataset(name, **chosen) for name in _named(dataset) for chosen in several]
 
 
 def studies(**settings: Any) -> list[ToyConfig]:
     """The same of the single neuron. Gradients and learning rates are lists within one study."""
     return [ToyConfig(**chosen) for chosen in _combinations(settings, but=("gradients", "learning_rates"))]
+
+
+_KINDS: dict[str, Callable[..., Sequence[Config]]] = {"train": trainings, "cell": cells, "toy": studies}
+"""Command of an experiment → what makes its runs."""
+
+
+def _named(dataset: Any) -> Sequence[str]:
+    """One data set or several, as a list."""
+    found = [dataset] if isinstance(dataset, str) else dataset
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"dataset must be a name, or a list of names, got {reprlib.repr(dataset)}")
+    return found
 
 
 def _combinations(settings: Mapping[str, Any], but: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -206,7 +222,7 @@ def progress_table() -> "pandas.DataFrame":
     import pandas as pd
 
     done: dict[str, dict[str, Any]] = {}
-    for _, record in records.every(kinds=("train", "toy")):
+    for _, record in records.every(kinds=("train", "cell", "toy")):
         config = KINDS[record["kind"]].restored(record)
         done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
     rates: dict[tuple[Any, ...], list[float]] = {}
