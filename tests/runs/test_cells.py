@@ -20,7 +20,7 @@ from tsbp.runs.batched import BatchedNetwork
 from tsbp.runs.cells import CellConfig, Group
 from tsbp.runs.data import randman, recall
 from tsbp.runs.optimizers import OPTIMIZERS
-from tsbp.study import schema
+from tsbp.study import reproduce, schema
 
 SMALL = dict(network="12", time_steps=20, batch_size=10, epochs=2, examples=100)
 CELL = CellConfig.for_dataset("randman", **SMALL, gradients=("full", "0.5"), learning_rates=(0.02, 0.3), seeds=(3, 0))
@@ -305,3 +305,10 @@ def test_networks_that_do_not_fit_side_by_side():
         BatchedNetwork([network("4C3-8")])
     with pytest.raises(ValueError, match="must be fully connected"):
         BatchedNetwork([network("8", dropout=0.5)])
+
+
+def test_a_record_names_the_shortest_command(tmp_path):
+    """It means the same cell, and says the network always."""
+    cell = CellConfig.for_dataset("digits", network="20", encoding="rows", time_steps=8, learning_rates=(0.1, 0.2))
+    said = reproduce.short_command(records.new(cell, {}, torch.device("cpu")))
+    assert said == "tsbp cell digits --network 20 --time-steps 8 --encoding rows --lr 0.1 --lr 0.2"

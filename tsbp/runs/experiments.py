@@ -18,7 +18,7 @@ from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import KINDS, Config
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.files import PROJECT
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import NetworkConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def progress_table() -> "pandas.DataFrame":
     Returns:
         A row for each: its runs, how many are recorded, ``complete``, ``partial`` or ``missing``, and the core-hours
         (on CUDA: GPU hours) of the rest, from the recorded runs of the same data set, network, time steps and device
-        in proportion to epochs and examples; a question mark where there are none.
+        in proportion to epochs, examples and networks of a cell; a question mark where there are none.
     """
     import pandas as pd
 
@@ -227,10 +227,11 @@ def progress_table() -> "pandas.DataFrame":
         done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
     rates: dict[tuple[Any, ...], list[float]] = {}
     for record in {record["identity"]: record for record in done.values()}.values():
-        if record["kind"] == "train" and {"threads", "wall_time", "n_train"} <= record.keys():
-            cores = record["threads"] if record["device"] == "cpu" else 1
-            share = record["wall_time"] * cores / record["epochs"] / record["n_train"] / 3600
-            rates.setdefault(_cost_group(record), []).append(share)
+        config = KINDS[record["kind"]].restored(record)
+        if isinstance(config, NetworkConfig) and {"threads", "wall_time", "n_train"} <= record.keys():
+            cores = record["threads"] if record.get("device", "cpu") == "cpu" else 1
+            share = record["wall_time"] * cores / config.epochs / record["n_train"] / _networks(config) / 3600
+            rates.setdefault(_cost_group(config), []).append(share)
     rows = []
     for name in names():
         experiment = load(name)
@@ -244,16 +245,24 @@ def progress_table() -> "pandas.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _cost_group(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+def _cost_group(config: NetworkConfig) -> tuple[Any, ...]:
     names = ("dataset", "network", "time_steps", "device", "precision")
-    return tuple(settings[name] for name in names)
+    usual = _usual(config) if isinstance(config, TrainingConfig) else config
+    return config.kind, *(getattr(usual, name, None) for name in names)
+
+
+def _networks(config: NetworkConfig) -> int:
+    """How many of them a run trains."""
+    if isinstance(config, CellConfig):
+        return len(config.gradients) * len(config.learning_rates) * len(config.seeds)
+    return 1
 
 
 def _hours(config: Config, rates: Mapping[tuple[Any, ...], Sequence[float]]) -> float | None:
     """What a run should take; None where nothing like it is recorded."""
-    if not isinstance(config, TrainingConfig):
+    if not isinstance(config, NetworkConfig):
         return None
-    found = rates.get(_cost_group(_usual(config).model_dump()))
+    found = rates.get(_cost_group(config))
     source = DATA_SETS.get(config.dataset)
     examples = config.examples or (source.n_train if source else 0)
-    return sum(found) / len(found) * config.epochs * examples if found and examples else None
+    return sum(found) / len(found) * config.epochs * examples * _networks(config) if found and examples else None
