@@ -188,15 +188,18 @@ def test_firing_rates_are_counted_spikes(small_data):
     constant=st.booleans(),
     delay=st.integers(0, 2),
     readout=st.sampled_from(["spiking", "integrator"]),
+    compiled=st.booleans(),
 )
-def test_side_by_side_is_one_after_another(sizes, recurrent, which, batch, constant, delay, readout):
+def test_side_by_side_is_one_after_another(sizes, recurrent, which, batch, constant, delay, readout, compiled):
     """Any shape: outputs, gradients of all weights and spikes counted."""
     spec = "-".join(f"{size}R" if recurrent else str(size) for size in sizes)
     built = [
-        SpikingNetwork.from_spec(spec, (2, 1, 3), 4, 5, weight_gain=4.0, synaptic_delay=delay, readout=readout).double()
+        SpikingNetwork.from_spec(
+            spec, (2, 1, 3), 4, 5, weight_gain=4.0, synaptic_delay=delay, readout=readout, compiled=compiled
+        ).double()
         for _ in which
     ]
-    together = BatchedNetwork(built)
+    together = BatchedNetwork(built, compiled)
     x = torch.rand(2, 1 if constant else 5, batch, 6, dtype=torch.float64)
     out = together(x, which)
     assert out.shape == (5, batch, len(which), 4)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tsbp.kernels import dispatch, memory
+from tsbp.kernels import dispatch, events, memory
 from tsbp.kernels.fused import first_order
 from tsbp.kernels.rows import matrices
 from tsbp.kernels.tensors import ordinary, state_dtype
@@ -38,9 +38,25 @@ class RecurrentFunction(torch.autograd.Function):
         total = torch.empty_like(potential[0])
         _, add_product = _products(recurrent)
         before, flat, weights = a, matrices(total, recurrent), recurrent.mT
-        for now, psc_now, potential_now in zip(current.expand_as(psc), psc, potential, strict=True):
-            if before is not None:
+        by_events = recurrent.dim() == 3 and events.usable(current, recurrent)
+        if by_events:
+            weights, carried = weights.contiguous(), torch.zeros_like(total)
+        for t, (now, psc_now, potential_now) in enumerate(zip(current.expand_as(psc), psc, potential, strict=True)):
+            if by_events and t:
+                events.forward(
+                    _entries(potential[t - 1]),
+                    weights,
+                    _entries(total),
+                    float(neuron.threshold),
+                    float(neuron.tau_s),
+                    carried,
+                )
+                total += now
+                now = total
+            elif before is not None:
                 add_product(matrices(now, recurrent), matrices(before, recurrent), weights, out=flat)
+                if by_events:
+                    torch.sub(total, now, out=carried)
                 now = total
             step.forward(now, psc_now, potential_now, remaining, decayed)
             before = psc_now
@@ -63,7 +79,12 @@ class RecurrentFunction(torch.autograd.Function):
             deltas, later = neuron.backward(potential, *grads, grad_potential, recurrent)
         grad_current = deltas.sum(0, keepdim=True) if ctx.constant else deltas
         of_state = neuron.into_state(state, neuron.leak_m * deltas[0], later)
-        return grad_current, *of_state, neuron.into_recurrent(state[2], psc, deltas, recurrent), None, None, None
+        if recurrent.dim() == 3 and state[2] is None and events.usable(potential, recurrent) and len(psc) > 1:
+            at = potential[:-1].flatten(1, -3), deltas[1:].flatten(1, -3)
+            of_recurrent = events.backward(*at, float(neuron.threshold), float(neuron.tau_s)).mT
+        else:
+            of_recurrent = neuron.into_recurrent(state[2], psc, deltas, recurrent)
+        return grad_current, *of_state, of_recurrent, None, None, None
 
 
 def _step_by_step(
@@ -100,6 +121,11 @@ def _step_by_step(
         product(later, recurrent, out=flat)
         alphas += arriving
     return deltas, alphas
+
+
+def _entries(row: Tensor) -> Tensor:
+    """One time step of networks side by side, ``[..., M, N]``, as the kernel of events has it, ``[1, B, M, N]``."""
+    return row.reshape(1, -1, *row.shape[-2:])
 
 
 def _products(recurrent: Tensor) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:

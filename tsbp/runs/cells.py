@@ -110,7 +110,8 @@ class Group:
     ) -> None:
         self.config, self.dataset = config.alone(gradient, *pairs[0]), dataset.to(device)
         alone = [config.alone(gradient, *pair) for pair in pairs]
-        self.networks = BatchedNetwork([evaluation.build_network(one, dataset, compiled) for one in alone]).to(device)
+        built = [evaluation.build_network(one, dataset, compiled) for one in alone]
+        self.networks = BatchedNetwork(built, compiled).to(device)
         self.parameters = list(self.networks.parameters())
         seeds = list(dict.fromkeys(seed for _, seed in pairs))
         self.which = [seeds.index(seed) for _, seed in pairs]
