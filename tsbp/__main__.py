@@ -1,4 +1,4 @@
-"""The command line: ``tsbp toy``, ``train``, ``sweep``, ``experiments``, ``bench`` and ``agreement``.
+"""The command line: ``tsbp toy``, ``train``, ``cell``, ``sweep``, ``experiments``, ``bench`` and ``agreement``.
 
 The options of a command are the settings of its configuration, see :mod:`tsbp.runs.config`.
 """
@@ -20,7 +20,9 @@ try:
 
     from tsbp.peers import agreement, bench
     from tsbp.runs import config, data, experiments, files, memory, processes, records, run, sweep, workers
-    from tsbp.runs.settings import PRESETS, TrainingConfig
+    from tsbp.runs.cells import CellConfig
+    from tsbp.runs.plugins import load_plugin
+    from tsbp.runs.settings import PRESETS, NetworkConfig, TrainingConfig
     from tsbp.runs.toy import ToyConfig
     from tsbp.runs.training import resolve
 except ModuleNotFoundError as error:
@@ -154,6 +156,35 @@ train_command.__doc__ = (
 )
 
 
+@app.command("cell")
+@options_of(CellConfig)
+def cell_command(
+    dataset: Annotated[str, typer.Argument(help="A data set.")],
+    device: Annotated[str, typer.Option(help="auto takes a GPU when there is one.", metavar="auto|cpu|cuda")] = "auto",
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+    **settings: Any,
+) -> None:
+    """Train many fully connected networks, every gradient x learning rate x seed, side by side. Writes a record.
+
+    A setting left out takes the data set's own default.
+    """
+    load_plugin(settings["plugin"] or "")  # which may add the data set
+    data.check_name(dataset)
+    cell = CellConfig.for_dataset(dataset, **_given(settings))
+    path = run.run(cell, out, data_root=data_root, device=device, resume=False)
+    assert path is not None
+    record = records.read(path)
+    measured_on = "validation" if cell.validation else "test"
+    print(f"{measured_on} accuracy in per cent, mean of {len(cell.seeds)} seeds; - where a network broke down")
+    print("".join(["learning rate", *(f"{name:>10}" for name in cell.gradients)]))
+    for place, rate in enumerate(cell.learning_rates):
+        found = [of_gradient[place] for of_gradient in record[f"{measured_on}_accuracies"]]
+        shown = ("-" if None in of_seeds else f"{statistics.fmean(of_seeds):.2f}" for of_seeds in found)
+        print("".join([f"{rate:<13g}", *(f"{text:>10}" for text in shown)]))
+    print(path)
+
+
 @app.command("sweep")
 @options_of(TrainingConfig)
 def sweep_command(
@@ -196,7 +227,7 @@ def sweep_command(
         else:
             folders.setdefault(out or Path("runs"), []).extend(experiments.trainings(name, **usual | given))
     for one in itertools.chain(*folders.values()):
-        if isinstance(one, TrainingConfig) and dask is None:  # whose workers may have data that are not here
+        if isinstance(one, NetworkConfig) and dask is None:  # whose workers may have data that are not here
             data.check_name(one.dataset)
     outcome = sweep.Outcome()
     ends = time.monotonic() + time_budget

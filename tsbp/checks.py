@@ -30,7 +30,7 @@ def neuron(neuron: "Neuron") -> None:
     name("surrogate", neuron.surrogate, SURROGATES)
     name("surrogate_scale", neuron.scale, SCALES)
     name("reset", neuron.reset, RESETS)
-    flags(relaxed=neuron.relaxed)
+    flags(relaxed=neuron.relaxed, detach_recurrence=neuron.detach_recurrence)
     if neuron.relaxed and neuron.scale == "peak":
         raise ValueError("relaxed needs surrogate_scale area: the integral of a surrogate of scale peak is no spike")
 
@@ -78,11 +78,13 @@ def _state(state: "LIFState", current: Tensor) -> "State":
 
 def _recurrent(recurrent: Tensor, current: Tensor) -> None:
     n = current.shape[-1] if current.dim() > 1 else 0
+    shapes = [[n, n], *([m, n, n] for m in current.shape[1:][-2:-1] if m)]
     types = current.dtype, state_dtype(current)
-    if not n or not _dense(recurrent) or recurrent.shape != (n, n) or recurrent.dtype not in types:
+    if not n or not _dense(recurrent) or list(recurrent.shape) not in shapes or recurrent.dtype not in types:
         allowed = " or ".join(dict.fromkeys(str(x).removeprefix("torch.") for x in types))
         raise ValueError(
-            f"recurrent must be a dense tensor [{n}, {n}] of {allowed} for this current, got {_described(recurrent)}"
+            f"recurrent must be a dense tensor {' or '.join(map(str, shapes))} of {allowed} for this current, "
+            f"got {_described(recurrent)}"
         )
 
 

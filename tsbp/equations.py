@@ -15,6 +15,7 @@ from torch import Tensor
 from tsbp import checks, gradients
 from tsbp.gradients import Factor
 from tsbp.kernels.dispatch import Constants
+from tsbp.kernels.rows import matrices
 from tsbp.kernels.tensors import state_dtype
 from tsbp.surrogate import BUILT_IN, SURROGATES, heaviside, relaxed_spike, surrogate_derivative, surrogate_spike
 
@@ -38,6 +39,7 @@ class Neuron:
     scale: str
     reset: str
     relaxed: bool
+    detach_recurrence: bool = False
 
     form: gradients.Form | None = field(init=False)
     """Of the factor; None for a function of one's own."""
@@ -141,7 +143,7 @@ class Neuron:
         psc, spikes, potential = [], [], []
         for total in current.expand(steps, *current.shape[1:]):
             if recurrent is not None:
-                total = total + a @ recurrent.T.to(a.dtype)
+                total = total + between(a, recurrent.to(a.dtype))
             u, s, a = self.step(total, u, s, a)
             psc.append(a.to(current.dtype))
             spikes.append(s.to(current.dtype))
@@ -183,8 +185,8 @@ class Neuron:
                 delta = delta + grad_potential[t]
             if t == last and grad_last_u is not None:
                 delta = delta + grad_last_u
-            if recurrent is not None:
-                later = later + delta @ recurrent.to(delta.dtype)
+            if recurrent is not None and not self.detach_recurrence:
+                later = later + between(delta, recurrent.to(delta.dtype).mT)
             deltas.append(delta)
         return torch.stack(deltas[::-1]), later
 
@@ -213,12 +215,17 @@ class Neuron:
         grad_u = torch.zeros_like(u) if carried is None else self.factor_at(u, s, self.derivative(u)) * carried
         return grad_u, None, later
 
-    @staticmethod
-    def into_recurrent(a: Tensor | None, psc: Tensor, deltas: Tensor) -> Tensor:
+    def into_recurrent(self, a: Tensor | None, psc: Tensor, deltas: Tensor, recurrent: Tensor) -> Tensor:
         """Gradient of the recurrent weights, the sum over steps of δ[t] and a[t-1]; a is the psc before the first."""
-        first = torch.zeros_like(deltas[0]) if a is None else a
-        earlier = torch.cat([first[None], psc[:-1].to(deltas.dtype)])
-        return deltas.reshape(-1, deltas.shape[-1]).T @ earlier.reshape(-1, deltas.shape[-1])
+        if self.detach_recurrence:
+            a, psc = None if a is None else a.detach(), psc.detach()
+        found = matrices(deltas[1:], recurrent).mT @ matrices(psc[:-1].to(deltas.dtype), recurrent)
+        return found if a is None else found + matrices(deltas[0], recurrent).mT @ matrices(a, recurrent)
+
+
+def between(a: Tensor, recurrent: Tensor) -> Tensor:
+    """``a @ recurrent.T``, for ``[..., N]`` and weights ``[N, N]``, or ``[..., M, N]`` and ``[M, N, N]``."""
+    return a @ recurrent.T if recurrent.dim() == 2 else torch.einsum("...mk,mnk->...mn", a, recurrent)
 
 
 def at_rest(current: Tensor) -> State:
@@ -250,7 +257,9 @@ class LIFFunction(torch.autograd.Function):
         grad_u = neuron.into_last(potential, grad_u, grad_s)
         deltas, later = neuron.backward(potential, grad_psc, grad_spikes, grad_u, grad_a, grad_potential, recurrent)
         grad_current = (deltas.sum(0, keepdim=True) if ctx.constant else deltas).to(ctx.dtype)
-        grad_recurrent = None if recurrent is None else neuron.into_recurrent(state[2], psc, deltas).to(recurrent.dtype)
+        grad_recurrent = None if recurrent is None else neuron.into_recurrent(state[2], psc, deltas, recurrent)
+        if grad_recurrent is not None:
+            grad_recurrent = grad_recurrent.to(recurrent.dtype)
         return grad_current, *neuron.into_state(state, neuron.leak_m * deltas[0], later), grad_recurrent, None, None
 
 
@@ -271,7 +280,7 @@ def through_autograd(
     psc, spikes, potential = [], [], []
     for total in current.expand(steps, *current.shape[1:]):
         if recurrent is not None:
-            total = total + a @ recurrent.T.to(a.dtype)
+            total = total + between(a.detach() if neuron.detach_recurrence else a, recurrent.to(a.dtype))
         reset = s.detach() + weight * (s - s.detach())  # the value of s, a share of its gradient
         if not temporal:
             u, reset = u.detach(), reset.detach()

@@ -98,6 +98,7 @@ def lif(
     surrogate_scale: str = "area",
     reset: str = "zero",
     recurrent: Tensor | None = None,
+    detach_recurrence: bool = False,
     relaxed: bool = False,
     time_steps: int | None = None,
     spikes: bool = True,
@@ -135,14 +136,16 @@ def lif(
         reset: ``zero``, or ``subtract``: a spike takes the threshold from the potential, ``U[t-1] - ϑ · S[t-1]`` in
             place of ``U[t-1] · (1 - S[t-1])``. Not in the paper.
         recurrent: weights ``[N, N]`` from the layer's own psc of the step before: ``a[t-1] @ recurrent.T`` is added to
-            a current ``[T, ..., N]``.
+            a current ``[T, ..., N]``. Weights ``[M, N, N]`` are those of M layers side by side in ``[T, ..., M, N]``.
+        detach_recurrence: no error goes back in time through the recurrent weights, which get their gradient
+            nevertheless.
         relaxed: fire σ (eq. 9) instead of H. The model is then differentiable, and ``full`` is its exact gradient: the
             setting in which the gradient can be checked by finite differences.
         time_steps: T of a constant current, which is then given as one step, ``[1, ...]``.
         spikes: False returns None in their place and saves the time to write them.
         compiled: one pass through memory instead of one for every operation, with the same forward pass to the last
-            bit. The first call compiles, for about a second. A relaxed neuron, a gradient or surrogate of one's own,
-            and float16 go uncompiled.
+            bit; with recurrent weights ``[M, N, N]`` but for rounding. The first call compiles, for about a second. A
+            relaxed neuron, a gradient or surrogate of one's own, and float16 go uncompiled.
 
     tau_m, tau_s, threshold and temperature may be tensors that broadcast against one time step. One that requires a
     gradient gets it, through autograd, which is slower.
@@ -155,7 +158,9 @@ def lif(
     """
     checks.flags(spikes=spikes, compiled=compiled)
     factor = gradients.resolve(gradient)
-    neuron = _neuron(factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed)
+    neuron = _neuron(
+        factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed, detach_recurrence
+    )
     steps, before = checks.sequence(current, time_steps, state, recurrent)
     neuron = checks.fitted(neuron, current)
     if compiled:
@@ -171,8 +176,9 @@ def lif(
             psc, fired, potential, *last = through_autograd(current, before, recurrent, steps, neuron)
         else:
             fast = fast and recurrent is not None and recurrent_kernel.usable(current, before, recurrent)
-            function = recurrent_kernel.RecurrentFunction if fast else LIFFunction
-            psc, fired, potential, *last = function.apply(current, *(before or (None,) * 3), recurrent, neuron, steps)
+            inputs = (current, *(before or (None,) * 3), recurrent, neuron, steps)
+            outputs = recurrent_kernel.RecurrentFunction.apply(*inputs, spikes) if fast else LIFFunction.apply(*inputs)
+            psc, fired, potential, *last = outputs
     return LIFOutput(psc, fired if spikes else None, potential.detach(), LIFState(*last))
 
 
@@ -189,6 +195,7 @@ def reference_lif(
     surrogate_scale: str = "area",
     reset: str = "zero",
     recurrent: Tensor | None = None,
+    detach_recurrence: bool = False,
     relaxed: bool = False,
 ) -> LIFOutput:
     """Equations 3-5 as the paper writes them, differentiated by autograd alone.
@@ -201,7 +208,9 @@ def reference_lif(
             ``scaled(c)``, which detaching can make.
     """
     factor = gradients.resolve(gradient)
-    neuron = _neuron(factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed)
+    neuron = _neuron(
+        factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed, detach_recurrence
+    )
     steps, before = checks.sequence(current, None, state, recurrent)
     neuron = checks.fitted(neuron, current)
     psc, fired, potential, *last = through_autograd(current, before, recurrent, steps, neuron)

@@ -468,6 +468,8 @@ def test_a_recurrent_layer_under_autocast(compiled):
         (lambda: torch.zeros(5, 2, 3), lambda: torch.zeros(4, 4)),
         (lambda: torch.zeros(5, 2, 3), lambda: torch.zeros(3)),
         (lambda: torch.zeros(5, 2, 3), lambda: torch.zeros(3, 3, 1)),
+        (lambda: torch.zeros(5, 2, 4, 3), lambda: torch.zeros(2, 3, 3)),
+        (lambda: torch.zeros(5, 0, 3), lambda: torch.zeros(0, 3, 3)),
         (lambda: torch.zeros(5), lambda: torch.zeros(1, 1)),
         (lambda: torch.zeros(5, 3), lambda: torch.zeros(3, 3, dtype=torch.int64)),
         (lambda: torch.zeros(5, 3), lambda: torch.zeros(3, 3, dtype=torch.float64)),
@@ -481,6 +483,58 @@ def test_bad_recurrent_weights_are_named(current, recurrent, compiled):
         with pytest.raises(ValueError, match="recurrent") as error:
             neuron(current(), recurrent=recurrent())
         assert "\n" not in str(error.value)
+
+
+@plain_and_compiled
+@resets
+@gradients
+def test_layers_side_by_side_have_recurrent_weights_of_their_own(gradient, reset, compiled):
+    """``[M, N, N]`` in a current ``[T, B, M, N]`` are M calls, from a state and without, forwards and backwards."""
+    current, *arriving, state = case(9, 2, 3, 4, state=True)
+    weights = torch.randn(3, 4, 4, dtype=torch.float64)
+    settings = dict(gradient=FACTORS[gradient][0], reset=reset, compiled=compiled)
+    for start in (None, state):
+        inputs = leaves(current, weights, *(start or ()))
+        out = lif(inputs[0], recurrent=inputs[1], state=LIFState(*inputs[2:]) if start else None, **settings)
+        found = torch.autograd.grad((out.psc, out.spikes), inputs, arriving, allow_unused=True)
+        for m in range(3):
+            own = leaves(current[:, :, m], weights[m], *(x[:, m] for x in start or ()))
+            alone = lif(own[0], recurrent=own[1], state=LIFState(*own[2:]) if start else None, **settings)
+            at = [x[:, :, m] for x in arriving]
+            expected = torch.autograd.grad((alone.psc, alone.spikes), own, at, allow_unused=True)
+            assert near(out.psc[:, :, m], alone.psc, 1e-12) and near(out.potential[:, :, m], alone.potential, 1e-12)
+            assert near(found[0][:, :, m], expected[0]) and near(found[1][m], expected[1])
+            for one, other in zip(found[2:], expected[2:], strict=True):
+                assert one is None or near(one[:, m], other)
+
+
+@plain_and_compiled
+@resets
+@gradients
+def test_a_detached_recurrence_learns_but_carries_no_error(gradient, reset, compiled):
+    """What the neurons get from themselves is then a current like any other: the same as one that is given."""
+    current, *arriving, state = case(9, 2, 4, state=True)
+    weights = torch.randn(4, 4, dtype=torch.float64)
+    settings = dict(gradient=FACTORS[gradient][0], reset=reset)
+    for start in (None, state):
+        inputs = leaves(current, weights, *(start or ()))
+        given_state = LIFState(*inputs[2:]) if start else None
+        recurrence = dict(recurrent=inputs[1], detach_recurrence=True)
+        out = lif(inputs[0], state=given_state, **recurrence, **settings, compiled=compiled)
+        found = torch.autograd.grad((out.psc, out.spikes), inputs, arriving, allow_unused=True)
+        first = start[2] if start else torch.zeros_like(current[0])
+        earlier = torch.cat([first[None], out.psc.detach()[:-1]])
+        same = leaves(current, weights, *(start or ()))
+        feed = lif(same[0] + earlier @ same[1].T, state=LIFState(*same[2:]) if start else None, **settings)
+        expected = torch.autograd.grad((feed.psc, feed.spikes), same, arriving, allow_unused=True)
+        assert near(out.psc, feed.psc, 1e-12)
+        assert all(one is other is None or near(one, other) for one, other in zip(found, expected, strict=True))
+        if gradient != "own":
+            reference = reference_lif(inputs[0], state=given_state, **recurrence, **settings)
+            again = torch.autograd.grad((reference.psc, reference.spikes), inputs[:2], arriving)
+            assert near(again[0], found[0]) and near(again[1], found[1])
+    with pytest.raises(ValueError, match="detach_recurrence must be True or False, got 1"):
+        lif(current, recurrent=weights, detach_recurrence=1)
 
 
 def test_own_functions_reach_the_recurrent_weights():

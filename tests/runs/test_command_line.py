@@ -49,11 +49,12 @@ def test_toy_leaves_a_record_that_repeats_the_run(tmp_path):
 def test_help(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     found = {
-        command: here(command, "--help", cwd=tmp_path) for command in ("toy", "train", "sweep", "bench", "agreement")
+        command: here(command, "--help", cwd=tmp_path)
+        for command in ("toy", "train", "cell", "sweep", "bench", "agreement")
     }
     assert all(run.returncode == 0 and "Usage" in run.stdout for run in found.values())
     shown = {command: "".join(run.stdout.split()) for command, run in found.items()}  # wherever its lines break
-    for command in ("toy", "train", "sweep"):
+    for command in ("toy", "train", "cell", "sweep"):
         assert all(option in shown[command] for option in ("--gradient", "--seed", "--device", "--out"))
     assert all(preset in shown["train"] for preset in PRESETS)
     for command, kind in KINDS.items():  # every setting, by the names of its options

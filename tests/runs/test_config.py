@@ -5,11 +5,12 @@ import math
 import pytest
 
 from tsbp.runs import records
+from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import KINDS, limits
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
-CONFIGS = {"train": TrainingConfig, "toy": ToyConfig}
+CONFIGS = {"train": TrainingConfig, "cell": CellConfig, "toy": ToyConfig}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_every_setting_has_a_meaning_and_an_option():
     import tsbp.peers.agreement
     import tsbp.peers.bench  # noqa: F401
 
-    assert {"train", "toy", "bench", "agreement"} <= KINDS.keys()
+    assert {"train", "cell", "toy", "bench", "agreement"} <= KINDS.keys()
     for kind in KINDS.values():
         options = [kind.option(name) for name in kind.model_fields]
         assert len(set(options)) == len(options)

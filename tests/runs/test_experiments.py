@@ -93,7 +93,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("{dataset: digits, epochs: 2.5}", "epochs must be an integer, got 2.5"),
         ("{dataset: digits, gradient: [full, nothing]}", "gradient must be one of full, leak, spatial"),
         ("{runs: {dataset: digits}, colour: red}", "unknown key colour; there are title"),
-        ("{runs: {dataset: digits}, command: bench}", "command must be train or toy, got 'bench'"),
+        ("{runs: {dataset: digits}, command: bench}", "command must be train, cell or toy, got 'bench'"),
         ("{runs: {dataset: digits}, order: first}", "order must be an integer, got 'first'"),
         ("{runs: {lr: 1}, command: toy}", "unknown setting lr"),
     ],

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from tsbp.peers import agreement, bench
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
-from tsbp.runs import config, evaluation, experiments, memory, run, sweep, toy, training
+from tsbp.runs import cells, config, evaluation, experiments, memory, run, sweep, toy, training
+from tsbp.runs.cells import CellConfig
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
-CONFIGS = {"train": TrainingConfig, "toy": ToyConfig, "bench": BenchConfig, "agreement": AgreementConfig}
+CONFIGS = {"train": TrainingConfig, "cell": CellConfig, "toy": ToyConfig, "bench": BenchConfig}
+CONFIGS["agreement"] = AgreementConfig
 CASES = settings(
     max_examples=500,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # nothing stays in the folder
@@ -45,6 +47,10 @@ def no_work(monkeypatch):
     def train(config, *, dataset, **_):
         evaluation.check_memory(training.resolve(config), training.prepare(config, dataset))
 
+    def cell(config, *, dataset, device="cpu", **_):
+        cells.check_memory(config, evaluation.prepare(config, dataset), device)
+        raise FloatingPointError("no work")
+
     def study(config, *, device="cpu", **_):
         toy._check_memory(config, training.resolve_device(str(device)))
         raise FloatingPointError("no work")
@@ -58,6 +64,7 @@ def no_work(monkeypatch):
         return sweep.Outcome()
 
     monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(cells, "run", cell)
     monkeypatch.setattr(toy, "run", study)
     monkeypatch.setattr(bench, "measure", nothing)
     monkeypatch.setattr(bench, "_leave_out", nothing)
@@ -93,7 +100,7 @@ def words(kind: type[config.Config], command: str) -> st.SearchStrategy[list[str
         return st.one_of(value.map(lambda text: [f"{flag}={text}"]), value.map(lambda text: [flag, text]))
 
     options = st.lists(st.sampled_from(list(flags)).flatmap(option), max_size=4)
-    first = {"train": "digits", "sweep": "digits", "bench": "lif"}.get(command)
+    first = {"train": "digits", "cell": "recall", "sweep": "digits", "bench": "lif"}.get(command)
     names = st.just([first]) | st.just([first]) | TEXTS.map(lambda text: [text]) if first else st.just([])
     return st.tuples(st.just([command]), names, options).map(lambda parts: [*parts[0], *parts[1], *chain(*parts[2])])
 
@@ -137,7 +144,8 @@ def blocks(kind: type[config.Config]) -> st.SearchStrategy[dict[Any, Any]]:
 
 
 def files(command: str, kind: type[config.Config]) -> st.SearchStrategy[str]:
-    named = blocks(kind).map(lambda block: {"dataset": "digits"} | block if command == "train" else block)
+    first = {"train": {"dataset": "digits"}, "cell": {"dataset": "recall"}, "toy": {}}[command]
+    named = blocks(kind).map(lambda block: first | block)
     runs = st.one_of(named, st.lists(named, min_size=1, max_size=2))
     head = st.dictionaries(
         st.sampled_from(["title", "about", "order", "axis", "data", "colour"]), TEXTS | NUMBERS, max_size=2
@@ -147,7 +155,7 @@ def files(command: str, kind: type[config.Config]) -> st.SearchStrategy[str]:
 
 
 FILES = st.one_of(
-    *(files(command, CONFIGS[command]) for command in ("train", "toy")),
+    *(files(command, CONFIGS[command]) for command in ("train", "cell", "toy")),
     st.text("{}[]:,-&*!#|>'\"\n %@`?abdgist01.", max_size=30),
 )
 

@@ -13,5 +13,6 @@ The files, from the bottom up. Up to dispatch.py they know nothing of autograd: 
     tensors.py     which tensors have memory that a kernel can be given
     ops.py         the loops as operators of PyTorch, for its transforms and compilers
     fused.py       a layer of neurons with its derivatives
-    recurrent.py   the same with recurrent weights
+    events.py      products of weights with spikes, of which there are few
+    recurrent.py   a layer of neurons with recurrent weights
 """

@@ -365,3 +365,92 @@ extern "C" void tsbp_backward(const Backward *arguments) {
     write(call.alphas_after, alphas, block);
   }
 }
+
+// --- products with events --------------------------------------------------------------------------------------------
+
+// Of the neurons that a layer hears few fire in a step: their weights are added one by one, the others not looked at.
+// A spike is filtered in time, and so is what the spikes add up to. The weights come as [M, K, N] for M networks, the
+// other arrays have time first, with the steps below from one entry to the next.
+struct Events {
+  const Real *potential;           // [T, B, M, K]; a neuron fires above the threshold
+  const Real *weights;             // null in the backward pass
+  Real *carried;                   // [B, M, N], what the steps before have left, brought up to date; may be null
+  Real *output;                    // [T, B, M, N]; in the backward pass what arrives there
+  Real *gradient;                  // of the weights, zeros at first
+  double threshold, leak, gain;
+  int64_t T, B, M, K, N, threads;
+  int64_t input_time, input_example, input_network, output_time, output_example, output_network;
+};
+
+// A bit for each lane that is not zero.
+inline uint64_t bits(Integers lanes) {
+#if defined(__AVX__) && !defined(__AVX512F__)
+  typedef float Floats __attribute__((vector_size(32)));
+  typedef double Doubles __attribute__((vector_size(32)));
+  if (sizeof(Real) == 4) return __builtin_ia32_movmskps256((Floats)lanes);
+  return __builtin_ia32_movmskpd256((Doubles)lanes);
+#else
+  uint64_t found = 0;
+  for (int i = 0; i < count; i++) found |= uint64_t(lanes[i] != 0) << i;
+  return found;
+#endif
+}
+
+// Adds `gain` times the weights of each neuron that fires to the sums, or the sums to the gradient of its weights.
+template <bool BACKWARD> inline void meet(const Events &call, const Real *potential, Real *weights, Real *sums) {
+  const int64_t K = call.K, N = call.N;
+  const Real threshold = call.threshold, gain = BACKWARD ? 1 : call.gain;
+  for (int64_t first = 0; first < K; first += count) {
+    const int64_t width = K - first < count ? K - first : count;
+    const Vector u = width < count ? load<PART>(potential + first, width) : load<KEPT>(potential + first, width);
+    uint64_t firing = bits(u > threshold);
+    if (width < count) firing &= (uint64_t(1) << width) - 1;  // the rest is zeros, which may be above the threshold
+    for (; firing; firing &= firing - 1) {
+      const int64_t k = first + __builtin_ctzll(firing);
+      Real *__restrict__ to = BACKWARD ? weights + k * N : sums;
+      const Real *__restrict__ from = BACKWARD ? sums : weights + k * N;
+      for (int64_t n = 0; n < N; n++) to[n] += gain * from[n];
+    }
+  }
+}
+
+// A thread has a share of the networks, and meets their rows in the order in which they lie in memory.
+template <bool BACKWARD> void through_time(const Events &call, int64_t first, int64_t last, Real *sums) {
+  const int64_t N = call.N;
+  const Real leak = call.leak, gain = call.gain;
+  for (int64_t step = 0; step < call.T; step++) {
+    const int64_t t = BACKWARD ? call.T - 1 - step : step;
+    for (int64_t b = 0; b < call.B; b++) {
+      for (int64_t m = first; m < last; m++) {
+        const Real *potential = call.potential + t * call.input_time + b * call.input_example + m * call.input_network;
+        Real *output = call.output + t * call.output_time + b * call.output_example + m * call.output_network;
+        if (BACKWARD) {
+          Real *own = sums + (b * (last - first) + m - first) * N;
+          for (int64_t n = 0; n < N; n++) own[n] = leak * own[n] + gain * output[n];
+          meet<true>(call, potential, call.gradient + m * call.K * N, own);
+        } else {
+          Real *carried = call.carried ? call.carried + (b * call.M + m) * N : nullptr;
+          const Real *before = t ? output - call.output_time : carried;
+          for (int64_t n = 0; n < N; n++) output[n] = before ? leak * before[n] : 0;
+          meet<false>(call, potential, const_cast<Real *>(call.weights) + m * call.K * N, output);
+          if (carried && t == call.T - 1) __builtin_memcpy(carried, output, N * sizeof(Real));
+        }
+      }
+    }
+  }
+}
+
+template <bool BACKWARD> void in_parts(const Events &call) {
+  const int64_t parts = call.threads < call.M ? call.threads : call.M;
+#pragma omp parallel for num_threads(parts)
+  for (int64_t part = 0; part < parts; part++) {
+    const int64_t first = part * call.M / parts, last = (part + 1) * call.M / parts;
+    Real *sums = BACKWARD ? new Real[call.B * (last - first) * call.N]() : nullptr;
+    through_time<BACKWARD>(call, first, last, sums);
+    delete[] sums;
+  }
+}
+
+extern "C" void tsbp_events_forward(const Events *arguments) { in_parts<false>(*arguments); }
+
+extern "C" void tsbp_events_backward(const Events *arguments) { in_parts<true>(*arguments); }

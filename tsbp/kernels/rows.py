@@ -59,3 +59,17 @@ def writable(row: Tensor | None, n: int, dtype: torch.dtype) -> Tensor:
             f"{row.dtype} and strides {list(row.stride())}"
         )
     return row
+
+
+def matrices(x: Tensor, weights: Tensor) -> Tensor:
+    """What square weights are multiplied with, as a view of x if it is contiguous.
+
+    Args:
+        x: ``[..., N]`` for weights ``[N, N]``; ``[..., M, N]`` for those of M layers side by side, ``[M, N, N]``.
+        weights: of a recurrent layer.
+
+    Returns:
+        ``[R, N]`` or ``[M, R, N]``.
+    """
+    flat = x.reshape(-1, *weights.shape[:-1])
+    return flat if weights.dim() == 2 else flat.transpose(0, 1)

@@ -15,7 +15,7 @@ from tsbp.readout import max_over_time_cross_entropy
 from tsbp.runs import memory, processes
 from tsbp.runs.data import DataSet
 from tsbp.runs.encoding import encode, input_shape, target_spikes
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import NetworkConfig, TrainingConfig
 
 COMPARED = 200
 """Training examples over which gradients are compared."""
@@ -27,13 +27,13 @@ _STATES = {"sgd": 0, "momentum": 1, "nesterov": 1}
 """Numbers that an optimiser keeps for each weight; the others keep two."""
 
 
-def part(config: TrainingConfig) -> TrainingConfig:
+def part(config: NetworkConfig) -> TrainingConfig:
     """The settings that decide on what data a run trains and is measured, and defaults for all others."""
     names = ("dataset", "time_steps", "encoding", "shuffle_time", "folds", "fold", "validation", "examples")
     return TrainingConfig(**{name: getattr(config, name) for name in names})
 
 
-def prepare(config: TrainingConfig, dataset: DataSet) -> DataSet:
+def prepare(config: NetworkConfig, dataset: DataSet) -> DataSet:
     """The part of a data set on which a run trains, and that on which it is measured.
 
     Raises:
@@ -80,6 +80,7 @@ def build_network(config: TrainingConfig, dataset: DataSet, compiled: bool = Fal
             reset=config.reset,
             gradient=config.gradient,
             compiled=compiled,
+            **({"detach_recurrence": True} if config.detach_recurrence else {}),  # which not every neuron knows
         )
 
 
@@ -128,10 +129,14 @@ def loss_of(network: nn.Module, images: Tensor, target: Tensor, dataset: DataSet
 
     It is the van Rossum distance (eq. 6) to target trains or, of integrators, the cross-entropy.
     """
-    found = output(network, images, dataset, config)
+    return losses_of(output(network, images, dataset, config), target, config)
+
+
+def losses_of(output: Tensor, target: Tensor, config: TrainingConfig) -> Tensor:
+    """The same from the output of a network, ``[T, B, n_classes]``."""
     if config.readout == "integrator":
-        return max_over_time_cross_entropy(found, target[0])
-    return van_rossum_distance(found, target, config.tau_s)
+        return max_over_time_cross_entropy(output, target[0])
+    return van_rossum_distance(output, target, config.tau_s)
 
 
 def target_of(labels: Tensor, dataset: DataSet, config: TrainingConfig) -> Tensor:

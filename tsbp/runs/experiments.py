@@ -7,17 +7,18 @@ are in the folder of ``results/`` that is called as the file's own folder is.
 import itertools
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsbp.runs import records, yaml_file
+from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import KINDS, Config
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.files import PROJECT
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import NetworkConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def of(folder: str) -> dict[str, Experiment]:
 def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     """The experiment in a file.
 
-    The file holds ``title``, ``about``, ``order``, ``axis``, ``command`` (train or toy), ``data`` (data set →
+    The file holds ``title``, ``about``, ``order``, ``axis``, ``command`` (train, cell or toy), ``data`` (data set →
     fingerprint, where only certain data count), and ``runs``, a mapping of settings or a list of such mappings, in
     which a list of values stands for each of them; or such a mapping or list alone. ``{dataset: [digits, mnist], seed:
     [0, 1], gradient: [full, leak]}`` are eight runs.
@@ -135,14 +136,14 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
         raise ValueError(f"{path}: unknown key {', '.join(unknown)}; there are {', '.join(_KEYS)}")
     command = head.get("command", "train")
     blocks = head["runs"] if isinstance(head["runs"], list) else [head["runs"]]
-    if command not in ("train", "toy"):
-        raise ValueError(f"{path}: command must be train or toy, got {command!r}")
+    if not isinstance(command, str) or command not in _KINDS:
+        raise ValueError(f"{path}: command must be train, cell or toy, got {command!r}")
     if not all(isinstance(block, dict) and (block.get("dataset") or command == "toy") for block in blocks):
         raise ValueError(f"{path} must hold a mapping with the key dataset, or a list of such mappings")
     configs: list[Config] = []
     try:
         for block in blocks:
-            configs += studies(**block | given) if command == "toy" else trainings(**block | given)
+            configs += _KINDS[command](**block | given)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     within = folder and path.is_relative_to(folder)
@@ -169,18 +170,33 @@ def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingCon
     Raises:
         ValueError: a setting is wrong, a list is empty, or there are more than ``MOST_RUNS`` combinations.
     """
-    names = [dataset] if isinstance(dataset, str) else dataset
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"dataset must be a name, or a list of names, got {reprlib.repr(dataset)}")
-    found: list[TrainingConfig] = []
-    for name in names:
-        found += [TrainingConfig.for_dataset(name, **chosen) for chosen in _combinations(settings)]
-    return found
+    return [
+        TrainingConfig.for_dataset(name, **chosen) for name in _named(dataset) for chosen in _combinations(settings)
+    ]
+
+
+def cells(dataset: str | Sequence[str], **settings: Any) -> list[CellConfig]:
+    """The same of cells. Gradients, learning rates and seeds are lists within one cell."""
+    within = ("gradients", "learning_rates", "seeds")
+    several = _combinations(settings, but=within)
+    return [CellConfig.for_dataset(name, **chosen) for name in _named(dataset) for chosen in several]
 
 
 def studies(**settings: Any) -> list[ToyConfig]:
     """The same of the single neuron. Gradients and learning rates are lists within one study."""
     return [ToyConfig(**chosen) for chosen in _combinations(settings, but=("gradients", "learning_rates"))]
+
+
+_KINDS: dict[str, Callable[..., Sequence[Config]]] = {"train": trainings, "cell": cells, "toy": studies}
+"""Command of an experiment → what makes its runs."""
+
+
+def _named(dataset: Any) -> Sequence[str]:
+    """One data set or several, as a list."""
+    found = [dataset] if isinstance(dataset, str) else dataset
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"dataset must be a name, or a list of names, got {reprlib.repr(dataset)}")
+    return found
 
 
 def _combinations(settings: Mapping[str, Any], but: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -201,20 +217,21 @@ def progress_table() -> "pandas.DataFrame":
     Returns:
         A row for each: its runs, how many are recorded, ``complete``, ``partial`` or ``missing``, and the core-hours
         (on CUDA: GPU hours) of the rest, from the recorded runs of the same data set, network, time steps and device
-        in proportion to epochs and examples; a question mark where there are none.
+        in proportion to epochs, examples and networks of a cell; a question mark where there are none.
     """
     import pandas as pd
 
     done: dict[str, dict[str, Any]] = {}
-    for _, record in records.every(kinds=("train", "toy")):
+    for _, record in records.every(kinds=("train", "cell", "toy")):
         config = KINDS[record["kind"]].restored(record)
         done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
     rates: dict[tuple[Any, ...], list[float]] = {}
     for record in {record["identity"]: record for record in done.values()}.values():
-        if record["kind"] == "train" and {"threads", "wall_time", "n_train"} <= record.keys():
-            cores = record["threads"] if record["device"] == "cpu" else 1
-            share = record["wall_time"] * cores / record["epochs"] / record["n_train"] / 3600
-            rates.setdefault(_cost_group(record), []).append(share)
+        config = KINDS[record["kind"]].restored(record)
+        if isinstance(config, NetworkConfig) and {"threads", "wall_time", "n_train"} <= record.keys():
+            cores = record["threads"] if record.get("device", "cpu") == "cpu" else 1
+            share = record["wall_time"] * cores / config.epochs / record["n_train"] / _networks(config) / 3600
+            rates.setdefault(_cost_group(config), []).append(share)
     rows = []
     for name in names():
         experiment = load(name)
@@ -228,16 +245,24 @@ def progress_table() -> "pandas.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _cost_group(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+def _cost_group(config: NetworkConfig) -> tuple[Any, ...]:
     names = ("dataset", "network", "time_steps", "device", "precision")
-    return tuple(settings[name] for name in names)
+    usual = _usual(config) if isinstance(config, TrainingConfig) else config
+    return config.kind, *(getattr(usual, name, None) for name in names)
+
+
+def _networks(config: NetworkConfig) -> int:
+    """How many of them a run trains."""
+    if isinstance(config, CellConfig):
+        return len(config.gradients) * len(config.learning_rates) * len(config.seeds)
+    return 1
 
 
 def _hours(config: Config, rates: Mapping[tuple[Any, ...], Sequence[float]]) -> float | None:
     """What a run should take; None where nothing like it is recorded."""
-    if not isinstance(config, TrainingConfig):
+    if not isinstance(config, NetworkConfig):
         return None
-    found = rates.get(_cost_group(_usual(config).model_dump()))
+    found = rates.get(_cost_group(config))
     source = DATA_SETS.get(config.dataset)
     examples = config.examples or (source.n_train if source else 0)
-    return sum(found) / len(found) * config.epochs * examples if found and examples else None
+    return sum(found) / len(found) * config.epochs * examples * _networks(config) if found and examples else None

@@ -74,7 +74,8 @@ def write(record: Mapping[str, Any], folder: str | Path) -> Path:
 
 
 def name_of(config: Config, data: str = "") -> str:
-    """Name of a run's record, without ``.json``, such as ``train-mnist-full-T5-seed0-0123456789``.
+    """Name of a run's record, without ``.json``, such as ``train-mnist-full-T5-seed0-0123456789``; of several seeds it
+    has the first.
 
     Args:
         config: the run.
@@ -87,7 +88,8 @@ def name_of_record(record: Mapping[str, Any]) -> str:
     """The same of a record."""
     what = record.get("dataset") or record.get("benchmark") or ""
     parts = [record["kind"], name_of_data(what), record.get("gradient"), f"T{record['time_steps']}"]
-    name = "-".join([*(part for part in parts if part), f"seed{record['seed']}", record["identity"]])
+    seed = record["seed"] if "seed" in record else record["seeds"][0]
+    name = "-".join([*(part for part in parts if part), f"seed{seed}", record["identity"]])
     return re.sub(r"[/\\\x00-\x1f]", "_", name)  # of a plugin's gradient: a record stays in its folder
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +12,10 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tsbp.runs import data, evaluation, files, processes, records, toy, training
+from tsbp.runs import cells, data, evaluation, files, processes, records, toy, training
+from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import Config
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import NetworkConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 
@@ -36,14 +37,14 @@ def run(
     """Do a run and write its record, unless there is one.
 
     Args:
-        config: a training, or a study of the single neuron.
+        config: a training, a cell, or a study of the single neuron.
         out: folder for the record and, meanwhile, the checkpoint.
         data_root: see :func:`tsbp.runs.data.data_root`.
         resume: continue from a checkpoint, and accept a record that is there.
         quiet: print nothing.
         checkpoint_minutes: time from one checkpoint to the next.
         time_budget: seconds after which a training saves a checkpoint and ends.
-        device: of a study of the single neuron; a training has its own.
+        device: of a cell or a study of the single neuron; a training has its own.
 
     Returns:
         The record's path; None if the time was over first, and in all processes of a group but the first.
@@ -79,10 +80,14 @@ def run(
                 checkpoint_minutes=checkpoint_minutes,
                 time_budget=time_budget,
             )
+        elif isinstance(config, CellConfig):
+            record = _cell(config, _dataset(config.dataset, data_root, config.time_steps), device, quiet)
         elif isinstance(config, ToyConfig):
             record = _study(config, device, quiet)
         else:
-            raise ValueError(f"a run is a training or a study of the single neuron, not of the kind {config.kind}")
+            raise ValueError(
+                f"a run is a training, a cell or a study of the single neuron, not of the kind {config.kind}"
+            )
         if record is None or processes.rank():
             return None
         records.write(record, out)
@@ -96,11 +101,11 @@ def resolve(config: Config) -> Config:
 
 
 def name_of(config: Config, data_root: str | Path | None = None) -> str:
-    """Name of a run's record; for a training its data are read, whose fingerprint is part of the run's identity."""
-    return records.name_of(config, fingerprint(config, data_root) if isinstance(config, TrainingConfig) else "")
+    """Name of a run's record; for networks their data are read, whose fingerprint is part of the run's identity."""
+    return records.name_of(config, fingerprint(config, data_root) if isinstance(config, NetworkConfig) else "")
 
 
-def fingerprint(config: TrainingConfig, data_root: str | Path | None = None) -> str:
+def fingerprint(config: NetworkConfig, data_root: str | Path | None = None) -> str:
     """Fingerprint of the part of a data set on which a run trains and is measured."""
     return _fingerprint(evaluation.part(config), data_root)
 
@@ -114,6 +119,13 @@ def _fingerprint(part: TrainingConfig, root: str | Path | None) -> str:
 def _dataset(name: str, root: str | Path | None, time_steps: int) -> data.DataSet:
     """The runs of a sweep come in an order in which the data set seldom changes."""
     return data.load(name, root, time_steps)
+
+
+def _cell(config: CellConfig, dataset: data.DataSet, name: str, quiet: bool) -> dict[str, Any]:
+    device = training.resolve_device(name)
+    hidden = True if quiet else None
+    shown: Callable[[Iterable], Iterable] = lambda it: tqdm(it, "cell", unit="epoch", disable=hidden)  # noqa: E731
+    return records.new(config, cells.run(config, dataset=dataset, device=device, progress=shown), device)
 
 
 def _study(config: ToyConfig, name: str, quiet: bool) -> dict[str, Any]:

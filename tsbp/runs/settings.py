@@ -5,6 +5,7 @@ are. What they leave out of it: weights are not clamped to ±4, and the target s
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
@@ -42,31 +43,18 @@ def _shortest(pattern: str) -> str:
     return next(pattern[:k] for k in range(1, n + 1) if n % k == 0 and pattern[:k] * (n // k) == pattern)
 
 
-class TrainingConfig(PluginConfig):
-    """One run of training; :meth:`for_dataset` fills in what suits a data set. Time constants are in time steps.
+class NetworkConfig(PluginConfig):
+    """What a training of one network and one of many at once are set to; :meth:`for_dataset` fills in what suits a data
+    set. Time constants are in time steps.
 
     The defaults here never change: they decide what a record's name leaves out.
     """
 
-    kind: ClassVar[str] = "train"
     argument: ClassVar[str] = "dataset"
 
     dataset: Annotated[str, setting(", ".join(DATA_SETS) + ", or a folder with train/ and test/.")] = "digits"
     network: Annotated[str, setting("In the notation of Table 3, without the output layer.")] = TABLE_3["mnist"]
-    gradient: Annotated[
-        Gradient,
-        setting(
-            "full keeps the reset term, leak drops it, spatial has none in time; or a number that scales the term."
-        ),
-    ] = "full"
-    seed: Annotated[
-        int,
-        setting(
-            "Decides everything random: weights, order of the examples, augmentation, dropout.", ge=0, le=LARGEST_SEED
-        ),
-    ] = 0
     time_steps: Annotated[int, setting("Number of time steps T.", ge=1)] = 5
-    neuron: Annotated[str, setting("What the layers are made of."), OneOf(NEURONS)] = "lif"
     tau_m: Annotated[float, setting("Membrane time constant in steps.", ge=1)] = 5.0
     tau_s: Annotated[float, setting("Synaptic time constant in steps.", ge=1, allow_inf_nan=False)] = 3.0
     threshold: Annotated[float, setting("Potential above which a neuron fires.", allow_inf_nan=False)] = 1.0
@@ -81,15 +69,9 @@ class TrainingConfig(PluginConfig):
         str, setting("A spike resets the potential to zero, or subtracts the threshold from it."), OneOf(RESETS)
     ] = "zero"
     synaptic_delay: Annotated[int, setting("Time steps from one layer to the next.", ge=0)] = 0
-    padding: Annotated[
-        int | str,
-        setting("Of every convolution: pixels, or same; or one number each, such as 1,0."),
-        BeforeValidator(_pixels),
-    ] = 0
-    pooling: Annotated[str, setting("sum is 1.1 times the sum, as in TSSL-BP."), OneOf(POOLING)] = "average"
-    dropout: Annotated[
-        float, setting("Share of the hidden neurons that stay out of an update, at all its steps.", ge=0, lt=1)
-    ] = 0.0
+    detach_recurrence: Annotated[
+        bool, setting("Let no error go back in time through recurrent weights, which learn nevertheless.")
+    ] = False
     initialisation: Annotated[
         str, setting("tssl-bp: linear layers Kaiming-normal, the gain on convolutions alone."), OneOf(INITIALISATIONS)
     ] = "pytorch"
@@ -120,9 +102,6 @@ class TrainingConfig(PluginConfig):
     ] = 0
     epochs: Annotated[int, setting("Passes over the training data.", ge=1)] = 10
     batch_size: Annotated[int, setting("Examples per update.", ge=1)] = 100
-    lr: Annotated[
-        float, setting("Learning rate; the highest one of a one-cycle schedule.", gt=0, allow_inf_nan=False)
-    ] = 0.002
     schedule: Annotated[str, setting("Of the learning rate."), OneOf(SCHEDULES)] = "one-cycle"
     optimizer: Annotated[str, setting("momentum and nesterov are SGD with momentum 0.9."), OneOf(OPTIMIZERS)] = "adamw"
     clip_norm: Annotated[float, setting("Largest norm of the gradient; inf for no clipping.", gt=0)] = 1.0
@@ -132,9 +111,6 @@ class TrainingConfig(PluginConfig):
         0.0
     )
     examples: Annotated[int, setting("Train on so many examples, always the same ones; 0: on all of them.", ge=0)] = 0
-    evaluate_every: Annotated[
-        int, setting("Epochs from one measurement to the next; the last one always counts.", ge=1)
-    ] = 1
     validation: Annotated[
         int, setting("Measure on so many training examples, held out, instead: for choosing settings.", ge=0)
     ] = 0
@@ -151,18 +127,6 @@ class TrainingConfig(PluginConfig):
             "Control: put the time steps of each example (under encoding rows, its rows) in a random order of its own."
         ),
     ] = False
-    compare_gradients: Annotated[bool, setting("Measure after every epoch how far apart the gradients point.")] = False
-    precision: Annotated[
-        str,
-        setting("Of convolutions and linear layers; auto is bfloat16 on CUDA, float32 on a CPU."),
-        OneOf(("auto", "float32", "bfloat16")),
-    ] = "auto"
-    device: Annotated[str, setting("auto takes a GPU when there is one."), OneOf(("auto", "cpu", "cuda"))] = "auto"
-
-    @model_validator(mode="after")
-    def _gradient_is_known(self) -> Self:
-        resolve(self.gradient)
-        return self
 
     @model_validator(mode="after")
     def _fold_is_one_of_several(self) -> Self:
@@ -182,7 +146,7 @@ class TrainingConfig(PluginConfig):
         return self
 
     @classmethod
-    def for_dataset(cls, name: str, /, **settings: Any) -> "TrainingConfig":
+    def for_dataset(cls, name: str, /, **settings: Any) -> Self:
         """Defaults for a data set and its network, or those of a preset, then the settings given.
 
         Args:
@@ -194,14 +158,66 @@ class TrainingConfig(PluginConfig):
         """
         given = {setting: value for setting, value in settings.items() if value is not None}
         if name in PRESETS:
-            return cls(**PRESETS[name] | given)
+            return cls(**cls._as_settings(PRESETS[name]) | given)
         if name not in DATA_SETS:
             load_plugin(given.get("plugin", ""))  # which may add it
         defaults = DATA_SETS.get(name, CLASS_FOLDERS).defaults
         network = given.get("network", defaults["network"])
         known = isinstance(network, str) and network != defaults["network"]
         other = _DEFAULTS_BY_NETWORK.get(network, {}) if known else {}
-        return cls(**{"dataset": name} | defaults | other | given)
+        return cls(**cls._as_settings({"dataset": name} | defaults | other) | given)
+
+    @classmethod
+    def _as_settings(cls, suited: Mapping[str, Any]) -> dict[str, Any]:
+        """What suits a data set, which is said as settings of a single training."""
+        return dict(suited)
+
+
+class TrainingConfig(NetworkConfig):
+    """One run of training. The defaults here never change either."""
+
+    kind: ClassVar[str] = "train"
+
+    gradient: Annotated[
+        Gradient,
+        setting(
+            "full keeps the reset term, leak drops it, spatial has none in time; or a number that scales the term."
+        ),
+    ] = "full"
+    seed: Annotated[
+        int,
+        setting(
+            "Decides everything random: weights, order of the examples, augmentation, dropout.", ge=0, le=LARGEST_SEED
+        ),
+    ] = 0
+    lr: Annotated[
+        float, setting("Learning rate; the highest one of a one-cycle schedule.", gt=0, allow_inf_nan=False)
+    ] = 0.002
+    neuron: Annotated[str, setting("What the layers are made of."), OneOf(NEURONS)] = "lif"
+    padding: Annotated[
+        int | str,
+        setting("Of every convolution: pixels, or same; or one number each, such as 1,0."),
+        BeforeValidator(_pixels),
+    ] = 0
+    pooling: Annotated[str, setting("sum is 1.1 times the sum, as in TSSL-BP."), OneOf(POOLING)] = "average"
+    dropout: Annotated[
+        float, setting("Share of the hidden neurons that stay out of an update, at all its steps.", ge=0, lt=1)
+    ] = 0.0
+    evaluate_every: Annotated[
+        int, setting("Epochs from one measurement to the next; the last one always counts.", ge=1)
+    ] = 1
+    compare_gradients: Annotated[bool, setting("Measure after every epoch how far apart the gradients point.")] = False
+    precision: Annotated[
+        str,
+        setting("Of convolutions and linear layers; auto is bfloat16 on CUDA, float32 on a CPU."),
+        OneOf(("auto", "float32", "bfloat16")),
+    ] = "auto"
+    device: Annotated[str, setting("auto takes a GPU when there is one."), OneOf(("auto", "cpu", "cuda"))] = "auto"
+
+    @model_validator(mode="after")
+    def _gradient_is_known(self) -> Self:
+        resolve(self.gradient)
+        return self
 
 
 _DEFAULTS_BY_NETWORK: dict[str, dict[str, Any]] = {TABLE_3["cifar10"]: DEEP}

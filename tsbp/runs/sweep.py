@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from tsbp.runs import data, files, run, workers
 from tsbp.runs.config import Config
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import NetworkConfig
 from tsbp.runs.workers import LostError, Options, SweepError, Workers
 
 ATTEMPTS = 4
@@ -94,7 +94,7 @@ def _workers(count: int, dask: str | None) -> AbstractContextManager[Workers]:
 
 def _absolute(config: Config) -> Config:
     """The configuration with the full path of a folder of images: workers have other working directories."""
-    if isinstance(config, TrainingConfig) and config.dataset not in data.DATA_SETS and Path(config.dataset).is_dir():
+    if isinstance(config, NetworkConfig) and config.dataset not in data.DATA_SETS and Path(config.dataset).is_dir():
         return config.but(dataset=str(Path(config.dataset).absolute()))
     return config
 

@@ -31,7 +31,7 @@ from tsbp.runs.evaluation import (
 )
 from tsbp.runs.graph import Graph
 from tsbp.runs.optimizers import OPTIMIZERS
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import NetworkConfig, TrainingConfig
 
 
 def train(
@@ -131,17 +131,13 @@ class Run:
         self.fingerprint = dataset.fingerprint()
         self.dataset = dataset.to(device)
         n_train = len(dataset.train_images)
-        self.compiled = _pays_to_compile(config, n_train) if compiled is None else compiled
+        self.compiled = pays_to_compile(config, n_train) if compiled is None else compiled
         self.network = (network or build_network(config, dataset, self.compiled)).to(device)
         on_cuda = device.type == "cuda"
         self.optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), lr=config.lr, fused=on_cuda or None)
         self.graph = Graph() if on_cuda and self.compiled and processes.count() == 1 else None
         steps = config.epochs * math.ceil(n_train / config.batch_size)
-        self.schedule = (
-            torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.lr, total_steps=steps)
-            if config.schedule == "one-cycle"
-            else torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
-        )
+        self.schedule = schedule_of(self.optimizer, config.schedule, config.lr, steps)
         # The order of the examples and their augmentation have a generator of their own, the same on every device and
         # in every process; dropout and Poisson spikes draw from the global one.
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -309,6 +305,15 @@ class Run:
             torch.manual_seed(self.config.seed + 1_000_003 * processes.rank() + 7919 * self.epoch + self.position)
 
 
+def schedule_of(
+    optimizer: torch.optim.Optimizer, name: str, rate: float, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The schedule of a name, for a highest learning rate and a number of updates."""
+    if name == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
 def resolve(config: TrainingConfig) -> TrainingConfig:
     """The configuration with ``auto`` replaced by what this machine gives.
 
@@ -338,6 +343,6 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def _pays_to_compile(config: TrainingConfig, n_train: int) -> bool:
-    """Compiling takes about a second; a run must be long enough to earn it."""
+def pays_to_compile(config: NetworkConfig, n_train: int) -> bool:
+    """Compiling takes about a second; a run over so many examples an epoch must be long enough to earn it."""
     return config.epochs * n_train * config.time_steps >= 50_000

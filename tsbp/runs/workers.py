@@ -21,7 +21,7 @@ from typing import Any
 
 from tsbp.runs import records, run
 from tsbp.runs.config import Config
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import NetworkConfig, TrainingConfig
 
 PAUSE = 5.0
 """Seconds until a run that another process is doing is asked for again."""
@@ -263,6 +263,7 @@ def _command(config: Config, out: Path, options: Options) -> list[str]:
     if isinstance(config, TrainingConfig):
         command += ["--resume", "--quiet", "--checkpoint-minutes", str(options.checkpoint_minutes)]
         command += ["--time-budget", str(options.time_budget)]
+    if isinstance(config, NetworkConfig):
         command += ["--data-root", options.data_root] if options.data_root else []
     return command
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsbp.networks import TABLE_3
 from tsbp.runs import records
+from tsbp.runs.cells import CellConfig
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.settings import PRESETS, TrainingConfig
 from tsbp.study.comparison import MAY_DIFFER, static, training_label, trainings
@@ -27,6 +28,8 @@ def short_command(record: Mapping[str, Any]) -> str:
         ways = (records.words(config, TrainingConfig.for_dataset(name).model_dump(), argument=name) for name in names)
         return shlex.join(min(ways, key=lambda words: len(shlex.join(words))))
     default = {name: field.default for name, field in type(config).model_fields.items()}
+    if isinstance(config, CellConfig):  # the data set's own network may be none for a cell
+        default = CellConfig.for_dataset(config.dataset, network=config.network).model_dump() | {"network": None}
     return records.command(config, default | ({"device": "auto"} if "device" in default else {}))
 
 
@@ -119,7 +122,7 @@ def _groups() -> dict[tuple[str, str], list[dict[str, Any]]]:
     for path, read in records.every():
         record = {"path": path, **read}
         folder = path.parent.relative_to(records.results_folder()).as_posix()
-        what = f"tsbp {record['kind']}" + (f" {record['dataset']}" if record["kind"] == "train" else "")
+        what = f"tsbp {record['kind']}" + (f" {record['dataset']}" if "dataset" in record else "")
         groups.setdefault((folder, what), []).append(record)
     return dict(sorted(groups.items()))
 

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict  # pydantic takes that of the library fr
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import config, files, records
+from tsbp.runs.cells import CellConfig
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
@@ -71,6 +72,30 @@ class Training(TypedDict):
     wall_time: float
 
 
+class Cell(TypedDict):
+    """Of ``tsbp cell``: ``[gradient][learning rate][seed]``, null for a network that broke down."""
+
+    test_accuracies: NotRequired[list[list[list[Percent | None]]]]
+    n_test: NotRequired[int]
+    validation_accuracies: NotRequired[list[list[list[Percent | None]]]]
+    n_validation: NotRequired[int]
+    right_answers: NotRequired[list[list[list[str | None]]]]
+    """Which test examples were right, packed as a training's ``right`` is."""
+    tested: NotRequired[str]
+    losses: list[list[list[float | None]]]
+    """Mean over the last epoch of training."""
+    firing_rates: list[list[list[list[Share] | None]]]
+    """Spikes in a time step of a neuron, for each layer, on the examples measured on."""
+    broke_down: list[list[list[int]]]
+    """Epoch in which the loss or its gradient became NaN or infinite; 0 for none."""
+    data_note: str
+    data_fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+    n_train: int
+    n_parameters: int
+    """Of one network."""
+    wall_time: float
+
+
 class Toy(TypedDict):
     """Of ``tsbp toy``: ``[gradient][learning rate]`` and, of the first two, iteration; of the next two, repeat."""
 
@@ -111,15 +136,21 @@ class Agreement(TypedDict):
 
 
 CONFIGURATIONS: dict[str, type[config.Config]] = {
-    kind.kind: kind for kind in (TrainingConfig, ToyConfig, BenchConfig, AgreementConfig)
+    kind.kind: kind for kind in (TrainingConfig, CellConfig, ToyConfig, BenchConfig, AgreementConfig)
 }
 """Kind of record → its settings."""
-RESULTS: dict[str, Any] = {"train": Training, "toy": Toy, "bench": Bench, "agreement": Agreement}
+RESULTS: dict[str, Any] = {
+    "train": Training,
+    "cell": Cell,
+    "toy": Toy,
+    "bench": Bench,
+    "agreement": Agreement,
+}
 """Kind of record → what it holds beside its settings."""
 
 
 def of(kind: str) -> dict[str, Any]:
-    """JSON Schema of the records of a kind: ``train``, ``toy``, ``bench`` or ``agreement``."""
+    """JSON Schema of the records of a kind: ``train``, ``cell``, ``toy``, ``bench`` or ``agreement``."""
     name = f"{kind}-{records.SCHEMA_VERSION}"
     head = {"schema": {"const": name}, "kind": {"const": kind}, "identity": {"type": "string"}}
     head["command"] = {"type": "string"}
