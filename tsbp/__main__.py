@@ -222,6 +222,9 @@ def sweep_command(
         if found := experiments.named(name, **given):
             for experiment in found:
                 folders.setdefault(out or experiment.folder, []).extend(experiment.configs)
+                if experiment.waiting:
+                    number = len(experiment.waiting)
+                    print(f"{experiment.name}: {number} runs wait until {experiment.chosen_by} is recorded")
         elif name.endswith((".yaml", ".yml")):
             folders.setdefault(out or Path("runs"), []).extend(experiments.read(Path(name), **given).configs)
         else:

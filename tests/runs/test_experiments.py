@@ -122,13 +122,15 @@ def test_published_experiments(name):
     """Of each training, but for the number of seeds, all gradients are there with the same settings."""
     experiment = experiments.load(name)
     assert experiment.title != name, "a title says what tables and figures call it; without one it is the file's name"
-    assert experiment.configs and len(set(experiment.keys)) == len(experiment.keys)
+    planned = (*experiment.configs, *experiment.waiting)
+    assert planned and len(set(experiment.keys)) == len(experiment.keys)
     assert experiment.folder == records.results_folder() / name.partition("/")[0]
     assert experiment.axis in ("", *type(experiment.config).model_fields)
     gradients = defaultdict(set)
-    for config in experiment.configs:
+    for config in planned:
         if isinstance(config, TrainingConfig):
             config = training.resolve(config.but(device="cpu"))
+            config = config.but(lr=1) if experiment.chosen_by else config  # a gradient may have one of its own
             gradients[config.but(gradient="full", seed=0)].add(config.gradient)
         else:  # gradients side by side in one run
             assert "full" in config.gradients and len(config.gradients) > 1
@@ -196,7 +198,8 @@ def test_every_experiment_is_listed(tmp_path):
     rows = {line.split()[0]: line.split()[1:] for line in found.stdout.splitlines()[1:]}
     assert found.returncode == 0 and list(rows) == experiments.names()
     for name, (runs, recorded, state, *_) in rows.items():
-        assert int(runs) == len(experiments.load(name).configs)
+        experiment = experiments.load(name)
+        assert int(runs) == len(experiment.configs) + len(experiment.waiting)
         assert state == ("complete" if recorded == runs else "missing" if recorded == "0" else "partial")
 
 

@@ -1,7 +1,5 @@
 """Rates chosen on held-out examples, tested on fresh seeds: from made-up records whose outcome is known."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,14 +7,13 @@ import torch
 from test_comparison import run
 
 from tsbp.gradients import STUDIED
-from tsbp.runs import experiments, records
+from tsbp.runs import experiments, records, tuning
 from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
-from tsbp.study.protocols import Comparison, comparisons, outcomes, protocol_table, tuned
+from tsbp.study.protocols import Comparison, comparisons, outcomes, protocol_table
 
 N = 60
-ACCURACY = {"full": (90.0, 80.0), "leak": (80.0, 95.0), "spatial": (70.0, 70.0)}
-"""On held-out examples at the rates 0.01 and 0.02."""
+RATES = {fold: {"common": 0.02, "full": 0.01, "leak": 0.02, "spatial": 0.01} for fold in (0, 1)}
 
 
 def experiment(**settings) -> Experiment:
@@ -28,24 +25,6 @@ def experiment(**settings) -> Experiment:
         for lr in (0.01, 0.02)
     )
     return Experiment("made/up", "made up", "lr", configs)
-
-
-def held_out(folds: int = 0, fold: int = 0) -> list[dict]:
-    return [
-        run("digits", gradient, seed, ACCURACY[gradient][place] - fold, lr=lr, folds=folds, fold=fold, validation=100)
-        for gradient in STUDIED
-        for seed in (0, 1)
-        for place, lr in enumerate((0.01, 0.02))
-    ]
-
-
-def test_rates_are_chosen_by_means_over_seeds():
-    found = tuned(pd.DataFrame(held_out()), experiment(validation=100))
-    assert found.to_dict("index") == {0: {"common": 0.02, "full": 0.01, "leak": 0.02, "spatial": 0.01}}
-    assert not len(tuned(pd.DataFrame(held_out()[:-1]), experiment(validation=100))), "a run is missing"
-    assert not len(tuned(pd.DataFrame(), experiment(validation=100)))
-    both = tuned(pd.DataFrame(held_out(2, 0) + held_out(2, 1)[:-1]), experiment(validation=100, folds=2))
-    assert list(both.index) == [0], "that of a fold that is not complete is not chosen"
 
 
 def one_run(gradient: str = "full", seed: int = 0, fold: int = 0, folds: int = 2, lr: float = 0.01, right=None) -> dict:
@@ -85,15 +64,14 @@ def test_folds_are_put_together():
 
 def test_each_gradient_at_its_own_rate():
     """All are right at the rate that is theirs and wrong at the other."""
-    rates = tuned(pd.DataFrame(held_out(2, 0) + held_out(2, 1)), experiment(validation=100, folds=2))
     rows = [
-        one_run(gradient, seed, fold, lr=lr, right=np.full(N // 2, lr == rates.loc[fold, gradient]))
+        one_run(gradient, seed, fold, lr=lr, right=np.full(N // 2, lr == RATES[fold][gradient]))
         for gradient in STUDIED
         for seed in (0, 1)
         for fold in (0, 1)
         for lr in (0.01, 0.02)
     ]
-    own = outcomes(pd.DataFrame(rows), experiment(folds=2), rates)
+    own = outcomes(pd.DataFrame(rows), experiment(folds=2), RATES)
     assert all(right.all() for right in own.right.values())
     common = outcomes(pd.DataFrame(rows), experiment(folds=2))
     assert common.right["full"].all() and not common.right["leak"].any()
@@ -110,29 +88,14 @@ def test_without_folds_the_test_set_is_that_of_the_data():
 
 def test_what_is_recorded_is_compared():
     """Each experiment on fresh seeds chooses nothing by them: they are not among those that chose the rates."""
-    tuning = {one.name.removeprefix("held-out/"): one for one in experiments.named("held-out")}
     for experiment in experiments.named("fresh-seeds"):
-        seeds = {config.seed for config in experiment.configs}
-        held_out = tuning.get(experiment.name.removeprefix("fresh-seeds/"))
-        assert len(seeds) >= 3 and all(config.validation == 0 for config in experiment.configs)
-        if held_out:
+        planned = (*experiment.configs, *experiment.waiting)
+        seeds = {config.seed for config in planned}
+        assert len(seeds) >= 3 and all(config.validation == 0 for config in planned)
+        if experiment.chosen_by:
+            held_out = experiments.load(experiment.chosen_by)
             assert not seeds & {config.seed for config in held_out.configs}
             assert all(config.validation > 0 for config in held_out.configs)
+            assert {tuning.choice(config) for config in held_out.configs} <= set(map(tuning.choice, planned))
     found = comparisons(records.load("train"))
     assert all(one.outcomes.n_test in (1100, 1797, 10_000) for one in found)
-
-
-@pytest.mark.parametrize("experiment", experiments.named("fresh-seeds"), ids=lambda one: one.name)
-def test_own_rates_are_planned_as_held_out_examples_chose_them(experiment):
-    """Their runs are written into the experiment by hand, once the rates are known."""
-    tuning = {Path(one.name).name: one for one in experiments.named("held-out")}.get(Path(experiment.name).name)
-    rates = tuned(records.load("train"), tuning) if tuning else pd.DataFrame()
-    planned = {(run.fold, run.gradient, run.lr) for run in experiment.configs}
-    folds = {run.fold for run in experiment.configs}
-    missing = [
-        f"{{fold: {fold}, gradient: {gradient}, lr: {row[gradient]:g}}}"
-        for fold, row in rates.iterrows()
-        for gradient in STUDIED
-        if fold in folds and (fold, gradient, row[gradient]) not in planned
-    ]
-    assert not missing, f"{experiment.name} lacks the rates that {tuning.name} chose: {', '.join(missing)}"

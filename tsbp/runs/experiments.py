@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsbp.runs import records, yaml_file
+from tsbp.runs import records, tuning, yaml_file
 from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import KINDS, Config
 from tsbp.runs.data import DATA_SETS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FOLDER = PROJECT / "experiments"
 MOST_RUNS = 20_000
 """That a block of settings may stand for."""
-_KEYS = ("title", "about", "order", "command", "axis", "data", "runs")
+_KEYS = ("title", "about", "order", "command", "axis", "data", "chosen_by", "runs")
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,15 @@ class Experiment:
     """Its place among those of its folder, wherever they are shown together."""
     data: Mapping[str, str] = field(default_factory=dict)
     """Data set → fingerprint, where the records must be those of certain data."""
+    chosen_by: str = ""
+    """The experiment that chooses learning rates for some of its runs."""
+    waiting: tuple[Config, ...] = ()
+    """Runs whose learning rates are not chosen yet, at another rate; they are not among ``configs``."""
 
     @property
     def config(self) -> Any:
         """The first run; what all have in common, but for axis, gradient and seed."""
-        return self.configs[0]
+        return (*self.configs, *self.waiting)[0]
 
     @property
     def folder(self) -> Path:
@@ -119,7 +123,9 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     The file holds ``title``, ``about``, ``order``, ``axis``, ``command`` (train, cell or toy), ``data`` (data set →
     fingerprint, where only certain data count), and ``runs``, a mapping of settings or a list of such mappings, in
     which a list of values stands for each of them; or such a mapping or list alone. ``{dataset: [digits, mnist], seed:
-    [0, 1], gradient: [full, leak]}`` are eight runs.
+    [0, 1], gradient: [full, leak]}`` are eight runs. ``lr: chosen`` (of cells, ``learning_rates: chosen``) stands for
+    the rates that the experiment named by ``chosen_by`` prefers, each gradient's own and the common one, see
+    :mod:`tsbp.runs.tuning`.
 
     Args:
         path: the file.
@@ -140,10 +146,17 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
         raise ValueError(f"{path}: command must be train, cell or toy, got {command!r}")
     if not all(isinstance(block, dict) and (block.get("dataset") or command == "toy") for block in blocks):
         raise ValueError(f"{path} must hold a mapping with the key dataset, or a list of such mappings")
+    chosen_by = str(head.get("chosen_by") or "")
     configs: list[Config] = []
+    waiting: list[Config] = []
     try:
         for block in blocks:
-            configs += _KINDS[command](**block | given)
+            settings = block | given
+            left_open = [name for name in ("lr", "learning_rates") if settings.get(name) == tuning.CHOSEN]
+            runs = _KINDS[command](**{name: value for name, value in settings.items() if name not in left_open})
+            found, without = _at_chosen_rates(runs, chosen_by, folder) if left_open else (runs, [])
+            configs += found
+            waiting += without
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     within = folder and path.is_relative_to(folder)
@@ -151,20 +164,36 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     title, axis, order = str(head.get("title") or name), str(head.get("axis") or ""), head.get("order") or 0
     if not isinstance(order, int) or isinstance(order, bool):
         raise ValueError(f"{path}: order must be an integer, got {order!r}")
-    kind = type(configs[0])
+    kind = KINDS[command]
     if axis and axis not in kind.model_fields and f"--{axis}" not in map(kind.option, kind.model_fields):
         raise ValueError(f"{path}: axis must be a setting of tsbp {command}, got {axis!r}")
     data = head.get("data") or {}
     if not isinstance(data, dict) or not all(isinstance(text, str) for pair in data.items() for text in pair):
         raise ValueError(f"{path}: data must have a fingerprint, as text, for the names of data sets, got {data!r}")
-    return Experiment(name, title, axis, tuple(configs), order, data)
+    configs = list({key(config): config for config in configs}.values())
+    return Experiment(name, title, axis, tuple(configs), order, data, chosen_by, tuple(waiting))
+
+
+def _at_chosen_rates(
+    runs: Sequence[Config], chosen_by: str, folder: Path | None
+) -> tuple[list[NetworkConfig], list[NetworkConfig]]:
+    """Those runs at the rates that an experiment chooses, and those for which it has not yet."""
+    if not chosen_by:
+        raise ValueError(f"learning rates that are {tuning.CHOSEN} need the key chosen_by, an experiment")
+    by = load(chosen_by, folder)
+    recorded = (record for _, record in records.every(by.folder, ("train", "cell")))
+    rates = tuning.chosen(by.configs, recorded)
+    networks = [run for run in runs if isinstance(run, NetworkConfig)]
+    known = [run for run in networks if tuning.choice(run) in rates]
+    found = [one for run in known for one in tuning.at_rates(run, rates[tuning.choice(run)])]
+    return found, [run for run in networks if tuning.choice(run) not in rates]
 
 
 def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingConfig]:
     """All combinations: for every data set or preset, with the last setting changing fastest.
 
     Args:
-        dataset: a name that :meth:`.TrainingConfig.for_dataset` knows, or several.
+        dataset: a name that :meth:`.NetworkConfig.for_dataset` knows, or several.
         **settings: of a configuration; a list stands for each of its values.
 
     Raises:
@@ -217,7 +246,8 @@ def progress_table() -> "pandas.DataFrame":
     Returns:
         A row for each: its runs, how many are recorded, ``complete``, ``partial`` or ``missing``, and the core-hours
         (on CUDA: GPU hours) of the rest, from the recorded runs of the same data set, network, time steps and device
-        in proportion to epochs, examples and networks of a cell; a question mark where there are none.
+        in proportion to epochs, examples and networks of a cell; a question mark where there are none; and the
+        experiment whose records are to choose the learning rates of some of its runs.
     """
     import pandas as pd
 
@@ -236,12 +266,15 @@ def progress_table() -> "pandas.DataFrame":
     for name in names():
         experiment = load(name)
         missing = [config for config, own in zip(experiment.configs, experiment.keys, strict=True) if own not in done]
-        state = "complete" if not missing else "partial" if len(missing) < len(experiment.configs) else "missing"
+        all_of_them = (*experiment.configs, *experiment.waiting)
+        missing += experiment.waiting
+        state = "complete" if not missing else "partial" if len(missing) < len(all_of_them) else "missing"
         hours = [_hours(config, rates) for config in missing]
-        row = {"experiment": name, "runs": len(experiment.configs), "recorded": len(experiment.configs) - len(missing)}
+        row = {"experiment": name, "runs": len(all_of_them), "recorded": len(all_of_them) - len(missing)}
         known = [hour for hour in hours if hour is not None]
         rest = "" if not missing else f"{sum(known):.1f}" + ("" if len(known) == len(hours) else " + ?")
-        rows.append(row | {"state": state, "core-hours of the rest": rest.removeprefix("0.0 + ")})
+        row |= {"state": state, "core-hours of the rest": rest.removeprefix("0.0 + ")}
+        rows.append(row | {"waits for": experiment.chosen_by if experiment.waiting else ""})
     return pd.DataFrame(rows)
 
 

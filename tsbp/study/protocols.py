@@ -3,7 +3,7 @@
 Intervals cover other seeds and other test examples, which is possible where records say which examples were right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsbp.gradients import STUDIED
-from tsbp.runs import experiments, records
+from tsbp.runs import experiments, records, tuning
 from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study.comparison import MAY_DIFFER
@@ -20,8 +20,8 @@ from tsbp.study.statistics import Crossed, corrected_words, crossed, margin_for
 if TYPE_CHECKING:
     import pandas
 
-HELD_OUT, FRESH_SEEDS = "held-out", "fresh-seeds"
-"""Folders in ``experiments/``: what chooses rates, and what is tested at them; files of one name belong together."""
+FRESH_SEEDS = "fresh-seeds"
+"""Folder in ``experiments/``: what is tested at rates that held-out examples choose."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Comparison:
 
     title: str
     protocol: str
-    """``common``: one rate for all; ``own``: that which held-out examples prefer for the gradient."""
+    """``common``: the rate that held-out examples prefer for all gradients together; ``own``: that which they prefer
+    for the gradient; ``default``: that of the data set's defaults, where the others are not chosen or tested yet."""
     outcomes: "Outcomes"
 
     @property
@@ -45,40 +46,31 @@ def comparisons(runs: "pandas.DataFrame") -> list[Comparison]:
     Args:
         runs: records of ``tsbp train``.
     """
-    tuning = {Path(one.name).name: one for one in experiments.named(HELD_OUT)}
     found = []
     for experiment in experiments.named(FRESH_SEEDS):
-        name = Path(experiment.name).name
-        rates = {"common": None} | ({"own": tuned(runs, tuning[name])} if name in tuning else {})
-        for protocol, chosen in rates.items():
-            if (tested := outcomes(runs, experiment, chosen)) is not None:
-                found.append(Comparison(experiment.title, protocol, tested))
+        rates = chosen_rates(runs, experiment)
+        common = {fold: dict.fromkeys(STUDIED, own[tuning.COMMON]) for fold, own in rates.items()}
+        tested = {"common": outcomes(runs, experiment, common), "own": outcomes(runs, experiment, rates)}
+        if not any(tested.values()):
+            tested = {"default": outcomes(runs, experiment)}
+        found += [Comparison(experiment.title, protocol, those) for protocol, those in tested.items() if those]
     return found
 
 
-def tuned(runs: "pandas.DataFrame", tuning: Experiment) -> "pandas.DataFrame":
-    """The learning rates that held-out examples prefer.
+def chosen_rates(runs: "pandas.DataFrame", experiment: Experiment) -> dict[int, tuning.Rates]:
+    """Fold → rates that held-out examples prefer; folds whose held-out runs are not all recorded are left out.
 
     Args:
         runs: records of ``tsbp train``.
-        tuning: an experiment with ``--validation`` over learning rates; under cross-validation over folds too.
-
-    Returns:
-        A row for each fold, a column for each of the three gradients with its own best rate, and ``common``, the rate
-        with the best mean over them. Means are over seeds; of rates that are equally good, the smallest is taken. Folds
-        count whose runs are all recorded.
+        experiment: on fresh seeds.
     """
-    import pandas as pd
-
-    found = records.select(runs, tuning.config, but=("lr", "fold", *MAY_DIFFER))
-    rows = {}
-    wanted = len({(one.lr, one.seed, one.gradient) for one in tuning.configs if isinstance(one, TrainingConfig)})
-    for fold, group in found.groupby("fold") if len(found) else ():
-        if len(group.drop_duplicates(["lr", "seed", "gradient"])) < wanted:
-            continue
-        means = group.pivot_table(index="lr", columns="gradient", values="validation_accuracy")[list(STUDIED)]
-        rows[fold] = {"common": means.mean(axis=1).idxmax(), **means.idxmax()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["common", *STUDIED])
+    if not experiment.chosen_by:
+        return {}
+    by = experiments.load(experiment.chosen_by)
+    held_out = runs[runs["validation"] > 0].to_dict("records") if len(runs) else []
+    chosen = tuning.chosen(by.configs, held_out)
+    ours = [run for run in (*experiment.configs, *experiment.waiting) if isinstance(run, TrainingConfig)]
+    return {run.fold: chosen[tuning.choice(run)] for run in ours if tuning.choice(run) in chosen}
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ class Outcomes:
 
 
 def outcomes(
-    runs: "pandas.DataFrame", experiment: Experiment, rates: "pandas.DataFrame | None" = None
+    runs: "pandas.DataFrame", experiment: Experiment, rates: Mapping[int, tuning.Rates] | None = None
 ) -> Outcomes | None:
     """The test runs of an experiment in which each gradient has the rate that was chosen for it.
 
@@ -124,15 +116,15 @@ def outcomes(
     """
     config = experiment.config
     found = records.select(runs, config, but=("lr", "fold", *MAY_DIFFER))
-    seeds = {one.seed for one in experiment.configs if isinstance(one, TrainingConfig)}
+    planned = (*experiment.configs, *experiment.waiting)
+    seeds = {one.seed for one in planned if isinstance(one, TrainingConfig)}
     found = found[found["gradient"].isin(STUDIED) & found["seed"].isin(seeds)] if len(found) else found
     if not len(found):
         return None
     if rates is None:
         wanted = found["lr"] == config.lr
     else:
-        chosen = rates.unstack().to_dict()  # (gradient, fold) → rate
-        wanted = [chosen.get((run.gradient, run.fold)) == run.lr for run in found.itertuples()]
+        wanted = [rates.get(run.fold, {}).get(run.gradient) == run.lr for run in found.itertuples()]
     folds = max(config.folds, 1)
     used = found[wanted].drop_duplicates(["seed", "fold", "gradient"])
     used = used.assign(cut=used["fold"] // folds).sort_values(["seed", "fold"])
