@@ -16,11 +16,19 @@ def slim(site: Path) -> None:
     Args:
         site: the folder with ``index.html``.
     """
+    notebooks = {path.read_bytes(): path for path in (site / "_downloads").rglob("*.ipynb")}
+    sources = {path: path.read_bytes() for path in (site / "_sources").rglob("*.ipynb")}
+    twice = {path: notebooks[content] for path, content in sources.items() if content in notebooks}
+    links = {old.relative_to(site).as_posix(): new.relative_to(site).as_posix() for old, new in twice.items()}
     pages = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html") if "_static" not in path.parts}
     for path, text in pages.items():
         lighter = ICONS.sub("", text)
+        for old, new in links.items():
+            lighter = lighter.replace(old, new)
         if lighter != text:
             path.write_text(lighter, encoding="utf-8")
+    for path in twice:
+        path.unlink()
     for folder in site.glob("_static/vendor/fontawesome/*/js*"):
         shutil.rmtree(folder)
     mathjax = site / "_static" / "mathjax"

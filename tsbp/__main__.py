@@ -20,9 +20,8 @@ try:
 
     from tsbp.peers import agreement, bench
     from tsbp.runs import config, data, experiments, files, memory, processes, records, run, sweep, workers
-    from tsbp.runs.cells import CellConfig
     from tsbp.runs.plugins import load_plugin
-    from tsbp.runs.settings import PRESETS, NetworkConfig, TrainingConfig
+    from tsbp.runs.settings import PRESETS, CellConfig, NetworkConfig, TrainingConfig
     from tsbp.runs.toy import ToyConfig
     from tsbp.runs.training import resolve
 except ModuleNotFoundError as error:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from tsbp.networks import SpikingNetwork
 from tsbp.runs import cells, data, evaluation, experiments, records, sweep, training
 from tsbp.runs.batched import BatchedNetwork
-from tsbp.runs.cells import CellConfig, Group
+from tsbp.runs.cells import Group
 from tsbp.runs.data import randman, recall
 from tsbp.runs.optimizers import OPTIMIZERS
+from tsbp.runs.settings import CellConfig
 from tsbp.study import reproduce, schema
 
 SMALL = dict(network="12", time_steps=20, batch_size=10, epochs=2, examples=100)

@@ -5,9 +5,8 @@ import math
 import pytest
 
 from tsbp.runs import records
-from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import KINDS, limits
-from tsbp.runs.settings import PRESETS, TrainingConfig
+from tsbp.runs.settings import PRESETS, CellConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 CONFIGS = {"train": TrainingConfig, "cell": CellConfig, "toy": ToyConfig}

@@ -13,8 +13,7 @@ from tsbp.peers import agreement, bench
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import cells, config, evaluation, experiments, memory, run, sweep, toy, training
-from tsbp.runs.cells import CellConfig
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import CellConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 CONFIGS = {"train": TrainingConfig, "cell": CellConfig, "toy": ToyConfig, "bench": BenchConfig}

@@ -4,8 +4,7 @@ import pytest
 
 from tsbp.gradients import STUDIED
 from tsbp.runs import experiments, records, tuning
-from tsbp.runs.cells import CellConfig
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import CellConfig, TrainingConfig
 
 RATES = (0.01, 0.02)
 ACCURACY = {"full": (90.0, 80.0), "leak": (80.0, 95.0), "spatial": (70.0, 70.0)}

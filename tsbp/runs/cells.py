@@ -10,81 +10,21 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
-from tsbp.gradients import STUDIED, resolve
 from tsbp.runs import data, evaluation, memory, records
 from tsbp.runs.batched import BatchedNetwork
-from tsbp.runs.config import LARGEST_SEED, Gradient, setting
 from tsbp.runs.encoding import augment, encode, input_shape
 from tsbp.runs.optimizers import OPTIMIZERS
-from tsbp.runs.settings import NetworkConfig, TrainingConfig
+from tsbp.runs.settings import CellConfig
 from tsbp.runs.training import pays_to_compile, schedule_of
 
 AT_ONCE = 8 << 20
 """Bytes of an array ``[T, B, M, N]`` up to which networks train side by side: a cache should hold several."""
-
-
-def _different(values: tuple) -> tuple:
-    if len(set(values)) < len(values):
-        raise ValueError("must differ from one another")
-    return values
-
-
-class CellConfig(NetworkConfig):
-    """Networks of one architecture, every gradient x learning rate x seed. The defaults here never change either."""
-
-    kind: ClassVar[str] = "cell"
-
-    gradients: Annotated[
-        tuple[Gradient, ...],
-        setting("full, leak, spatial, or a number that scales the reset term.", option="gradient", min_length=1),
-        AfterValidator(_different),
-    ] = STUDIED
-    learning_rates: Annotated[
-        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
-        setting("Learning rate; the highest one of a one-cycle schedule.", option="lr", min_length=1),
-        AfterValidator(_different),
-    ] = (0.002,)
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...],
-        setting("Decides everything random of a network.", option="seed", min_length=1),
-        AfterValidator(_different),
-    ] = (0,)
-
-    @model_validator(mode="after")
-    def _networks_fit_side_by_side(self) -> Self:
-        for gradient in self.gradients:
-            resolve(gradient)
-        if not all(token.removesuffix("R").isdecimal() for token in self.network.split("-")):
-            raise ValueError(
-                f"network must be fully connected in a cell, such as 128-128 or 128R, got {self.network!r}"
-            )
-        if self.encoding == "poisson":
-            raise ValueError("encoding must not be poisson in a cell, whose networks share their inputs")
-        return self
-
-    @classmethod
-    def _as_settings(cls, suited: Mapping[str, Any]) -> dict[str, Any]:
-        found = {"learning_rates": (suited["lr"],)} if "lr" in suited else {}
-        return found | {name: value for name, value in suited.items() if name in cls.model_fields}
-
-    def alone(self, gradient: str, learning_rate: float, seed: int, device: str = "cpu") -> TrainingConfig:
-        """The training of one of the networks by itself."""
-        shared = {name: getattr(self, name) for name in NetworkConfig.model_fields}
-        return TrainingConfig(
-            **shared, gradient=gradient, lr=learning_rate, seed=seed, precision="float32", device=device
-        )
-
-    @property
-    def first(self) -> TrainingConfig:
-        """The first of them: all that they have in common."""
-        return self.alone(self.gradients[0], self.learning_rates[0], self.seeds[0])
 
 
 class Group:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsbp.runs import records, tuning, yaml_file
-from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import KINDS, Config
 from tsbp.runs.data import DATA_SETS
 from tsbp.runs.files import PROJECT
-from tsbp.runs.settings import NetworkConfig, TrainingConfig
+from tsbp.runs.settings import CellConfig, NetworkConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 if TYPE_CHECKING:

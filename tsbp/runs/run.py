@@ -13,9 +13,8 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from tsbp.runs import cells, data, evaluation, files, processes, records, toy, training
-from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import Config
-from tsbp.runs.settings import NetworkConfig, TrainingConfig
+from tsbp.runs.settings import CellConfig, NetworkConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 

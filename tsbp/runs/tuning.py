@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tsbp.runs.cells import CellConfig
 from tsbp.runs.config import KINDS, Config
-from tsbp.runs.settings import NetworkConfig, TrainingConfig
+from tsbp.runs.settings import CellConfig, NetworkConfig, TrainingConfig
 
 COMMON = "common"
 CHOSEN = "chosen"

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tsbp.networks import TABLE_3
 from tsbp.runs import records
-from tsbp.runs.cells import CellConfig
 from tsbp.runs.data import DATA_SETS
-from tsbp.runs.settings import PRESETS, TrainingConfig
+from tsbp.runs.settings import PRESETS, CellConfig, TrainingConfig
 from tsbp.study.comparison import MAY_DIFFER, static, training_label, trainings
 from tsbp.study.schema import CONFIGURATIONS
 

@@ -12,8 +12,7 @@ from typing_extensions import TypedDict  # pydantic takes that of the library fr
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.bench import BenchConfig
 from tsbp.runs import config, files, records
-from tsbp.runs.cells import CellConfig
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import CellConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
