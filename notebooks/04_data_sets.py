@@ -329,11 +329,12 @@ figures.show(
 # ## Each at its own rate
 #
 # So far all gradients had the same learning rate, chosen by the mean of the three, and one small test set decided on
-# the digits and on N-MNIST. Now both are mended. *Common* is a rate for all; *own* is the rate that a gradient prefers,
-# chosen on held-out examples by the mean of three seeds, from the same rates for every gradient. Either is then tested
-# with seeds that chose nothing. Digits and N-MNIST are cut into folds, each of which is tested once for each seed by
-# networks that have not seen it, so that every example counts; an own rate is chosen anew for each fold, on examples of
-# the other folds.
+# the digits and on N-MNIST. Now both are mended. *Common* is the best rate for all together; *own* is the rate that a
+# gradient prefers. Held-out examples choose by the mean of three seeds, from the same rates for every gradient.
+# Either is then tested with seeds that chose nothing. Digits and N-MNIST are cut into folds, each of which is tested
+# once for each seed by networks that have not seen it, so that every example counts; the rates are chosen anew for
+# each fold, on examples of the other folds. *Default* is the rate of the data set's defaults, where these choices are
+# not recorded yet.
 
 # %% tags=["hide-input", "full-width"]
 compared_fairly = protocols.comparisons(recorded)

@@ -132,14 +132,14 @@ def values(field: Any) -> st.SearchStrategy[Any]:
         lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=2)),
         max_leaves=6,
     )
-    return st.one_of(own, own, own, st.lists(own, min_size=1, max_size=3), other)
+    return st.one_of(own, own, own, st.lists(own, min_size=1, max_size=3), other, st.just("chosen"))
 
 
 def blocks(kind: type[config.Config]) -> st.SearchStrategy[dict[Any, Any]]:
     fields = {name: values(field) for name, field in kind.model_fields.items()}
     chosen = st.lists(st.sampled_from(list(fields)), max_size=4, unique=True)
     known = chosen.flatmap(lambda names: st.fixed_dictionaries({name: fields[name] for name in names}))
-    return st.one_of(known, known, known, st.dictionaries(st.one_of(TEXTS, NUMBERS), fields["seed"], max_size=2))
+    return st.one_of(known, known, known, st.dictionaries(st.one_of(TEXTS, NUMBERS), fields["tau_m"], max_size=2))
 
 
 def files(command: str, kind: type[config.Config]) -> st.SearchStrategy[str]:
@@ -147,7 +147,7 @@ def files(command: str, kind: type[config.Config]) -> st.SearchStrategy[str]:
     named = blocks(kind).map(lambda block: first | block)
     runs = st.one_of(named, st.lists(named, min_size=1, max_size=2))
     head = st.dictionaries(
-        st.sampled_from(["title", "about", "order", "axis", "data", "colour"]), TEXTS | NUMBERS, max_size=2
+        st.sampled_from(["title", "about", "order", "axis", "data", "chosen_by", "colour"]), TEXTS | NUMBERS, max_size=2
     )
     whole = st.tuples(head, runs).map(lambda parts: {**parts[0], "command": command, "runs": parts[1]})
     return st.one_of(whole, runs if command == "train" else whole).map(lambda content: yaml.safe_dump(content))

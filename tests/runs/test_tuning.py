@@ -100,6 +100,9 @@ def test_rates_that_nothing_chooses_are_refused(tmp_path):
     path.write_text("{dataset: digits, lr: chosen}")
     with pytest.raises(ValueError, match=r"alone\.yaml: learning rates that are chosen need the key chosen_by"):
         experiments.read(path)
+    path.write_text("{chosen_by: alone, runs: {dataset: digits, lr: chosen}}")
+    with pytest.raises(ValueError, match="must name an experiment that has its own learning rates, got alone"):
+        experiments.read(path, tmp_path)
     path.write_text("{chosen_by: held-out/nowhere, runs: {dataset: digits, lr: chosen}}")
     with pytest.raises(FileNotFoundError, match="there is no experiment held-out/nowhere"):
         experiments.read(path)

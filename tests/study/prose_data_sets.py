@@ -176,6 +176,7 @@ ENTRIES = Entries(
         "Every other comparison here is at one rate",
         "*Verdict*: `full` is higher or lower than the other",
         "*Power* is the probability that a test of equality",
+        "*Common* is the best rate for all together",
         "Learning rates were tried on training examples",
     ),
 )

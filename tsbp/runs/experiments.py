@@ -179,6 +179,9 @@ def _at_chosen_rates(
     """Those runs at the rates that an experiment chooses, and those for which it has not yet."""
     if not chosen_by:
         raise ValueError(f"learning rates that are {tuning.CHOSEN} need the key chosen_by, an experiment")
+    path = (folder or FOLDER) / f"{chosen_by}.yaml"
+    if path.is_file() and isinstance(head := yaml_file.read(path), dict) and "chosen_by" in head:
+        raise ValueError(f"chosen_by must name an experiment that has its own learning rates, got {chosen_by}")
     by = load(chosen_by, folder)
     recorded = (record for _, record in records.every(by.folder, ("train", "cell")))
     rates = tuning.chosen(by.configs, recorded)
