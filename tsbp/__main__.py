@@ -218,15 +218,14 @@ def sweep_command(
     usual = {"gradient": list(STUDIED), "seed": [0]}
     folders: dict[Path, list[config.Config]] = {}
     for name in dataset:
-        if found := experiments.named(name, **given):
-            for experiment in found:
-                folders.setdefault(out or experiment.folder, []).extend(experiment.configs)
-                if experiment.waiting:
-                    number = len(experiment.waiting)
-                    print(f"{experiment.name}: {number} runs wait until {experiment.chosen_by} is recorded")
-        elif name.endswith((".yaml", ".yml")):
-            folders.setdefault(out or Path("runs"), []).extend(experiments.read(Path(name), **given).configs)
-        else:
+        found = [(experiment, experiment.folder) for experiment in experiments.named(name, **given)]
+        if not found and name.endswith((".yaml", ".yml")):
+            found = [(experiments.read(Path(name), **given), Path("runs"))]
+        for experiment, folder in found:
+            folders.setdefault(out or folder, []).extend(experiment.configs)
+            if waiting := len(experiment.waiting):
+                print(f"{experiment.name}: {waiting} runs wait until {experiment.chosen_by} is recorded")
+        if not found:
             folders.setdefault(out or Path("runs"), []).extend(experiments.trainings(name, **usual | given))
     for one in itertools.chain(*folders.values()):
         if isinstance(one, NetworkConfig) and dask is None:  # whose workers may have data that are not here

@@ -183,7 +183,7 @@ def run(
     check_memory(config, dataset, torch.device(device))
     n_train, n_tested = len(dataset.train_images), len(dataset.test_images)
     shape = len(config.gradients), len(config.learning_rates), len(config.seeds)
-    compiled = pays_to_compile(config, n_train * math.prod(shape)) if compiled is None else compiled
+    compiled = pays_to_compile(config, n_train * config.n_networks) if compiled is None else compiled
     found = {name: np.full(shape, None, dtype=object) for name in ("accuracy", "loss", "firing_rates", "right")}
     found["broke_down"] = np.zeros(shape, dtype=int)
     group = None
@@ -227,8 +227,8 @@ def check_memory(config: CellConfig, dataset: data.DataSet, device: torch.device
         ValueError: there is less memory, or a network does not fit the data.
     """
     evaluation.check_memory(config.first.but(device=device.type), dataset)
-    networks = len(config.gradients) * len(config.learning_rates) * len(config.seeds)
-    memory.check(f"the results of {networks:,} networks", networks * len(dataset.test_images), device)
+    what = f"the results of {config.n_networks:,} networks"
+    memory.check(what, config.n_networks * len(dataset.test_images), device)
 
 
 def _results(config: CellConfig, dataset: data.DataSet, found: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Experiment:
     """Data set → fingerprint, where the records must be those of certain data."""
     chosen_by: str = ""
     """The experiment that chooses learning rates for some of its runs."""
+    rates: Mapping[str, tuning.Rates] = field(default_factory=dict)
+    """What that one has chosen, by :func:`.tuning.choice`."""
     waiting: tuple[Config, ...] = ()
     """Runs whose learning rates are not chosen yet, at another rate; they are not among ``configs``."""
 
@@ -148,14 +150,21 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     chosen_by = str(head.get("chosen_by") or "")
     configs: list[Config] = []
     waiting: list[Config] = []
+    rates: dict[str, tuning.Rates] = {}
     try:
         for block in blocks:
             settings = block | given
             left_open = [name for name in ("lr", "learning_rates") if settings.get(name) == tuning.CHOSEN]
             runs = _KINDS[command](**{name: value for name, value in settings.items() if name not in left_open})
-            found, without = _at_chosen_rates(runs, chosen_by, folder) if left_open else (runs, [])
-            configs += found
-            waiting += without
+            if not left_open:
+                configs += runs
+                continue
+            rates = rates or _chosen_rates(chosen_by, folder)
+            for run in runs:
+                if isinstance(run, NetworkConfig) and (own := rates.get(tuning.choice(run))):
+                    configs += tuning.at_rates(run, own)
+                else:
+                    waiting.append(run)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     within = folder and path.is_relative_to(folder)
@@ -169,26 +178,19 @@ def read(path: Path, folder: Path | None = None, **given: Any) -> Experiment:
     data = head.get("data") or {}
     if not isinstance(data, dict) or not all(isinstance(text, str) for pair in data.items() for text in pair):
         raise ValueError(f"{path}: data must have a fingerprint, as text, for the names of data sets, got {data!r}")
-    configs = list({key(config): config for config in configs}.values())
-    return Experiment(name, title, axis, tuple(configs), order, data, chosen_by, tuple(waiting))
+    configs = list(dict.fromkeys(configs))  # a rate that was chosen may be said as well
+    return Experiment(name, title, axis, tuple(configs), order, data, chosen_by, rates, tuple(waiting))
 
 
-def _at_chosen_rates(
-    runs: Sequence[Config], chosen_by: str, folder: Path | None
-) -> tuple[list[NetworkConfig], list[NetworkConfig]]:
-    """Those runs at the rates that an experiment chooses, and those for which it has not yet."""
+def _chosen_rates(chosen_by: str, folder: Path | None) -> dict[str, tuning.Rates]:
+    """What the records of an experiment choose."""
     if not chosen_by:
         raise ValueError(f"learning rates that are {tuning.CHOSEN} need the key chosen_by, an experiment")
     path = (folder or FOLDER) / f"{chosen_by}.yaml"
     if path.is_file() and isinstance(head := yaml_file.read(path), dict) and "chosen_by" in head:
         raise ValueError(f"chosen_by must name an experiment that has its own learning rates, got {chosen_by}")
     by = load(chosen_by, folder)
-    recorded = (record for _, record in records.every(by.folder, ("train", "cell")))
-    rates = tuning.chosen(by.configs, recorded)
-    networks = [run for run in runs if isinstance(run, NetworkConfig)]
-    known = [run for run in networks if tuning.choice(run) in rates]
-    found = [one for run in known for one in tuning.at_rates(run, rates[tuning.choice(run)])]
-    return found, [run for run in networks if tuning.choice(run) not in rates]
+    return tuning.chosen(by.configs, (record for _, record in records.every(by.folder, ("train", "cell"))))
 
 
 def trainings(dataset: str | Sequence[str], **settings: Any) -> list[TrainingConfig]:
@@ -253,16 +255,17 @@ def progress_table() -> "pandas.DataFrame":
     """
     import pandas as pd
 
-    done: dict[str, dict[str, Any]] = {}
+    done: set[str] = set()
+    recorded: dict[str, tuple[Config, dict[str, Any]]] = {}
     for _, record in records.every(kinds=("train", "cell", "toy")):
         config = KINDS[record["kind"]].restored(record)
-        done[key(config)] = done[key(config, record.get("data_fingerprint", ""))] = record
+        done |= {key(config), key(config, record.get("data_fingerprint", ""))}
+        recorded[record["identity"]] = config, record
     rates: dict[tuple[Any, ...], list[float]] = {}
-    for record in {record["identity"]: record for record in done.values()}.values():
-        config = KINDS[record["kind"]].restored(record)
+    for config, record in recorded.values():
         if isinstance(config, NetworkConfig) and {"threads", "wall_time", "n_train"} <= record.keys():
             cores = record["threads"] if record.get("device", "cpu") == "cpu" else 1
-            share = record["wall_time"] * cores / config.epochs / record["n_train"] / _networks(config) / 3600
+            share = record["wall_time"] * cores / config.epochs / record["n_train"] / config.n_networks / 3600
             rates.setdefault(_cost_group(config), []).append(share)
     rows = []
     for name in names():
@@ -286,13 +289,6 @@ def _cost_group(config: NetworkConfig) -> tuple[Any, ...]:
     return config.kind, *(getattr(usual, name, None) for name in names)
 
 
-def _networks(config: NetworkConfig) -> int:
-    """How many of them a run trains."""
-    if isinstance(config, CellConfig):
-        return len(config.gradients) * len(config.learning_rates) * len(config.seeds)
-    return 1
-
-
 def _hours(config: Config, rates: Mapping[tuple[Any, ...], Sequence[float]]) -> float | None:
     """What a run should take; None where nothing like it is recorded."""
     if not isinstance(config, NetworkConfig):
@@ -300,4 +296,4 @@ def _hours(config: Config, rates: Mapping[tuple[Any, ...], Sequence[float]]) -> 
     found = rates.get(_cost_group(config))
     source = DATA_SETS.get(config.dataset)
     examples = config.examples or (source.n_train if source else 0)
-    return sum(found) / len(found) * config.epochs * examples * _networks(config) if found and examples else None
+    return sum(found) / len(found) * config.epochs * examples * config.n_networks if found and examples else None

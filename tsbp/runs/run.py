@@ -121,17 +121,18 @@ def _dataset(name: str, root: str | Path | None, time_steps: int) -> data.DataSe
 
 
 def _cell(config: CellConfig, dataset: data.DataSet, name: str, quiet: bool) -> dict[str, Any]:
-    device = training.resolve_device(name)
-    hidden = True if quiet else None
-    shown: Callable[[Iterable], Iterable] = lambda it: tqdm(it, "cell", unit="epoch", disable=hidden)  # noqa: E731
-    return records.new(config, cells.run(config, dataset=dataset, device=device, progress=shown), device)
+    device, progress = training.resolve_device(name), _bar("cell", "epoch", quiet)
+    return records.new(config, cells.run(config, dataset=dataset, device=device, progress=progress), device)
 
 
 def _study(config: ToyConfig, name: str, quiet: bool) -> dict[str, Any]:
-    device = training.resolve_device(name)
-    hidden = True if quiet else None
-    result = toy.run(config, device=device, progress=lambda it: tqdm(it, "toy", unit="iteration", disable=hidden))
-    return records.new(config, result.summary(), device)
+    device, progress = training.resolve_device(name), _bar("toy", "iteration", quiet)
+    return records.new(config, toy.run(config, device=device, progress=progress).summary(), device)
+
+
+def _bar(what: str, unit: str, quiet: bool) -> Callable[[Iterable], Iterable]:
+    """Shows how far a loop is, on a terminal."""
+    return lambda steps: tqdm(steps, what, unit=unit, disable=True if quiet else None)
 
 
 def is_recorded(path: Path) -> bool:

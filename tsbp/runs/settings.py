@@ -167,6 +167,11 @@ class NetworkConfig(PluginConfig):
         other = _DEFAULTS_BY_NETWORK.get(network, {}) if known else {}
         return cls(**cls._as_settings({"dataset": name} | defaults | other) | given)
 
+    @property
+    def n_networks(self) -> int:
+        """How many networks a run trains."""
+        return 1
+
     @classmethod
     def _as_settings(cls, suited: Mapping[str, Any]) -> dict[str, Any]:
         """What suits a data set, which is said as settings of a single training."""
@@ -263,6 +268,11 @@ class CellConfig(NetworkConfig):
     def _as_settings(cls, suited: Mapping[str, Any]) -> dict[str, Any]:
         found = {"learning_rates": (suited["lr"],)} if "lr" in suited else {}
         return found | {name: value for name, value in suited.items() if name in cls.model_fields}
+
+    @property
+    def n_networks(self) -> int:
+        """Every gradient x learning rate x seed."""
+        return len(self.gradients) * len(self.learning_rates) * len(self.seeds)
 
     def alone(self, gradient: str, learning_rate: float, seed: int, device: str = "cpu") -> TrainingConfig:
         """The training of one of the networks by itself."""

@@ -48,7 +48,7 @@ def comparisons(runs: "pandas.DataFrame") -> list[Comparison]:
     """
     found = []
     for experiment in experiments.named(FRESH_SEEDS):
-        rates = chosen_rates(runs, experiment)
+        rates = chosen_rates(experiment)
         common = {fold: dict.fromkeys(STUDIED, own[tuning.COMMON]) for fold, own in rates.items()}
         tested = {"common": outcomes(runs, experiment, common), "own": outcomes(runs, experiment, rates)}
         if not any(tested.values()):
@@ -57,20 +57,15 @@ def comparisons(runs: "pandas.DataFrame") -> list[Comparison]:
     return found
 
 
-def chosen_rates(runs: "pandas.DataFrame", experiment: Experiment) -> dict[int, tuning.Rates]:
+def chosen_rates(experiment: Experiment) -> dict[int, tuning.Rates]:
     """Fold → rates that held-out examples prefer; folds whose held-out runs are not all recorded are left out.
 
     Args:
-        runs: records of ``tsbp train``.
         experiment: on fresh seeds.
     """
-    if not experiment.chosen_by:
-        return {}
-    by = experiments.load(experiment.chosen_by)
-    held_out = runs[runs["validation"] > 0].to_dict("records") if len(runs) else []
-    chosen = tuning.chosen(by.configs, held_out)
-    ours = [run for run in (*experiment.configs, *experiment.waiting) if isinstance(run, TrainingConfig)]
-    return {run.fold: chosen[tuning.choice(run)] for run in ours if tuning.choice(run) in chosen}
+    planned = (*experiment.configs, *experiment.waiting)
+    found = {run.fold: experiment.rates.get(tuning.choice(run)) for run in planned if isinstance(run, TrainingConfig)}
+    return {fold: rates for fold, rates in found.items() if rates}
 
 
 @dataclass(frozen=True)
