@@ -5,6 +5,7 @@ from prose import NEURON, Entries, Evidence
 
 from tsbp.runs import experiments, records, toy
 from tsbp.study import studies
+from tsbp.study.claims import PAPERS_RATE
 from tsbp.study.robustness import FACTORS
 from tsbp.study.statistics import crossover
 
@@ -12,7 +13,6 @@ TABLE_1, PRECURSOR, LENGTH_ONE, ADAM = "toy/table-1", "toy/precursor", "toy/leng
 CHANGED = ("toy/momentum", "toy/uniform", "toy/positive", "toy/no-delay", "toy/subtractive-reset")
 WIDE = "widths/neuron-sgd"
 OPTIMISERS = ("single neuron, SGD", "single neuron, momentum 0.9", "single neuron, Adam")
-PAPERS_RATE = 0.005
 
 
 def slower_below_the_papers_rate(e: Evidence) -> bool:
