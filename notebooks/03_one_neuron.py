@@ -14,19 +14,19 @@
 # # One neuron
 #
 # The paper's first experiment {cite}`yang2020` is the smallest one possible: a single neuron learns to answer fixed
-# random input spikes with a fixed random spike train. With the reset term, the paper says, it learns better at learning
-# rates above 0.005, and about as well below. Here is the experiment again, with a third gradient, enough neurons for
-# intervals, and the controls that tell what the difference comes from.
+# random input spikes with a fixed random spike train. With the reset term, the paper says, the algorithm "performs better
+# when learning rate is > 0.005" and has "competitive performance" at smaller rates. Here is the experiment again, with a
+# third gradient, enough neurons for intervals, and the controls that tell what the difference comes from.
+#
+# :::{admonition} About this chapter
+# - **For** readers who want to see what the reset term does where nothing else can interfere.
+# - **Needed:** the gradients `full`, `leak` and `spatial` of {doc}`02_gradient`, gradient descent, and what a confidence
+#   interval is.
+# - **Afterwards** you know at which learning rates the term helps a single neuron and at which it harms, how much of that
+#   is the length of the gradient and how much its direction, and why a neuron trained without the term falls silent.
+# :::
 
-# %% tags=["parameters"]
-profile: str = "quick"  # quick: 100 repeats; full: 1000
-seed: int = 0  # decides inputs, targets and initial weights
-repeats: int = 0  # number of repeats; 0 takes that of the profile
-learning_rates: list = []  # to compare; [] takes eight from 0.0005 to 0.1
-temperature: float = 0.3  # width of the surrogate derivative
-iterations: int = 200  # updates of the weights
-
-# %% tags=["remove-cell"]
+# %%
 import resource
 import sys
 import time
@@ -47,6 +47,15 @@ from tsbp.study.studies import (
 )
 from tsbp.study.tables import crossing, crossover_table, loss_table
 
+# %% tags=["parameters"]
+profile: str = "quick"  # quick: 100 repeats; full: 1000
+seed: int = 0  # decides inputs, targets and initial weights
+repeats: int = 0  # number of repeats; 0 takes that of the profile
+learning_rates: list = []  # to compare; [] takes eight from 0.0005 to 0.1
+temperature: float = 0.3  # width of the surrogate derivative
+iterations: int = 200  # updates of the weights
+
+# %% tags=["remove-cell"]
 figures.use_style()
 repeats = repeats or {"quick": 100, "full": 1000}[profile]
 figures.note("profile", profile)
@@ -55,10 +64,6 @@ figures.note("seed", seed)
 
 # %% [markdown]
 # ## The set-up
-#
-# Table 1 of the paper fixes the sizes and time constants. It is silent about the threshold, the initial weights, the
-# number of repeats and the learning rates of its Fig. 3; the threshold here is 1, and the weights are normal with variance 1/50, so that a neuron starts out firing
-# now and then.
 
 # %%
 config = toy.ToyConfig(
@@ -68,6 +73,8 @@ config = toy.ToyConfig(
     seed=seed,
     temperature=temperature,
 )
+
+# %% tags=["hide-input", "remove-output"]
 table_1 = {
     "input neurons": config.n_inputs,
     "time steps": config.time_steps,
@@ -78,11 +85,26 @@ table_1 = {
     "sigmoid temperature": config.temperature,
     "default learning rate": 0.005,
 }
-pd.DataFrame(
-    table_1.items(), columns=["quantity (Table 1)", "value"], dtype=object
-).style.hide().format({"value": "{:g}"})
+values = [f"{value:g}" for value in table_1.values()]
+constants = pd.DataFrame({"quantity": list(table_1), "value": values})
+figures.show("constants-table", tables.show(constants, "quantity"))
 
 # %% [markdown]
+# ```{glue:table} constants-table
+# :name: constants
+#
+# The paper's Table 1. It is silent about the threshold, the initial weights, the number of repeats and the learning rates
+# of its Fig. 3. Here the threshold is 1, and weights are normal with variance 1/50, so that a neuron fires now and then
+# from the start.
+# ```
+#
+# (which-baseline)=
+# **Which "without"?** The paper compares "with/without the reset dependency", which can be read in two ways. Its equations
+# say `leak`: the same recursion with one term fewer. The notebook that the author had published three days before the
+# paper ([`toy_experiment.ipynb`](https://github.com/superrrpotato/Acc-Timing) at commit 7540a58) multiplies the error
+# through the synaptic kernel by the surrogate and stops there, which is `spatial`. Both are measured here, and the
+# [results](baseline-found) tell which one the paper's figure agrees with.
+#
 # ## The four phases of the gradient
 #
 # The paper's Fig. 2 follows the gradient of one neuron backwards through its four phases:
@@ -125,11 +147,10 @@ figures.note("convergence", text)
 #
 # The paper's Fig. 2, for the first draw of seed {glue:text}`seed`. Left: the four phases, from the first iteration
 # (faint) to the last (strong); the tail that B adds to A points backwards in time, and C keeps of it what lies near the
-# threshold. Right: the output spikes over iterations. This neuron {glue:text}`convergence`; the paper's converged near
-# iteration 30.
+# threshold. Right: the output spikes over iterations. This neuron {glue:text}`convergence`; the paper's converged "near
+# the 30th iteration".
 # ```
-
-# %% [markdown]
+#
 # ## Learning rates
 #
 # Now every repeat, learning rate and gradient at once. Inputs, targets and initial weights of a repeat are the same for
@@ -137,7 +158,7 @@ figures.note("convergence", text)
 
 # %%
 seconds = {}
-for some in (repeats // 4, repeats):
+for some in (repeats // 4, repeats):  # the shorter run is the start of the longer
     started = time.perf_counter()
     result = toy.run(config.but(repeats=max(some, 1)))
     seconds[some] = time.perf_counter() - started
@@ -148,18 +169,6 @@ losses = {
     for name in config.gradients
 }
 
-# %% [markdown]
-# The draws of a repeat do not depend on how many follow, so that the shorter run is the beginning of the longer one.
-# What they take:
-
-# %% tags=["hide-input"]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-peak /= 2**30 if sys.platform == "darwin" else 2**20
-neurons = len(rates) * len(config.gradients)
-measured = [(n, n * neurons, f"{t:.1f}") for n, t in seconds.items()]
-print(f"peak memory of this notebook so far, PyTorch included: {peak:.1f} GiB")
-pd.DataFrame(measured, columns=["repeats", "neurons", "seconds"]).style.hide()
-
 # %% tags=["hide-input", "remove-output"]
 curves = {
     rate: {name: result.curves(name, rate).numpy() for name in config.gradients}
@@ -169,14 +178,11 @@ figures.show("loss-curves-figure", toy_figures.loss_curves(curves))
 figures.show(
     "learning-rates-figure", toy_figures.loss_by_learning_rate(rates, losses)
 )
+figures.show("losses-table", tables.show(loss_table(rates, losses)))
 
 difference = losses["full"] - losses["leak"]
 estimate, low, high = crossing(rates, difference)
 figures.note("crossing", f"{estimate} (95 % interval {low} to {high})")
-silent = result.silent.double().mean(-1)
-for row, name in enumerate(config.gradients):
-    figures.note(f"silent-{name}", 100 * silent[row, -1].item())
-figures.note("largest-rate", f"{rates[-1]:g}")
 for name, chosen in {
     "above": rates > 0.005,
     "at": rates == 0.005,
@@ -186,31 +192,17 @@ for name, chosen in {
     figures.note(name, verdicts(labels, difference[chosen]))
 
 # %% [markdown]
-# ```{glue:figure} loss-curves-figure
-# :name: loss-curves
-# :alt: Loss over iterations for several learning rates, three gradients each, with dashed standard deviations.
-#
-# The paper's Fig. 3 ({glue:text}`profile` profile, {glue:text}`repeats` repeats): mean loss (solid) and one standard
-# deviation either way (dashed; cut off at twice the initial loss). At small learning rates `leak` is ahead; at the
-# largest it stops converging, and `full` does not.
-# ```
-#
 # ```{glue:figure} learning-rates-figure
 # :name: learning-rates
-# :alt: Mean final loss over the learning rate for three gradients.
+# :alt: Mean final loss over the learning rate. Leak is lowest at small rates, full in the middle, spatial at the largest.
 #
 # Final loss over the learning rate ({glue:text}`profile` profile, {glue:text}`repeats` repeats; bands: 95 % interval of
 # the mean). `full` and `leak` cross near the paper's default of 0.005. At the largest rate tried `spatial` has the
 # lowest loss.
 # ```
-
-# %% tags=["hide-input"]
-loss_table(rates, losses).style.hide()
-
-# %% [markdown]
-# Mean final loss; in the last two columns the difference paired by repeat, with its bootstrap 95 % interval. Below zero
-# the reset term helps. Compared with `leak`, the loss of `full` is (paired *t* tests, the rates of a line corrected for
-# their number by Holm's method, here and below)
+#
+# Compared with `leak`, the loss of `full` is (paired *t* tests, the rates of a line corrected for their number by Holm's
+# method, here and below; {numref}`losses` has the numbers)
 #
 # - above the paper's default learning rate: {glue:text}`above`;
 # - at it: {glue:text}`at`;
@@ -219,29 +211,116 @@ loss_table(rates, losses).style.hide()
 # The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim holds at the largest
 # rates, and "competitive performance" at small ones is too kind: there, learning *with* the term is slower.
 #
-# What happens at large rates is plain to see in the spikes. A neuron that has gone silent, with a target it should have
-# hit, is lost, or nearly so. At the largest rate, {glue:text}`largest-rate`, that is the fate of
-# {glue:text}`silent-leak:.0f` % of the neurons trained with `leak`, of {glue:text}`silent-full:.0f` % with `full` and
-# of {glue:text}`silent-spatial:.0f` % with `spatial`:
+# ```{glue:figure} loss-curves-figure
+# :name: loss-curves
+# :alt: Loss over iterations for six learning rates, three gradients each. At the largest rate leak stays high.
+#
+# The paper's Fig. 3: mean loss (solid) and one standard deviation either way (dashed; cut off at twice the initial
+# loss). At small learning rates `leak` is ahead; at the largest it stops converging, and `full` does not.
+# ```
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "remove-output"]
+silent = result.silent.double().mean(-1)
 diverged = result.diverged.double().mean(-1)
 shares = {
-    f"{name} {what}": [f"{100 * x:.0f} %" for x in values[row]]
+    f"{name} {what}": [f"{100 * x:.0f} %" for x in found[row]]
+    for what, found in (("silent", silent), ("worse", diverged))
     for row, name in enumerate(config.gradients)
-    for what, values in (("silent", silent), ("worse", diverged))
 }
-pd.DataFrame(
-    {"learning rate": [f"{rate:g}" for rate in rates]} | shares
-).style.hide()
+fates = pd.DataFrame({"learning rate": [f"{rate:g}" for rate in rates]} | shares)
+figures.show("fates-table", tables.show(fates.iloc[-4:]))
+for row, name in enumerate(config.gradients):
+    figures.note(f"silent-{name}", 100 * silent[row, -1].item())
+figures.note("largest-rate", f"{rates[-1]:g}")
 
 # %% [markdown]
-# *Silent*: no output spike after the last update. *Worse*: a larger loss than before the first.
+# The spikes show what happens at large rates. A neuron that has gone silent, with a target it should have hit, is lost,
+# or nearly so.
+#
+# ```{glue:table} fates-table
+# :name: fates
+#
+# At the learning rate {glue:text}`largest-rate`, {glue:text}`silent-leak:.0f` % of the neurons trained with `leak` fall
+# silent, {glue:text}`silent-full:.0f` % with `full` and {glue:text}`silent-spatial:.0f` % with `spatial`. *Silent*: no
+# output spike after the last update. *Worse*: a larger loss than before the first.
+# ```
+#
+# ## Try it
+#
+# Here the neuron of {numref}`phases` learns in your browser, with all three gradients from the same draws. Near a
+# learning rate of 0.03 each of them learns most draws exactly; from about {glue:text}`silent-leak-from:.2f` on `leak`
+# falls silent on most, from about {glue:text}`silent-full-from:.2f` on `full` as well. At the lowest temperatures phase
+# D of `full` outgrows C many times over on some draws, and the loss leaps. At a membrane time constant of 1 no
+# potential survives its step, and the three gradients are one.
+
+# %% tags=["hide-input"]
+draws = toy.draw(config.but(repeats=1, dtype="float64"))
+HTML(
+    figures.explorable(
+        draws.input_spikes[0].numpy(),
+        draws.target_spikes[:, 0].numpy(),
+        draws.weights[0].numpy(),
+    )
+)
+
+# %% [markdown]
+# Every eighth iteration of the phases is faint and the latest strong; C and D keep one scale for all gradients, so that
+# the switch compares their sizes. A slider shows the result of its training at once; *Restart* shows it happen.
+#
+# (how-robust)=
+# ## How robust?
+#
+# The term is "more robust to learning-rate adjustments", the paper's conclusion says. A gradient is robust if a wide
+# range of learning rates works. Call a rate usable if the mean loss there is
+# within {glue:text}`usable-distance:g` of the best mean loss of any of the three gradients at any rate; between two
+# rates tried, means are interpolated over the logarithm of the rate. The width of the usable range, in factors of ten,
+# is then a number that does not depend on where a grid of rates happens to end.
+
+# %% tags=["hide-input", "remove-output"]
+figures.note("usable-distance", robustness.LOSS_DISTANCE)
+figures.note("record-repeats", toy.ToyConfig().repeats)
+neurons = [
+    one_study
+    for one_study in robustness.rate_studies(records.load("train"))
+    if one_study.title.startswith("single neuron")
+]
+found = {one_study.title: robustness.widths(one_study) for one_study in neurons}
+widths = robustness.width_table(found)
+figures.show("widths-table", tables.show(widths, "study"))
+sensitivity = robustness.sensitivity_table(neurons)
+figures.show("sensitivity-table", tables.show(sensitivity, "study"))
+neuron = found["single neuron, SGD"]
+for name, (width, low, high) in neuron.widths.items():
+    figures.note(f"usable-{name}", robustness.in_decades(width, low, high))
+for name, (width, low, high) in neuron.differences.items():
+    figures.note(f"wider-{name}", robustness.in_decades(width, low, high, "+"))
+
+# %% [markdown]
+# ```{glue:table} widths-table
+# :name: neuron-widths
+#
+# Under all three optimisers `full` has the widest range, wider than that of `leak` by about half a factor of ten. With
+# gradients of length one that of `spatial` is wider still. Width in factors of ten, and the width of `full` less that of
+# the others, paired by repeat; in brackets 95 % bootstrap intervals over {glue:text}`record-repeats` neurons.
+# ```
+#
+# The distance that counts as usable was chosen after the losses up to a rate of 0.1 had been seen, and before those of
+# the wider range were.
+#
+# ```{glue:table} sensitivity-table
+# :name: neuron-sensitivity
+#
+# The choice of that distance decides nothing about `full` and `leak`: the same differences with half of it, and with half
+# as much again.
+# ```
+#
+# At the largest rate at which anything is learned, `spatial` has the lowest loss under SGD, though its range is not the
+# widest: it is the shortest gradient, so its whole range lies at larger rates.
 #
 # ## How soon?
 #
-# The paper's neuron reproduced its target near the 30th iteration. Call a neuron converged from the first iteration on
-# after which its output spikes equal the target, every one of them, to the end.
+# Call a neuron converged from the first iteration on after which its output spikes equal the target, every one of them,
+# to the end.
 
 # %% tags=["hide-input", "remove-output"]
 converged = {
@@ -274,14 +353,12 @@ figures.note("best-median", int(np.median(done)) if len(done) else "none")
 # half of them by iteration {glue:text}`best-median`.
 # ```
 #
-# ## Which baseline?
+# (baseline-found)=
+# ## Which baseline does the paper's figure show?
 #
-# The paper's "without" can be read in two ways. Its equations say `leak`: the same recursion with one term fewer. The
-# notebook that the author had published three days before the paper
-# ([`toy_experiment.ipynb`](https://github.com/superrrpotato/Acc-Timing) at commit 7540a58) multiplies the error through
-# the synaptic kernel by the surrogate and stops there, which is `spatial`. It also has other constants: 100 inputs,
-# $\tau_m = 5$, $\Theta = 0.2$, no delay, initial weights uniform between 0 and 0.05. (The loss it plots has no factor
-# ½; the gradient it follows has.) The records show both set-ups:
+# The author's earlier notebook, which computes [`spatial`](which-baseline), also has other constants: 100 inputs,
+# $\tau_m = 5$, $\Theta = 0.2$, no delay, initial weights uniform between 0 and 0.05. (The loss it plots has no factor ½;
+# the gradient it follows has.) The records show both set-ups.
 
 # %% tags=["hide-input", "remove-output"]
 baselines = loss_studies("toy/table-1", "toy/precursor")
@@ -291,8 +368,10 @@ labels = [f"{rate:g}" for rate in rates_1]
 figures.note(
     "against-spatial", verdicts(labels, losses_1["full"] - losses_1["spatial"])
 )
-figures.note("record-repeats", toy.ToyConfig().repeats)
 figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"]))
+beside = loss_table(*loss_study(experiments.load("toy/missing-factor")))
+beside = beside.rename(columns={"0.3": "term × 0.3"})
+figures.show("missing-factor-table", tables.show(beside))
 
 # %% [markdown]
 # ```{glue:figure} baselines-figure
@@ -310,19 +389,21 @@ figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"
 #
 # One more variant is in that repository. When the reset term first appears in its network code (commit 1aac1d2), it is
 # multiplied by $\sigma(1-\sigma)$ without the factor $1/\Theta$ of {eq}`surrogate`: it is `full` with the term scaled
-# by $\Theta$. With Table 1's constants it is nearly as fast as `leak` at small learning rates, still learns where
-# `leak` begins to fail, and fails with it at the largest:
-
-# %% tags=["hide-input"]
-beside = loss_table(*loss_study(experiments.load("toy/missing-factor")))
-beside.rename(columns={"0.3": "term × 0.3"}).style.hide()
-
-# %% [markdown]
-# ## Direction or size?
+# by $\Theta$.
+#
+# ```{glue:table} missing-factor-table
+# :name: missing-factor
+#
+# With a weaker reset term, it is nearly as fast as `leak` at small learning rates, still learns where `leak` begins to
+# fail, and fails with it at the largest. Mean final loss with Table 1's constants; differences are paired, with 95 %
+# intervals.
+# ```
+#
+# ## Length or direction?
 #
 # A gradient that is merely longer acts like a larger learning rate. So before anything is said about better directions,
 # the three are computed at the same weights, those that `full` passes through while it trains at the default learning
-# rate:
+# rate.
 
 # %%
 along = toy.compare_along(one.but(repeats=min(repeats, 200)))
@@ -352,7 +433,7 @@ for name, cosine in cosines.items():
 # ```
 #
 # At the same learning rate `leak` takes the longest steps. That alone would put it ahead where steps are too short, and
-# make it fail first where they are too long. If size were all, the loss would depend on the length of the step alone,
+# make it fail first where they are too long. If length were all, the loss would depend on the length of the step alone,
 # and the curves of {numref}`learning-rates` would be one curve over the learning rate *times the length of the
 # gradient*.
 
@@ -405,8 +486,8 @@ figures.note("crossing-predicted", f"{float(crossings['sgd'][0]) * (1 - 0.9):.2g
 # the rate at which `full` overtakes `leak` from {glue:text}`crossing-sgd` to a tenth of that,
 # {glue:text}`crossing-predicted`, if the length of the step decides. Measured: {glue:text}`crossing-momentum`.
 #
-# To take size out of the comparison altogether there are two ways, both in the records: every gradient rescaled to
-# length one, and Adam, which is blind to scale.
+# Two controls take length out of the comparison altogether: every gradient rescaled to length one, and Adam, which is
+# blind to scale.
 
 # %% tags=["hide-input", "remove-output"]
 scale_free = loss_studies("toy/length-one", "toy/adam")
@@ -424,7 +505,7 @@ for key, (some_rates, some_losses) in zip(
 # :name: scale-free
 # :alt: Final loss over the learning rate for three gradients of equal length, and under Adam.
 #
-# With size taken out, `leak` is the worst direction at most rates. Mean over {glue:text}`record-repeats` neurons with
+# With length taken out, `leak` is the worst direction at most rates. Mean over {glue:text}`record-repeats` neurons with
 # its 95 % interval.
 # ```
 #
@@ -434,19 +515,21 @@ for key, (some_rates, some_losses) in zip(
 #
 # Length and direction both matter, therefore. At equal learning rates part of what the paper compares is the length of
 # steps; between `full` and `leak` the greater part is direction, which the reset term improves at nearly every rate.
-# What the paper did not ask is whether the temporal gradient along the membrane is needed at all: neither `full` nor
-# `spatial`, which needs no recursion along the membrane, is the better direction at every rate. At the largest rates of
-# {numref}`learning-rates` and {numref}`scale-free`, `spatial` has the lowest loss under gradient descent, with its own
-# length or with length one, but not under Adam.
+# What the paper did not ask is whether the gradient along the membrane is needed at all: neither `full` nor `spatial`,
+# which needs no recursion along the membrane, is the better direction at every rate. At the largest rates of
+# {numref}`learning-rates` and {numref}`scale-free`, `spatial` has the lowest loss under SGD, with its own length or with
+# length one, but not under Adam.
 #
 # ## How far does it carry?
 #
-# One thing at a time is changed from Table 1:
+# One thing at a time is changed from Table 1.
 
 # %% tags=["hide-input", "remove-output"]
 changed = ("momentum", "uniform", "positive", "no-delay", "subtractive-reset")
 studies = loss_studies("toy/table-1", *(f"toy/{name}" for name in changed))
 figures.show("studies-figure", toy_figures.loss_panels(studies))
+crossings_table = crossover_table(studies | baselines | scale_free)
+figures.show("crossover-table", tables.show(crossings_table, "study"))
 
 # %% [markdown]
 # ```{glue:figure} studies-figure
@@ -454,21 +537,13 @@ figures.show("studies-figure", toy_figures.loss_panels(studies))
 # :alt: Six panels of final loss over the learning rate, one thing changed from Table 1 in each.
 #
 # `leak` breaks down first as the learning rate grows, whatever is changed. Mean over {glue:text}`record-repeats`
-# neurons with its 95 % interval.
+# neurons with its 95 % interval. {numref}`crossovers` has the rates at which the curves cross.
 # ```
-
-# %% tags=["hide-input"]
-crossover_table(studies | baselines | scale_free).style.hide()
-
-# %% [markdown]
-# The learning rate at which the mean loss of `full` falls below that of `leak`, with its bootstrap 95 % interval, and
-# the lowest mean loss that each gradient reaches at any of the rates. *Below* and *above* mean that the crossing, or
-# that end of its interval, lies below the smallest rate tried, or above the largest.
 #
 # ## Why?
 #
-# {numref}`surrogate-derivative` has the clue. Just below the threshold, where a neuron that is learning to time its
-# spikes spends its days, `leak` hands the error of the next step back to this one, but for the leak. But a potential just below the
+# {numref}`surrogate-derivative` has the clue. Just below the threshold, where a neuron that learns to time its spikes
+# often is, `leak` hands the error of the next step back to this one, but for the leak. But a potential just below the
 # threshold is about to be emptied, if it rises a little; what it carries into the next step is then nothing. `full`
 # knows this and passes on a small part. `leak` therefore overstates what early potentials do to late errors, and adds
 # up errors of the same sign over many steps: its gradient is too long, mostly, and a single unwanted spike pulls down
@@ -478,7 +553,7 @@ crossover_table(studies | baselines | scale_free).style.hide()
 #
 # The opposite should happen when the surrogate is steep. At the threshold the factor of `full` is
 # $(1 - \frac1{\tau_m})(1 - S - \frac{\vartheta}{4\Theta})$; right above it, where $S = 1$, it is larger than one in
-# size when $\Theta < (1 - \frac1{\tau_m})\frac{\vartheta}{4}$:
+# size when $\Theta < (1 - \frac1{\tau_m})\frac{\vartheta}{4}$.
 
 # %%
 limit = (1 - 1 / config.tau_m) * config.threshold / 4
@@ -490,7 +565,7 @@ print(
 # The factor is largest a little above the threshold, where it exceeds 1 at slightly higher temperatures already. There
 # the reset term *can* make the gradient grow through time. That {cite:t}`zenke2021` saw learning fail when the reset was
 # differentiated through fits this: of their two kinds of surrogate it was the one that is steep and not normalised. The
-# same experiment over temperatures:
+# same experiment over temperatures follows.
 
 # %% tags=["hide-input", "remove-output"]
 by_temperature = loss_studies_over("toy/temperature")
@@ -511,10 +586,10 @@ figures.show("heat-figure", toy_figures.advantage(heat_rates, temperatures, heat
 # {glue:text}`record-repeats` neurons a cell.
 # ```
 #
-# The harm sets in well below the limit, not at it. The table says why: it follows the gradients of `full` at the
-# learning rate 0.005 through the first part of a training, at every temperature.
+# The harm sets in well below the limit, not at it. The gradients of `full` at the learning rate 0.005, followed through
+# the first part of a training at every temperature, say why.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "remove-output"]
 rows = []
 for value in temperatures:
     gradients = toy.compare_along(
@@ -534,85 +609,170 @@ for value in temperatures:
     row |= {"cosine of full and leak": f"{cosine.nanmedian():.2f}"}
     row |= {"opposed": f"{100 * (cosine < 0).double().mean():.0f} %"}
     rows.append(row)
-pd.DataFrame(rows).style.hide()
+figures.show("steepness-table", tables.show(pd.DataFrame(rows)))
 
 # %% [markdown]
-# Median lengths, relative to `spatial`; the share of cases in which `full` and `leak` point in opposed directions. A
-# factor larger than one takes a potential close to the threshold, and to grow, a gradient needs one such step after
+# ```{glue:table} steepness-table
+# :name: steepness
+#
+# The steeper the surrogate, the more often `full` and `leak` point in opposed directions; their lengths come near each
+# other at both ends of the temperatures. Median lengths, relative to `spatial`, and the share of opposed directions.
+# ```
+#
+# A factor larger than one takes a potential close to the threshold, and to grow, a gradient needs one such step after
 # another; but a potential that has just been emptied is not close to the threshold. So `full` stays shorter than `leak`
 # at the limit and somewhat below it. Only when the surrogate is so steep that single factors are several times larger
 # than one does its length approach that of `leak`, and its direction flip in more and more cases.
-
-# %% [markdown]
-# ## Try it
 #
-# Here the neuron of {numref}`phases` learns in your browser, with all three gradients from the same draws. Near a
-# learning rate of 0.03 each of them learns most draws exactly; from about {glue:text}`silent-leak-from:.2f` on `leak`
-# falls silent on most, from about {glue:text}`silent-full-from:.2f` on `full` as well. At the lowest temperatures phase
-# D of `full` outgrows C many times over on some draws, and the loss leaps. At a membrane time constant of 1 no
-# potential survives its step, and the three gradients are one.
-
-# %% tags=["hide-input"]
-draws = toy.draw(config.but(repeats=1, dtype="float64"))
-HTML(
-    figures.explorable(
-        draws.input_spikes[0].numpy(),
-        draws.target_spikes[:, 0].numpy(),
-        draws.weights[0].numpy(),
-    )
-)
-
-# %% [markdown]
-# Every eighth iteration of the phases is faint and the latest strong; C and D keep one scale for all gradients, so that
-# the switch compares their sizes. A slider shows the result of its training at once; *Restart* shows it happen.
-
-# %% [markdown]
-# (how-robust)=
-# ## How robust?
-#
-# A gradient is robust to the learning rate if a wide range of rates works. Call a rate usable if the mean loss there is
-# within {glue:text}`usable-distance:g` of the best mean loss of any of the three gradients at any rate; between two
-# rates tried, means are interpolated over the logarithm of the rate. The width of the usable range, in factors of ten,
-# is then a number that does not depend on where a grid of rates happens to end:
-
-# %% tags=["hide-input", "full-width"]
-figures.note("usable-distance", robustness.LOSS_DISTANCE)
-neurons = [
-    one
-    for one in robustness.rate_studies(records.load("train"))
-    if one.title.startswith("single neuron")
-]
-found = {one.title: robustness.widths(one) for one in neurons}
-tables.show(robustness.width_table(found), "study")
-
-# %% [markdown]
-# Width in factors of ten, and the width of `full` less that of the others, paired by repeat; in brackets 95 % bootstrap
-# intervals over {glue:text}`record-repeats` neurons. Under all three optimisers `full` has the widest range, wider than
-# that of `leak` by about half a factor of ten. With gradients of length one that of `spatial` is wider still. The
-# distance that counts as usable was chosen after the losses up to a rate of 0.1 had been seen, and before those of the
-# wider range were. It decides nothing about `full` and `leak`: with half of it, or half as much again, the differences
-# are
-
-# %% tags=["hide-input", "hide-output"]
-tables.show(robustness.sensitivity_table(neurons), "study")
-
-# %% tags=["remove-cell"]
-neuron = found["single neuron, SGD"]
-for name, (width, low, high) in neuron.widths.items():
-    figures.note(f"usable-{name}", robustness.in_decades(width, low, high))
-for name, (width, low, high) in neuron.differences.items():
-    figures.note(f"wider-{name}", robustness.in_decades(width, low, high, "+"))
-
-# %% [markdown]
-# At the largest rate at which anything is learned, `spatial` has the lowest loss under SGD, though its range is not the
-# widest: it is the shortest gradient, so its whole range lies at larger rates.
-#
-# ## What remains of the claim
+# ## Summary
 #
 # - *Better at learning rates above 0.005*: reproduced against `leak` at the large rates, with every optimiser,
 #   initialisation, delay and reset tried here; from which rate on depends on them.
-# - *Competitive below it*: not reproduced under plain gradient descent, where `full` is slower. Its gradient is
-#   shorter: with lengths made equal, it is ahead at nearly every rate.
+# - *Competitive below it*: not reproduced under SGD, where `full` is slower. Its gradient is shorter: with lengths made
+#   equal, it is ahead at nearly every rate.
 # - *More robust to the learning rate*: reproduced. The range of usable rates is {glue:text}`usable-full` factors of ten
 #   wide with `full`, {glue:text}`usable-leak` with `leak` and {glue:text}`usable-spatial` with `spatial`; `full` is ahead
 #   by {glue:text}`wider-leak` and {glue:text}`wider-spatial`. {doc}`05_settings` has the widths of networks.
+#
+# ## Exercises
+#
+# **1.** Momentum 0.9 adds nine tenths of the last step to each new one. Show that under a gradient that stays the same,
+# steps grow to ten times the plain one. After how many updates are they within 1 % of that?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# Step $n$ is $1 + 0.9 + \dots + 0.9^{n-1} = (1 - 0.9^n)/(1 - 0.9)$ times the plain one, which tends to 10. It is within
+# 1 % of that once $0.9^n < 0.01$, from $n$ = {glue:text}`momentum-updates` on.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 1", "code_prompt_hide": "Hide the check of exercise 1"}
+weight = torch.zeros(1, requires_grad=True)
+sgd = torch.optim.SGD([weight], lr=1.0, momentum=0.9)
+steps = []
+while len(steps) < 100:
+    before = weight.item()
+    weight.grad = torch.ones(1)
+    sgd.step()
+    steps.append(before - weight.item())
+updates = 1 + next(n for n, step in enumerate(steps) if step > 0.99 * 10)
+assert updates == int(np.ceil(np.log(0.01) / np.log(0.9)))
+assert abs(steps[-1] - 10) < 0.001
+figures.note("momentum-updates", updates)
+print(f"step 1: {steps[0]:.2f}, step {updates}: {steps[updates - 1]:.2f}")
+
+# %% [markdown]
+# **2.** At which learning rate do you expect `spatial`, too, to fail? Guess from {numref}`along`, then set the parameter
+# `learning_rates` and look.
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# `full` takes steps {glue:text}`length-full:.1f` times as long and has failed at 0.2 (its loss there:
+# {glue:text}`fails-full:.2f`), so `spatial` should fail somewhere below {glue:text}`fails-guess:.1f`. At 0.2 its loss is
+# {glue:text}`fails-spatial:.2f`, at 0.5 {glue:text}`fails-later:.2f`.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 2", "code_prompt_hide": "Hide the check of exercise 2"}
+few = toy.ToyConfig(repeats=50, learning_rates=(0.2, 0.5))
+large = toy.run(few)
+final = {
+    (name, rate): large.final_loss(name, rate).mean().item()
+    for name in ("full", "spatial")
+    for rate in few.learning_rates
+}
+assert final["spatial", 0.2] < 0.5 < final["full", 0.2]
+assert final["spatial", 0.5] > 0.5
+figures.note("fails-full", final["full", 0.2])
+figures.note("fails-spatial", final["spatial", 0.2])
+figures.note("fails-later", final["spatial", 0.5])
+figures.note("fails-guess", 0.2 * np.nanmedian(lengths["full"]))
+print(", ".join(f"{name} at {rate}: {x:.2f}" for (name, rate), x in final.items()))
+
+# %% [markdown]
+# **3.** The reset term may have any weight: `full` is weight 1, `leak` weight 0, and a number in the place of a gradient's
+# name is the weight. Train with the weights 0, ½, 1 and 2 at the learning rates 0.002 and 0.05. Which weight would you
+# choose?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# It depends on the rate. At the small one the loss rises with the weight; at the large one every weight but 0 will do.
+# The term shortens the gradient, and a little of it is enough to keep the neuron from falling silent.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 3", "code_prompt_hide": "Hide the check of exercise 3"}
+weights = ("leak", "0.5", "full", "2")
+weighted = toy.run(
+    toy.ToyConfig(repeats=50, learning_rates=(0.002, 0.05), gradients=weights)
+)
+by_rate = {
+    rate: [weighted.final_loss(name, rate).mean().item() for name in weights]
+    for rate in (0.002, 0.05)
+}
+assert by_rate[0.002] == sorted(by_rate[0.002])
+assert max(by_rate[0.05][1:]) < by_rate[0.05][0]
+for rate, means in by_rate.items():
+    print(f"{rate}:", ", ".join(f"{mean:.3f}" for mean in means))
+
+# %% [markdown]
+# **4.** Below which temperature does the factor at threshold exceed 1 in size for a membrane that forgets faster,
+# $\tau_m = 2$? And for $\tau_m = 1$?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# Below $(1 - \frac1{\tau_m})\frac{\vartheta}{4}$, which is {glue:text}`fast-limit:.3f` for $\tau_m = 2$. With $\tau_m = 1$
+# the limit is zero: nothing of the potential survives a step, and the factor is multiplied by zero.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 4", "code_prompt_hide": "Hide the check of exercise 4"}
+fast_limit = (1 - 1 / 2) * config.threshold / 4
+for share, exceeds in ((0.99, True), (1.01, False)):
+    h = 1 / (4 * share * fast_limit)  # the surrogate at threshold
+    factor = (1 - 1 / 2) * (1 - 1 - config.threshold * h)
+    assert (abs(factor) > 1) == exceeds
+    print(f"temperature {share * fast_limit:.4f}: factor {factor:.3f}")
+figures.note("fast-limit", fast_limit)
+
+# %% [markdown]
+# ## Further reading
+#
+# - {cite}`zenke2021`: surrogate gradients in networks, with and without the gradient through the reset.
+# - {cite}`gygax2025`: what a surrogate gradient is a gradient of, and what that says about the reset.
+# - {cite}`neftci2019`: surrogate gradients from the beginning.
+#
+# ## Appendix: the numbers
+#
+# ```{glue:table} losses-table
+# :name: losses
+#
+# {numref}`learning-rates` in numbers: mean final loss, and its difference paired by repeat with the bootstrap 95 %
+# interval. Below zero the reset term helps.
+# ```
+#
+# ```{glue:table} crossover-table
+# :name: crossovers
+#
+# With gradients of length one and under Adam, the curves cross near the smallest rate tried. The learning rate at which
+# the mean loss of `full` falls below that of `leak`, with its bootstrap 95 % interval, and the lowest mean loss that each
+# gradient reaches at any of the rates. *Below* and *above*: the crossing, or that end of its interval, lies below the
+# smallest rate tried, or above the largest.
+# ```
+
+# %% tags=["hide-input", "remove-output"]
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak /= 2**30 if sys.platform == "darwin" else 2**20
+neurons_at_once = len(rates) * len(config.gradients)
+measured = [(n, n * neurons_at_once, f"{t:.1f}") for n, t in seconds.items()]
+costs = pd.DataFrame(measured, columns=["repeats", "neurons", "seconds"])
+figures.show("seconds-table", tables.show(costs))
+figures.note("peak", peak)
+
+# %% [markdown]
+# ```{glue:table} seconds-table
+# :name: seconds
+#
+# What the two trainings of this chapter took on the machine that built the page. Peak memory of the notebook, PyTorch
+# included: {glue:text}`peak:.1f` GiB.
+# ```

@@ -86,6 +86,17 @@ def weaker_term_is_in_between(e: Evidence) -> bool:
     return near and learns and mean["full"][0.1] + 0.3 < mean["0.3"][0.1]
 
 
+def weaker_term_keeps_the_neuron_learning(e: Evidence) -> bool:
+    """At 0.05, where ``leak`` begins to fail."""
+    return e.loss("toy/missing-factor", "0.3", "leak")["sure"][0.05] == -1 and leak_is_longest(e)
+
+
+def curves_cross_early_without_length(e: Evidence) -> bool:
+    """At a rate not far above the smallest, if not below it."""
+    found = {name: e.losses(name) for name in (LENGTH_ONE, ADAM)}
+    return all(crossover(rates, one["full"] - one["leak"])[2] < 1.5 * rates[0] for rates, one in found.values())
+
+
 def size_differs_more_than_direction(e: Evidence) -> bool:
     """Of the squared distance of the two gradients, more than half is what their lengths differ by."""
     full, leak = e.along["full"], e.along["leak"]
@@ -255,10 +266,10 @@ ENTRIES = Entries(
         "Length explains half of what sets `spatial` apart": length_explains_spatial_and_not_leak,
         "`leak` never gets as low as the others": leak_never_gets_as_low,
         "moves the rate at which `full` overtakes `leak`": momentum_moves_the_crossing,
-        "With size taken out, `leak` is the worst direction": leak_is_the_worst_direction,
+        "With length taken out, `leak` is the worst direction": leak_is_the_worst_direction,
         "between `full` and `leak` the greater part is direction": term_improves_the_direction,
         "neither `full` nor `spatial`, which needs no recursion": neither_is_the_better_direction,
-        "`spatial` has the lowest loss under gradient descent": spatial_is_lowest_but_under_adam,
+        "`spatial` has the lowest loss under SGD, with its own length": spatial_is_lowest_but_under_adam,
         "`leak` breaks down first as the learning rate grows": leak_breaks_down_first_whatever_is_changed,
         "its gradient is too long, mostly": leak_is_longest,
         "the share of silent neurons fit this reading": leak_is_longest_and_falls_silent,
@@ -270,20 +281,31 @@ ENTRIES = Entries(
         "phase D of `full` outgrows C": phase_d_outgrows_c,
         "Under all three optimisers `full` has the widest range": full_has_the_widest_range,
         "With gradients of length one that of `spatial` is wider": spatial_is_wider_at_length_one,
-        "It decides nothing about `full` and `leak`": full_is_wider_than_leak,
+        "The choice of that distance decides nothing about `full`": full_is_wider_than_leak,
         "it is the shortest gradient": spatial_is_shortest_and_its_range_lies_higher,
+        "a little of it is enough to keep the neuron": weaker_term_keeps_the_neuron_learning,
+        "With gradients of length one and under Adam, the curves cross": curves_cross_early_without_length,
         "reproduced against `leak` at the large rates": better_at_large_rates_with_everything,
-        "not reproduced under plain gradient descent, where `full`": slower_below_the_papers_rate,
+        "not reproduced under SGD, where `full`": slower_below_the_papers_rate,
         "with lengths made equal, it is ahead at nearly every rate": shorter_and_ahead_with_equal_lengths,
         "`full` is ahead by {wider-leak} and {wider-spatial}": sgd_has_the_widest_range_whatever_is_usable,
     },
     computed=(
-        "that is the fate of {silent-leak} %",
+        "of the neurons trained with `leak` fall silent",
+        "`full` takes steps {length-full} times as long",
+        "At 0.2 its loss is {fails-spatial}",
         "At {best-rate} they are {best-share} %",
     ),
     neutral=(
         "When the reset term first appears in its network code",
-        "With the reset term, the paper says, it learns better",
+        "With the reset term, the paper says, the algorithm",
+        "**Afterwards** you know",
+        "*Silent*: no output spike",
+        "*Worse*: a larger loss than before",
+        'The term is "more robust to learning-rate adjustments"',
+        "A gradient is robust if a wide range",
+        "<crossovers> has the rates",
+        "At which learning rate do you expect `spatial`, too, to fail",
         "Below zero the reset term helps",
         "before anything is said about better directions",
         "That alone would put it ahead",
@@ -292,6 +314,5 @@ ENTRIES = Entries(
         "a potential just below the threshold is about to be emptied",
         "<zenke2021> saw learning fail",
         "Call a rate usable if the mean loss",
-        "The distance that counts as usable was chosen",
     ),
 )
