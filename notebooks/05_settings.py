@@ -18,14 +18,15 @@
 # Was the learning rate of the networks merely one of those where nothing is to be seen? This chapter varies it in
 # networks too, then the temperature, the number of time steps and the depth, and measures how far the gradients of a
 # network point apart.
+#
+# :::{admonition} About this chapter
+# - **For** readers who have a network of their own and ask which of its settings decide whether the reset term matters.
+# - **Needed:** {doc}`03_one_neuron` and {doc}`04_data_sets`; momentum and Adam.
+# - **Afterwards** you know for which optimisers the result of the single neuron carries over to networks, how wide the
+#   range of usable learning rates is with each gradient, and how far `leak` and `spatial` point away from `full`.
+# :::
 
-# %% tags=["parameters"]
-profile: str = "quick"  # quick or full; the records are the same in both
-lr: float = 0.01  # learning rate of the short training that is done here, on digits
-epochs: int = 3  # epochs of that training
-seed: int = 0  # seed of that training
-
-# %% tags=["remove-cell"]
+# %%
 import numpy as np
 import pandas as pd
 import torch
@@ -43,18 +44,25 @@ from tsbp.study import (
 )
 from tsbp.study.statistics import with_interval
 
+# %% tags=["parameters"]
+profile: str = "quick"  # quick or full; the records are the same in both
+lr: float = 0.01  # learning rate of the short training that is done here, on digits
+epochs: int = 3  # epochs of that training
+seed: int = 0  # seed of that training
+
+# %% tags=["remove-cell"]
 figures.use_style()
 recorded = records.load("train")
 
 # %% [markdown]
 # ## The learning rate
 #
-# Two ways of training, since what a learning rate means depends on the optimiser. *AdamW* is what the last chapter
-# trains with: it divides every gradient by its own recent size, so that a gradient that is merely longer gains nothing,
-# and its learning rate rises and falls once. *Momentum* is SGD with Nesterov momentum 0.9 at a constant rate, without
-# clipping or rescaling, as one of the [single neuron's variants](studies) has it.
+# What a learning rate means depends on the optimiser, so there are two. *AdamW* is what the last chapter trains with: it
+# divides every gradient by its own recent size, so that a gradient that is merely longer gains nothing, and its learning
+# rate rises and falls once. *Momentum* is SGD with Nesterov momentum 0.9 at a constant rate, without clipping, as one of
+# the [single neuron's variants](studies) has it.
 #
-# Each way is tried on two data sets: {glue:text}`examples:,d` images of MNIST for {glue:text}`epochs` epochs, which is
+# Each is tried on two data sets: {glue:text}`examples:,d` images of MNIST for {glue:text}`epochs` epochs, which is
 # short on purpose, since what is learned slowly must show; and the 8×8 digits with everything else as in the last
 # chapter. All gradients get the same rates, seeds, initial weights and order of examples.
 
@@ -78,6 +86,8 @@ fall = rates["MNIST, momentum"].query("value == 1")
 figures.note("fall-rate", fall["value"].iloc[0])
 for name, group in fall.groupby("gradient"):
     figures.note(f"fall-{name}", group["test_accuracy"].mean())
+rates_table = tables.show(studies.study_table(rates), "study")
+figures.show("rates-table", rates_table)
 
 # %% [markdown]
 # ```{glue:figure} rates-figure
@@ -90,40 +100,33 @@ for name, group in fall.groupby("gradient"):
 # `leak`, paired by seed, on a scale that is linear up to one percentage point and logarithmic beyond. Dots: single
 # trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits.
 # ```
-
-# %% tags=["hide-input", "full-width"]
-tables.show(studies.study_table(rates), "study")
-
-# %% [markdown]
-# Test accuracy in per cent with 95 % intervals; *broke down*: how many trainings with `full`, `leak` and `spatial`
-# ended below {glue:text}`broken:.0f` %.
 #
-# The accuracy of `full`, compared with `leak` and with `spatial`, is
+# :::{table} Under momentum the term costs accuracy at the smallest rate, and helps at large ones on the digits alone. The accuracy of `full`, rate by rate.
+# :name: network-verdicts
 #
-# | | than `leak` | than `spatial` |
+# | | compared with `leak` | with `spatial` |
 # | --- | --- | --- |
-# | MNIST, AdamW | {glue:text}`ma-leak` | {glue:text}`ma-spatial` |
 # | MNIST, momentum | {glue:text}`ms-leak` | {glue:text}`ms-spatial` |
-# | digits, AdamW | {glue:text}`da-leak` | {glue:text}`da-spatial` |
 # | digits, momentum | {glue:text}`ds-leak` | {glue:text}`ds-spatial` |
+# | MNIST, AdamW | {glue:text}`ma-leak` | {glue:text}`ma-spatial` |
+# | digits, AdamW | {glue:text}`da-leak` | {glue:text}`da-spatial` |
+# :::
 #
-# The rates of a row and column are one family of paired *t* tests, corrected for their number by Holm's method, because
-# of twenty tests one succeeds by chance. Where some seeds break down and others do not, a test of means says little; the
-# counts say more.
+# The rates of a row and column are one family of paired *t* tests, corrected for their number by Holm's method. Where some
+# seeds break down and others do not, a test of means says little; the counts in {numref}`network-accuracies` say more.
 #
 # ### How wide is the range of usable rates?
 #
-# The accuracy at the largest rate tried does not measure robustness, because the rate at which a grid ends is
-# arbitrary. As for the [single neuron](how-robust), the width of the usable range does. A rate is usable for a network
-# if the mean accuracy there is at most {glue:text}`usable-margin:g` percentage points below the best mean accuracy of
-# any of the three gradients at any rate.
+# As for the [single neuron](how-robust), the accuracy at the largest rate tried does not measure robustness; the width of
+# the usable range does. A rate is usable for a network if the mean accuracy there is at most
+# {glue:text}`usable-margin:g` percentage points below the best mean accuracy of any of the three gradients at any rate.
 
-# %% tags=["hide-input", "full-width"]
+# %% tags=["hide-input", "remove-output"]
 over_rates = list(robustness.rate_studies(recorded))
 usable = {one.title: robustness.widths(one) for one in over_rates}
-tables.show(robustness.width_table(usable), "study")
-
-# %% tags=["remove-cell"]
+figures.show("widths-table", tables.show(robustness.width_table(usable), "study"))
+sensitivity = robustness.sensitivity_table(over_rates)
+figures.show("sensitivity-table", tables.show(sensitivity, "study"))
 figures.note("usable-margin", robustness.ACCURACY_DISTANCE)
 networks = {t: one for t, one in usable.items() if "neuron" not in t}
 wider = [t for t, one in networks.items() if one.differences["leak"][1] > 0]
@@ -138,27 +141,25 @@ figures.note("top-rate", top["value"].iloc[0])
 for name, group in top.groupby("gradient"):
     accuracy = group["test_accuracy"]
     figures.note(f"top-{name}", accuracy.mean())
-    figures.note(f"kept-{name}", accuracy.drop(accuracy.idxmin()).mean())
 
 # %% [markdown]
-# Width in factors of ten, and the width of `full` less that of the others, paired by seed; in brackets 95 % bootstrap
-# intervals over seeds, widened for their small number. An end shown as dots is open: the range reaches the smallest or
-# the largest rate tried, in the records or in some bootstrap samples. The distance that counts as usable is a choice;
-# with half of it, or half as much again, the differences are
-
-# %% tags=["hide-input", "hide-output"]
-tables.show(robustness.sensitivity_table(over_rates), "study")
-
-# %% [markdown]
+# ```{glue:table} widths-table
+# :name: network-widths
+# :figclass: full-width
+#
 # For the single neuron the range is wider with `full` than with `leak` under every optimiser. Of the
 # {glue:text}`networks` studies of networks, the interval puts `full` ahead of `leak` in:
-# {glue:text}`networks-wider`. It puts `full` behind in: {glue:text}`networks-narrower`. The others are open.
+# {glue:text}`networks-wider`. It puts `full` behind in: {glue:text}`networks-narrower`. The others are open. Width in
+# factors of ten, and the width of `full` less that of the others, paired by seed; in brackets 95 % bootstrap intervals over
+# seeds, widened for their small number. An end shown as dots is open: the range reaches the smallest or the largest rate
+# tried, in the records or in some bootstrap samples. {numref}`network-sensitivity` has other distances.
+# ```
 #
-# At the largest rate tried, the order of the mean accuracies depends on the optimiser. With momentum that of
-# `spatial` is the highest there. Under AdamW on MNIST, at {glue:text}`top-rate:g`, it is the lowest:
+# Width and height can disagree. At the largest rate tried, the order of the mean accuracies depends on the optimiser. With
+# momentum that of `spatial` is the highest there. Under AdamW on MNIST, at {glue:text}`top-rate:g`, it is the lowest:
 # {glue:text}`top-spatial:.1f` %, against {glue:text}`top-full:.1f` % with `full` and {glue:text}`top-leak:.1f` % with
-# `leak`. One run of {glue:text}`ma-seeds` explains the gap in each case; without the worst run of each gradient the
-# means are {glue:text}`kept-spatial:.1f`, {glue:text}`kept-full:.1f` and {glue:text}`kept-leak:.1f` %.
+# `leak`. Without the worst run of each gradient
+# they are closer than a point.
 #
 # **What carries over.** With momentum the picture of {numref}`learning-rates` does: the order of the three gradients at
 # small rates, and its reversal at large ones. At the learning rate {glue:text}`fall-rate:g` the networks on MNIST still
@@ -166,10 +167,8 @@ tables.show(robustness.sensitivity_table(over_rates), "study")
 # {glue:text}`fall-leak:.1f` % with `leak`. So the paper's two halves do not contradict each other: on real data it
 # looked at one learning rate for each network, and near the best rate the gradients are closer together. If it trained
 # as TSSL-BP does, with AdamW, that hid more: of the differences between `full` and `leak`, only a cost of less than a
-# percentage point on MNIST is sure then. AdamW divides out the length of the gradient, and that part of the difference
-# with it.
-
-# %% [markdown]
+# percentage point on MNIST is sure then.
+#
 # ## Temperature, time steps, depth
 #
 # The temperature sets how wide the surrogate is, and with it how much of the reset term there is: at the threshold the
@@ -192,6 +191,8 @@ for title, runs in others.items():
     for what, found_by_seed in studies.over_all_values(runs).items():
         figures.note(f"{key}-{what}", with_interval(found_by_seed, "+.2f"))
 figures.note("others-seeds", others["depth"]["seed"].nunique())
+others_table = tables.show(studies.study_table(others), "study")
+figures.show("others-table", others_table)
 
 # %% [markdown]
 # ```{glue:figure} others-figure
@@ -200,20 +201,18 @@ figures.note("others-seeds", others["depth"]["seed"].nunique())
 #
 # At no single temperature, number of time steps or depth is a difference between `full` and `leak` shown; `spatial` falls
 # behind where the surrogate is wide, and one of its trainings breaks down where it is narrow. As in
-# {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds.
+# {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds. {numref}`other-accuracies` has the numbers.
 # ```
-
-# %% tags=["hide-input", "hide-output"]
-tables.show(studies.study_table(others), "study")
-
-# %% [markdown]
-# The accuracy of `full`, compared with the others, is
 #
-# | | than `leak` | than `spatial` |
+# :::{table} Where the surrogate is widest, and nowhere else, `full` is surely ahead of `spatial`. The accuracy of `full`, value by value.
+# :name: other-verdicts
+#
+# | | compared with `leak` | with `spatial` |
 # | --- | --- | --- |
 # | temperature | {glue:text}`temperature-leak` | {glue:text}`temperature-spatial` |
 # | time steps | {glue:text}`time-steps-leak` | {glue:text}`time-steps-spatial` |
 # | layers | {glue:text}`depth-leak` | {glue:text}`depth-spatial` |
+# :::
 #
 # One might expect a term that travels through time to matter more with more steps or more layers. No such trend is
 # shown: with every doubling of the steps the accuracy of `full` less that of `leak` changes by
@@ -222,18 +221,19 @@ tables.show(studies.study_table(others), "study")
 # {glue:text}`depth-average` for the layers and {glue:text}`temperature-average` for the temperature. The last of these,
 # by itself, is a cost of the term. The path along the membrane as a whole does matter somewhat, when the surrogate is
 # wide: then many steps before a spike have a share in it.
-
-# %% [markdown]
+#
 # ## How far apart do the gradients point?
 #
 # After every epoch of all these trainings the three gradients were computed at the same weights and on the same
-# examples, layer by layer. It takes one option, here in a short training on the digits:
+# examples, layer by layer. It takes one option, here in a short training on the digits.
 
 # %%
 config = TrainingConfig.for_dataset(
     "digits", lr=lr, epochs=epochs, seed=seed, compare_gradients=True
 )
 run = train(config, quiet=True)
+
+# %% tags=["hide-input", "remove-output"]
 last = run["epoch_metrics"][-1]
 beside = pd.DataFrame({"layer": ["15C5", "40C5", "300", "output"]})
 for name in ("leak", "spatial"):
@@ -241,12 +241,17 @@ for name in ("leak", "spatial"):
     length = np.array(last[f"length_{name}"], dtype=float)
     beside[f"angle of {name}"] = [f"{x:.0f}°" for x in angle]
     beside[f"length of {name}"] = [f"{x:.2f}" for x in length]
-tables.show(beside)
+figures.show("beside-table", tables.show(beside, "layer"))
 
 # %% [markdown]
-# Angle to `full`, and length in multiples of the length of `full`, a row for each layer with weights, from the image to
-# the output, after the last of these epochs. The records say how it goes on, and the single neuron gives a measure of
-# what is much and what is little.
+# ```{glue:table} beside-table
+# :name: beside
+#
+# The angle to `full` and the length, in multiples of that of `full`, of the other two gradients in each layer, after the last
+# of these epochs.
+# ```
+#
+# The records say how it goes on, and the single neuron gives a measure of what is much and what is little.
 
 # %% tags=["remove-cell"]
 angles = {
@@ -283,9 +288,9 @@ for name, cosine in single.items():
 # {glue:text}`single-spatial:.0f`° between `spatial` and `full`. In the networks it is {glue:text}`network-leak:.0f`°
 # and {glue:text}`network-spatial:.0f`° (median over layers, epochs and seeds on MNIST). Is averaging the reason? The
 # single neuron's gradient comes from one pattern of spikes, that of a network is the mean over a batch of examples. So
-# the gradients were averaged over different numbers of examples, at the same weights:
+# the gradients were averaged over different numbers of examples, at the same weights.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "remove-output"]
 started = one.but(repeats=100)
 averaged = {
     f"single neuron, update {updates}": averaging.neuron_angles(
@@ -297,9 +302,8 @@ averaged |= {
     "digits, first epoch": averaging.network_angles(pd.DataFrame([run]), 0),
     "digits, last epoch": averaging.network_angles(pd.DataFrame([run]), -1),
 }
-tables.show(averaging.angle_table(averaged), "study")
-
-# %% tags=["remove-cell"]
+averages = tables.show(averaging.angle_table(averaged), "study")
+figures.show("averages-table", averages)
 figures.note("updates", 200)
 for updates in (1, 200):
     for n in (1, 100):
@@ -310,21 +314,122 @@ for n in (1, 1000):
     figures.note(f"averaged-digits-{n}", np.median(angle))
 
 # %% [markdown]
-# Median angle to `full` of gradients that are averaged over so many examples: patterns of spikes for the single neuron,
-# images for the network of the short training above, all its layers together. Averaging explains only part of it. Near
-# the initial weights it brings `leak` and `full` together, from {glue:text}`averaged-1-1:.0f`° for one pattern to
-# {glue:text}`averaged-1-100:.0f`° for a hundred. After {glue:text}`updates` updates it does so no longer:
-# {glue:text}`averaged-200-1:.0f`° and {glue:text}`averaged-200-100:.0f`°. In the network the angle is
-# {glue:text}`averaged-digits-1:.0f`° for one image already, and {glue:text}`averaged-digits-1000:.0f`° for a thousand.
+# ```{glue:table} averages-table
+# :name: averages
 #
-# ## What remains of the claim
+# Averaging explains only part of it. Near the initial weights it brings `leak` and `full` together, from
+# {glue:text}`averaged-1-1:.0f`° for one pattern to {glue:text}`averaged-1-100:.0f`° for a hundred. After
+# {glue:text}`updates` updates it does so no longer: {glue:text}`averaged-200-1:.0f`° and
+# {glue:text}`averaged-200-100:.0f`°. In the network the angle is {glue:text}`averaged-digits-1:.0f`° for one image
+# already, and {glue:text}`averaged-digits-1000:.0f`° for a thousand. Median angle to `full` of gradients that are averaged
+# over so many examples: patterns of spikes for the single neuron, images for the network of the short training above.
+# ```
+#
+# ## Summary
 #
 # - *Robust to the learning rate*: no network studied here is shown to have a narrower range of usable rates with
 #   `full` than with `leak`, and few have enough seeds to show a wider one.
 # - *Of no use on real data*: near the best learning rate, at every temperature, number of steps and depth tried on the
-#   digits, `full` is not shown to be ahead of `leak`. On a reduced CIFAR-10 `full` is ahead at the one rate near the
-#   best that was tested, which on held-out images is the best one for `full` alone. With every gradient at its own best
-#   rate the question is open there, and so it is on the whole CIFAR-10 ({doc}`04_data_sets`).
+#   digits, `full` is not shown to be ahead of `leak`.
 # - With momentum, `leak` learns faster than `full` at small learning rates in networks too, and it breaks down
 #   first as the rate grows: the term costs where steps are too short, and helps where they are too long. Under AdamW,
 #   which divides the length of the gradient out, little of either is left.
+#
+# ## Exercises
+#
+# **1.** Multiply a loss by ten. How does the first step of SGD change, and how that of Adam?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# That of SGD is ten times as long. Adam divides the gradient by its own size, so its first step is the learning rate in
+# either case.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 1", "code_prompt_hide": "Hide the check of exercise 1"}
+steps = {}
+for optimizer in (torch.optim.SGD, torch.optim.Adam):
+    for factor in (1, 10):
+        weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
+        moved = optimizer([weight], lr=0.1)
+        (factor * weight.square().sum()).backward()
+        moved.step()
+        steps[optimizer.__name__, factor] = 1 - weight.item()
+        print(
+            f"{optimizer.__name__}, loss × {factor}: {steps[optimizer.__name__, factor]:.4f}"
+        )
+assert abs(steps["SGD", 10] / steps["SGD", 1] - 10) < 1e-9
+assert abs(steps["Adam", 10] - steps["Adam", 1]) < 1e-6
+
+# %% [markdown]
+# **2.** How large is the reset term at the threshold, in multiples of the potential's own share $1 - S = 1$ just below it,
+# at the temperatures 0.1, 0.3 and 2?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# $\vartheta/4\Theta$: {glue:text}`term-narrow:.2f`, {glue:text}`term-middle:.2f` and {glue:text}`term-wide:.2f`. With the
+# narrow surrogate the factor of `full` is negative there; with the wide one the term is a small correction.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 2", "code_prompt_hide": "Hide the check of exercise 2"}
+for name, width in {"narrow": 0.1, "middle": 0.3, "wide": 2.0}.items():
+    potential = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    ((potential - 1) / width).sigmoid().sum().backward()
+    h = potential.grad.item()  # the surrogate at the threshold
+    assert abs(h - 1 / (4 * width)) < 1e-12
+    figures.note(f"term-{name}", h)
+    print(f"temperature {width}: {h:.2f}")
+
+# %% [markdown]
+# **3.** Two gradients have the same mean over examples, of length 1, and on top of it independent noise of length 2 for each
+# example. What is the angle between them for one example, and for the averages over a hundred?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# The mean has the squared length 1 and the noise of an average over $n$ has $4/n$, so the cosine is about $1/(1 + 4/n)$:
+# {glue:text}`noise-1:.0f`° for one example, {glue:text}`noise-100:.0f`° for a hundred. If averaging were the whole
+# explanation, the angles of {numref}`averages` would fall like this in every row.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 3", "code_prompt_hide": "Hide the check of exercise 3"}
+size = 100_000
+generator = torch.Generator().manual_seed(seed)
+for n in (1, 100):
+    expected = np.degrees(np.arccos(1 / (1 + 4 / n)))
+    noise = torch.randn(2, size, generator=generator) * 2 / (n * size) ** 0.5
+    first, second = noise + 1 / size**0.5
+    angle = torch.cosine_similarity(first, second, dim=0).arccos().rad2deg()
+    assert abs(angle.item() - expected) < 1
+    figures.note(f"noise-{n}", expected)
+    print(f"{n}: {angle:.1f}° (expected {expected:.1f}°)")
+
+# %% [markdown]
+# ## Further reading
+#
+# - {cite}`kingma2015`: Adam, and why it does not see the scale of a gradient.
+# - {cite}`zenke2021`: the shape and scale of the surrogate, and the reset, varied in networks.
+#
+# ## Appendix: the numbers
+#
+# ```{glue:table} rates-table
+# :name: network-accuracies
+# :figclass: full-width
+#
+# {numref}`network-rates` in numbers: test accuracy in per cent with 95 % intervals. *Broke down*: how many trainings with
+# `full`, `leak` and `spatial` ended below {glue:text}`broken:.0f` %.
+# ```
+#
+# ```{glue:table} others-table
+# :name: other-accuracies
+# :figclass: full-width
+#
+# {numref}`network-others` in numbers.
+# ```
+#
+# ```{glue:table} sensitivity-table
+# :name: network-sensitivity
+#
+# The differences of {numref}`network-widths` with half the distance that counts as usable, the same, and half as much again.
+# ```

@@ -13,38 +13,52 @@
 # %% [markdown]
 # # What is the reset gradient worth?
 #
-# When a spiking neuron fires, its membrane potential is reset to zero. The potential after a spike therefore depends on
-# whether there was one, and so on the potential before it: one more path along which a training signal can travel back
-# through time. *Temporal Surrogate Back-propagation for Spiking Neural Networks* {cite}`yang2020` says that
-# surrogate-gradient methods drop this path, restores it, and asks whether that helps.
+# When a spiking neuron fires, its membrane potential is reset. The potential after a spike therefore depends on whether
+# there was one, and so on the potential before it: one more path along which a training signal can travel back through
+# time. Should the gradient follow it?
 #
-# This book is a companion to that paper which can be run. It derives every equation and has a machine check it, repeats
-# the experiments with all that a comparison needs (the same draws for every gradient, repeats, intervals), and shows
-# the outcome beside the mathematics.
+# **It depends on the learning rate.** With the reset term in its gradient a single neuron works over a wider range of
+# learning rates: it learns more slowly at small ones, and at large ones the term keeps it from falling silent. Near a good
+# learning rate, networks on MNIST are as accurate without the term. For tasks in which only time carries the answer, the
+# study is [planned](time-plan) and under way.
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "quick"  # quick or full; this page is the same in both
 
 # %% tags=["remove-cell"]
+import pandas as pd
 import torch
+from IPython.display import HTML
 
-from tsbp.runs import experiments, provenance, records
+from tsbp.peers import libraries
+from tsbp.runs import experiments, provenance, records, toy
 from tsbp.runs.settings import TrainingConfig
-from tsbp.study import comparison, figures, robustness, toy_figures
+from tsbp.study import comparison, figures, robustness, tables, toy_figures
 from tsbp.study.claims import claims_table
 from tsbp.study.statistics import with_interval
 from tsbp.study.studies import loss_study
 
 figures.use_style()
-table_1 = experiments.load("toy/table-1")
-toy = table_1.config
-rates, losses = loss_study(table_1)
+shown_rate = 0.071
+figures.note("shown-rate", shown_rate)
+
+# %% tags=["remove-input"]
+draws = toy.draw(toy.ToyConfig(repeats=1, dtype="float64"))
+HTML(
+    figures.explorable(
+        draws.input_spikes[0].numpy(),
+        draws.target_spikes[:, 0].numpy(),
+        draws.weights[0].numpy(),
+        learning_rate=shown_rate,
+    )
+)
 
 # %% tags=["remove-cell"]
-figure = toy_figures.loss_by_learning_rate(rates, losses)
-figures.show("front-figure", figure)
-figures.note("front-repeats", toy.repeats)
-figures.note("front-iterations", toy.iterations)
+table_1 = experiments.load("toy/table-1")
+rates, losses = loss_study(table_1)
+figures.show("front-figure", toy_figures.loss_by_learning_rate(rates, losses))
+figures.note("front-repeats", table_1.config.repeats)
+figures.note("front-iterations", table_1.config.iterations)
 recorded = records.load("train")
 reduced = TrainingConfig.for_dataset("cifar10-reduced")
 difference = comparison.paired_difference(
@@ -57,12 +71,24 @@ neuron = next(
 )
 for gradient, found in robustness.widths(neuron).differences.items():
     figures.note(f"wider-{gradient}", robustness.in_decades(*found, "+"))
-best_rates = comparison.best_held_out(recorded, reduced)["lr"]
 figures.note("reduced-rate", reduced.lr)
 figures.note("reduced-difference", with_interval(difference, "+.2f"))
 figures.note("reduced-seeds", len(difference))
-for gradient, rate in best_rates.items():
-    figures.note(f"reduced-rate-{gradient}", rate)
+equal = comparison.paired_difference(
+    comparison.accuracies(recorded, "mnist-long"), "leak"
+)
+figures.note("mnist-difference", with_interval(equal, "+.2f"))
+peers = libraries.PEERS
+switches = [("tsbp", 'gradient="full", the default', 'gradient="leak"')] + [
+    (library, peers[keep].setting, peers[detach].setting)
+    for library, keep, detach in (
+        ("SpikingJelly", "SpikingJelly", "SpikingJelly, detached"),
+        ("snnTorch", "snnTorch, no delay", "snnTorch"),
+    )
+]
+columns = ["library", "with the reset term", "without it"]
+switches = tables.show(pd.DataFrame(switches, columns=columns), *columns)
+figures.show("switches-table", switches)
 here = provenance.provenance(torch.device("cpu"))
 changed = " with changes" if here["git_dirty"] else ""
 figures.note("commit", (here["git_commit"] or "unknown")[:7] + changed)
@@ -72,37 +98,43 @@ figures.note("python", here["versions"]["python"])
 figures.note("torch", here["versions"]["torch"])
 
 # %% [markdown]
-# ```{glue:figure} front-figure
-# :name: front
-# :alt: Mean final loss over the learning rate for three gradients.
+# A neuron learns a spike train in your browser, at first at the learning rate {glue:text}`shown-rate:g`: with the reset term
+# (`full`), without it (`leak`), and with no gradient along the membrane at all (`spatial`). Move the slider to where
+# `leak` learns as well. {doc}`03_one_neuron` has the complete figure.
 #
-# The question in one picture. A single neuron learns a spike train with the reset term in its gradient (`full`),
-# without it (`leak`), and with no gradient through time along the membrane at all (`spatial`). Which is best depends on
-# the learning rate. Mean loss after {glue:text}`front-iterations` updates with its 95 % interval,
-# {glue:text}`front-repeats` neurons a point; {doc}`03_one_neuron` says how it was measured.
+# ## Keep it or detach it?
+#
+# - **Keep it** if you train with SGD, or with momentum, at a learning rate near the largest that works. The range of usable
+#   rates of a single neuron is {glue:text}`wider-leak` factors of ten wider with the term ({numref}`front`), and with
+#   momentum networks fail first without it ({doc}`05_settings`).
+# - **Detach it, or raise the learning rate,** if you train so at a small one: there the term slows learning, in a single
+#   neuron and, with momentum, in networks on MNIST and on small digits.
+# - **It makes no difference** to images that networks learn well with AdamW near its best rate: on MNIST the accuracies
+#   differ by {glue:text}`mnist-difference` points. On small digits no difference is sure ({doc}`04_data_sets`).
+# - **Open** is the case of CIFAR-10. A reduced network on a part of it is more accurate with the term at the learning rate
+#   {glue:text}`reduced-rate:g`, by {glue:text}`reduced-difference` points over {glue:text}`reduced-seeds` seeds, but that
+#   rate is the best one for `full` alone. Whether the term helps when every gradient has its own best rate is open.
+#
+# ```{glue:table} switches-table
+# :name: switches
+#
+# The line of code that decides. Norse has no such setting: it keeps the term in feed-forward layers and detaches it in
+# recurrent ones. {doc}`07_other_methods` has more libraries, and what each was seen to compute.
 # ```
 #
-# ## The short answer
+# ```{glue:figure} front-figure
+# :name: front
+# :alt: Mean final loss over the learning rate. Leak is lowest at small rates and rises first, spatial is lowest at the largest.
 #
-# - The term belongs to the gradient of the smoothed neuron, costs little when it is computed well, and was not new.
-# - What the term is worth depends on the learning rate. Under gradient descent it slows learning at small rates, in a
-#   single neuron and, with momentum, in networks on MNIST and on small digits. At large rates it helps the single
-#   neuron and the network on the digits; for the one on MNIST that is not sure. Under AdamW only a cost of less than a
-#   percentage point on MNIST is sure.
-# - A gradient is robust if it works over a wide range of learning rates. For the single neuron that range is widest
-#   with the term, under three optimisers: under SGD {glue:text}`wider-leak` factors of ten wider than without it, and
-#   {glue:text}`wider-spatial` wider than with no gradient through time ({doc}`03_one_neuron`). For networks
-#   ({doc}`05_settings`) most of the measured differences are too uncertain to tell.
-# - Near the best learning rate, networks on MNIST learn as well without the term, and on small digits no difference is
-#   sure.
-# - A reduced network on part of CIFAR-10 is more accurate with the term at the learning rate
-#   {glue:text}`reduced-rate:g`: `full` is {glue:text}`reduced-difference` points ahead of `leak` over
-#   {glue:text}`reduced-seeds` seeds. On held-out images, with one run for each rate, that rate is the best one for
-#   `full` alone. `leak` does best at {glue:text}`reduced-rate-leak:g` and `spatial` at
-#   {glue:text}`reduced-rate-spatial:g`, where there are no test runs. Whether the term helps when every gradient has
-#   its own best rate is open. The whole network leaves the question open too. Both were trained on re-encoded images.
+# Which gradient is best depends on the learning rate; at the largest tried, `spatial` has the lowest loss. Mean loss of {glue:text}`front-repeats` neurons after
+# {glue:text}`front-iterations` updates with SGD, and its 95 % interval; {doc}`03_one_neuron` says how it was measured.
+# ```
 #
 # ## What became of the paper's claims
+#
+# *Temporal Surrogate Back-propagation for Spiking Neural Networks* {cite}`yang2020` restores the term to methods that
+# leave it out, and asks whether it helps. This book repeats its experiments with all that a comparison needs: the same
+# draws for every gradient, repeats, intervals.
 
 # %% tags=["remove-input", "full-width"]
 claims_table()
@@ -116,42 +148,42 @@ claims_table()
 # ## The chapters
 #
 # {doc}`01_neuron`
-# : The equations of the neuron, its compute graph, and how long a spike travels.
+# : How does one step's potential depend on the last?
 #
 # {doc}`02_gradient`
-# : The gradient step by step; SymPy, autograd and finite differences check it.
+# : What is the gradient through the reset, step by step, and how do SymPy, autograd and finite differences check it?
 #
 # {doc}`03_one_neuron`
-# : The paper's single-neuron experiment: three gradients, controls, a look at why, and a figure to play with.
+# : At which learning rates does the term help a single neuron, and why?
 #
 # {doc}`04_data_sets`
-# : The paper's networks on MNIST, N-MNIST, CIFAR-10 and small digits: is there a difference, or are they equal?
+# : Does it change the accuracy of networks on images, or are they equal?
 #
 # {doc}`05_settings`
-# : Learning rate, temperature, time steps and depth in networks, and how far apart the gradients point: where the paper's two halves meet.
+# : Do the optimiser, temperature, time steps or depth of a network decide whether it matters?
 #
 # {doc}`06_cost`
-# : What the term costs in time and memory: counted, and measured beside other libraries.
+# : What does it cost in time and memory?
 #
 # {doc}`07_other_methods`
-# : What other learning rules and libraries do with the reset: read in their code, and checked by running.
+# : What do other learning rules and libraries do with the reset?
 #
 # {doc}`08_errata`
-# : Where the paper's print is wrong, contradicts itself or leaves something open, each with what shows it.
+# : Where is the paper's print wrong, and what shows it?
 #
 # {doc}`09_reproduce`
-# : Every record behind these pages, with the command that makes it again.
+# : Which record is behind which number, and which command makes it again?
 #
-# ## Running it
+# {doc}`plan`
+# : What will tell whether the term matters where time does?
 #
-# Every chapter is a notebook. Its code imports the package `tsbp`, which lies in the same repository; its first code
-# cell holds the parameters that can be changed. `make book` executes all chapters and sets these pages. The README says
-# how to execute one of them with other parameters, how to train a network, and how to use the neuron in a project of
-# your own.
-#
-# The numbers of this page were computed at commit {glue:text}`commit` on {glue:text}`date`, on {glue:text}`machine`,
-# with Python {glue:text}`python` and PyTorch {glue:text}`torch`.
+# Every chapter is a notebook: its code imports the package `tsbp`, and the cell of its parameters can be changed.
+# {doc}`using` says how to execute one with others, how to train a network, and how to use the neuron in a project of your
+# own.
 #
 # ## How to cite
 #
 # Please cite the paper {cite}`yang2020` and this companion by its name and commit; `CITATION.cff` has the entry.
+#
+# The numbers of this page were computed at commit {glue:text}`commit` on {glue:text}`date`, on {glue:text}`machine`,
+# with Python {glue:text}`python` and PyTorch {glue:text}`torch`.

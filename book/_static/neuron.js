@@ -259,6 +259,8 @@ window.tsbpNeuron = (() => {
     let pace = 0; // iterations a frame; 0 is a pause
     let request;
     root.insertAdjacentHTML("beforeend", CONTENT);
+    const compact = root.classList.contains("compact"); // the result first, and one slider to play with
+    if (compact) find("[name=learningRate]").value = Math.round(20 * Math.log10(root.dataset.rate / TABLE_1.learningRate));
 
     function redraw() {
       const chosen = find("input:checked").value;
@@ -318,7 +320,7 @@ window.tsbpNeuron = (() => {
     new IntersectionObserver((entries, observer) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       observer.disconnect();
-      go(WATCH);
+      go(compact ? Infinity : WATCH);
     }).observe(find(".loss"));
   }
 

@@ -65,6 +65,7 @@ def _paragraphs(text: str) -> Iterator[str]:
     lines: list[str] = []
     code = False
     for line in re.sub(r"^# ?", "", "\n".join([*cells, ""]), flags=re.MULTILINE).split("\n"):
+        line = re.sub(r"^(?:```|:::)\{table\} ", "", line)  # its caption follows
         code = line.startswith("```bash") or (code and not line.startswith("```"))
         apart = code or not line or re.match(r"```|\||:\w+:|\(.*\)=$", line)
         if lines and (apart or re.match(r"- |#|: ", line)):
