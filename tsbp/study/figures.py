@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
-from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from tsbp.gradients import GRADIENTS, STUDIED
@@ -60,12 +59,12 @@ def use_style() -> None:
             shell.display_formatter.formatters[form].for_type_by_name("pandas.io.formats.style", "Styler", shown)
 
 
-def show(name: str, shown: Figure | Styler) -> None:
+def show(name: str, shown: Any) -> None:
     """Display a figure or a table in a notebook and keep it under a name, by which the page sets it with its caption.
 
     Args:
         name: for the directive ``glue:figure`` or ``glue:table`` on the page.
-        shown: a figure of matplotlib, or a table as :func:`tsbp.study.tables.show` makes them.
+        shown: a figure of matplotlib, a table as :func:`tsbp.study.tables.show` makes them, or other HTML.
     """
     from myst_nb import glue
 
