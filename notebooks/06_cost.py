@@ -17,8 +17,8 @@
 #
 # > Empirically speaking, the benefits of the missing term are not worth the additional computational overhead.
 #
-# The paper reports no timing. This chapter counts the operations of the term and measures its time and memory. What the
-# term does for learning is the subject of the chapters before. An appendix compares the package with other libraries.
+# The paper reports no timing. This chapter counts the operations of the term and measures its time and memory; an
+# appendix compares the package with other libraries.
 #
 # :::{admonition} About this chapter
 # - **For** readers who choose between the gradients, or who implement one.
@@ -84,17 +84,15 @@ figures.note("bytes-per-step", BYTES_PER_STEP)
 # potential $U$ anyway. Operations, numbers read and numbers written in one step of the backward pass.
 # ```
 #
-# On current machines it takes far longer to move a number than to compute with it. If the whole backward pass is one
-# pass through memory, a layer moves {glue:text}`bytes-per-step` bytes per neuron and step in float32, forward and
-# backward together, with the term or without.
-#
-# Automatic differentiation is another matter. It makes a pass through memory for every operation and stores what each
-# will need later. For $U\,(1 - S)$ it stores $U$ and $S$; with the reset detached, only $S$.
+# On current machines it takes far longer to move a number than to compute with it. If the whole recursion is one pass
+# through memory, a layer moves {glue:text}`bytes-per-step` bytes per neuron and step in float32, forward and backward
+# together, with the term or without. Automatic differentiation instead makes a pass for every operation and stores what
+# each will need later: for $U\,(1 - S)$ both $U$ and $S$; with the reset detached, only $S$.
 #
 # ## Measured
 #
-# `tsbp.lif(..., compiled=True)` is one pass through memory, in C++ on the CPU and in Triton on CUDA: a block of neurons
-# goes through all time steps before the next block starts. First a layer that is timed while this page is built:
+# `tsbp.lif(..., compiled=True)` is one pass through memory, in C++ on the CPU and in Triton on CUDA. First a layer that is
+# timed while this page is built:
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick (seconds) or full (minutes)
@@ -145,19 +143,18 @@ figures.note("device", on_cpu["device_name"].iloc[0])
 # :name: live
 #
 # The three gradients of `tsbp` differ far less from each other than from plain automatic differentiation. Forward and
-# backward pass of one layer on one core, as multiples of the time of `tsbp full`: on this page,
-# {glue:text}`now-neurons:,d` neurons in {glue:text}`now-repeats` rounds; in the record, {glue:text}`then-neurons:,d`
-# neurons ({glue:text}`device`). Medians with 95 % intervals.
+# backward pass of a layer on one core, as multiples of the time of `tsbp full`: {glue:text}`now-neurons:,d` neurons in
+# {glue:text}`now-repeats` rounds on this page, {glue:text}`then-neurons:,d` neurons in the record
+# ({glue:text}`device`). Medians with 95 % intervals.
 # ```
 #
-# In every round each candidate runs once, in random order, and ratios are taken within a round, so that a disturbance
-# of the machine does not hit one candidate alone. For autograd the columns need not agree, because its intermediate
-# results go through arrays. One array of this page's layer takes {glue:text}`now-megabytes:.1f` MB and may stay in the
-# processor's caches; one of the recorded layer takes {glue:text}`then-megabytes:.1f` MB. A machine that builds a page is
-# not idle either.
+# In every round each candidate runs once, in random order, and ratios are taken within a round. For autograd the columns
+# need not agree: an array of this page's layer takes {glue:text}`now-megabytes:.1f` MB and may stay in the processor's
+# caches, one of the recorded layer takes {glue:text}`then-megabytes:.1f` MB. A machine that builds a page is not idle
+# either.
 #
-# All that follows comes from records, made by `make bench` on idle machines. {numref}`prices` compares each
-# implementation with itself.
+# All that follows comes from records of `make bench` on idle machines. {numref}`prices` compares each implementation
+# with itself.
 
 # %% tags=["remove-cell"]
 prices = tables.price_table(on_cpu)
@@ -194,8 +191,6 @@ assert kept["tsbp full"] == kept["tsbp leak"]
 # ```
 #
 # ## Verdict
-#
-# Whether the term costs anything depends on how the gradient is computed.
 #
 # - **In one pass through memory the overhead is too small to be seen.** A layer at T = 30 takes
 #   {glue:text}`price-layer` times as long with the term, a training step on MNIST {glue:text}`price-step` times. The
@@ -334,11 +329,10 @@ print(f"p = ({r_step:.2f} - 1) / ({r_layer:.2f} - 1) = {share:.2f}")
 # (benchmarks)=
 # ## Appendix: benchmarks of libraries
 #
-# The rest of this chapter compares `tsbp` with other libraries, which are set to the same neuron. Before a benchmark
-# starts, it compares spikes and gradients in float64. All run at temperature {glue:text}`bench-temperature`, the only one at which Norse
-# can express this surrogate. snnTorch detaches the reset by default and keeps its gradient with `reset_delay=False`.
-# None of them has the synaptic filter of {eq}`synapse`, which is added in plain PyTorch. The rows *spikes alone* are
-# without it, which is less work than `tsbp` does.
+# The other libraries are set to the same neuron; every benchmark first compares spikes and gradients in float64. All run
+# at temperature {glue:text}`bench-temperature`, the only one at which Norse can express this surrogate. snnTorch keeps
+# the gradient of the reset with `reset_delay=False`. The synaptic filter of {eq}`synapse`, which none of them has, is
+# added in plain PyTorch; the rows *spikes alone* go without it. Times are multiples of that of `tsbp full`.
 #
 # ### A layer
 
@@ -371,7 +365,7 @@ figures.show("recurrent-table", tables.show(tables.speed_table(recurrent), ""))
 # %% [markdown]
 # ```{glue:figure} speed-figure
 # :name: speed
-# :alt: Bars of the time that each library takes relative to tsbp, for three sizes of a layer.
+# :alt: Times that each library takes relative to tsbp, on a logarithmic axis, for three sizes of a layer.
 #
 # Other libraries take at least {glue:text}`least-ratio` times as long for the same neuron. Forward and backward pass of
 # a layer on one core ({glue:text}`device`), medians with 95 % intervals.
@@ -380,60 +374,57 @@ figures.show("recurrent-table", tables.show(tables.speed_table(recurrent), ""))
 # ```{glue:table} speed-table
 # :name: layer-times
 #
-# The kernel makes the difference: uncompiled, `tsbp` takes about as long as the others do. The numbers of {numref}`speed`,
-# as multiples of the time of `tsbp full`.
+# In large layers the kernel makes the difference: uncompiled, `tsbp` takes about as long as the others. The numbers of
+# {numref}`speed`.
 # ```
 #
 # ```{glue:table} alone-table
 # :name: layer-times-alone
 #
-# The filter does not explain the gap: other libraries without it, as multiples of the time of `tsbp full` with it.
+# The filter does not explain the gap: the other libraries without it.
 # ```
 #
 # ```{glue:table} memory-table
 # :name: memory
 #
-# `tsbp` keeps one number, {glue:text}`kept-own` bytes, per neuron and step, with the term or without; automatic
-# differentiation keeps more, and more with the reset in the graph. Bytes per neuron and step that are kept for the
-# backward pass, and at the peak of both passes.
+# `tsbp` keeps {glue:text}`kept-own` bytes per neuron and step for the backward pass, with the term or without; automatic
+# differentiation keeps more, and more with the reset in the graph. *Peak*: in both passes.
 # ```
 #
 # ```{glue:table} copy-table
 # :name: copy-speed
 #
-# In large layers `tsbp full` reaches up to {glue:text}`best-copy` of the speed at which the core copies an array. Counted
-# are {glue:text}`bytes-per-step` bytes per neuron and step. The layer of T = 100 has only
-# {glue:text}`small-layer:,d` neurons, and there the time of a call dominates.
+# In large layers `tsbp full` moves its {glue:text}`bytes-per-step` bytes per neuron and step at up to
+# {glue:text}`best-copy` of the speed at which the core copies an array. With {glue:text}`small-layer:,d` neurons
+# (T = 100) the time of a call dominates.
 # ```
 #
-# These benchmarks keep freed memory for the next call, as `tsbp train` does. A program that only imports `tsbp` does
-# not: there the C library gives large blocks back to the system, and every call gets pages that first have to be filled
-# with zeros. `tsbp` therefore keeps a pool of memory for its own large arrays.
+# These benchmarks keep freed memory for the next call, as `tsbp train` does. A program that only imports `tsbp` gets new
+# pages from the system instead, which first have to be filled with zeros. For its own large arrays `tsbp` therefore
+# keeps a pool of memory.
 #
 # ```{glue:table} plain-table
 # :name: plain-process
 #
-# With this pool a newly started program shows no loss, as far as the wide intervals can tell. Speed of a layer in a new
-# program as a share of its speed where freed memory is kept; medians with 95 % intervals over pairs of processes.
+# With this pool a new program shows no loss, as far as the wide intervals can tell: its speed as a share of that where
+# freed memory is kept. Medians with 95 % intervals over pairs of processes.
 # ```
 #
 # ### A recurrent layer
 #
-# A recurrent layer needs a matrix product between two steps, so its steps cannot become one pass through memory; `tsbp`
-# calls its kernel once a step. No other library has the same recurrent neuron, so the comparison is with the same
-# equations in plain autograd, on one core.
+# A recurrent layer needs a matrix product between two steps, so `tsbp` calls its kernel once a step. No other library has
+# this neuron; the comparison is with plain autograd, on one core.
 #
 # ```{glue:table} recurrent-table
 # :name: recurrent-times
 #
-# In a recurrent layer the kernel gains less, since the matrix products remain. Multiples of the time of `tsbp full`.
+# In a recurrent layer the kernel gains less, since the matrix products remain.
 # ```
 #
 # ### A training step
 #
 # One update of the weights of the networks of the paper's Table 3 on random images, on two cores. The other libraries
-# run in a network as their tutorials write it: the image repeated for every time step, feature maps channel by channel,
-# PyTorch's pooling.
+# run as in their tutorials: the image repeated for every time step, feature maps channel by channel, PyTorch's pooling.
 
 # %% tags=["remove-cell"]
 training = on_cpu[on_cpu["benchmark"].isin(SHAPES)]
@@ -454,9 +445,9 @@ figures.note("overflow", int(np.log(np.finfo(np.float32).max)))
 # ```{glue:table} steps-table
 # :name: step-times
 #
-# In a training step the gain shrinks with the share of the convolutions, and is smallest for CIFAR-10. Multiples of the
-# time of `tsbp full`, all in float32. A cell is empty where snnTorch's gradient is NaN: its surrogate divides infinity by
-# infinity for potentials more than {glue:text}`overflow` temperatures below the threshold.
+# In a training step the gain is smaller, because convolutions take most of the time. All in float32. A cell is empty where
+# snnTorch's gradient is NaN: its surrogate divides infinity by infinity for potentials more than
+# {glue:text}`overflow` temperatures below the threshold.
 # ```
 #
 # In bfloat16, `tsbp` is *slower* on this CPU: a step on MNIST at T = 30 takes {glue:text}`bfloat16-cpu:.1f` times as
@@ -481,33 +472,32 @@ for name in ("SpikingJelly", "SpikingJelly (spikes alone)"):
     figures.note(f"gpu-{name.replace(' ', '-').lower()}", ratio)
 
 # %% [markdown]
-# The same on a GPU ({glue:text}`gpu`), with a layer that is large enough to fill it.
+# The GPU is an {glue:text}`gpu`; the layers are large enough to fill it.
 #
 # ```{glue:table} prices-cuda-table
 # :name: prices-cuda
 #
-# On a GPU neither `tsbp` nor SpikingJelly, which both have kernels, shows an overhead of the term; snnTorch, which
-# relies on automatic differentiation, does. Time with the term divided by time without.
+# On a GPU neither `tsbp` nor SpikingJelly, which both have kernels, shows an overhead of the term; snnTorch, which uses
+# automatic differentiation, does. Time with the term divided by time without.
 # ```
 #
 # ```{glue:table} speed-cuda-table
 # :name: layer-times-cuda
 #
-# SpikingJelly comes closest: its kernel with the synaptic filter in plain PyTorch takes
-# {glue:text}`gpu-spikingjelly:.1f` times as long at T = 30. Multiples of the time of `tsbp full`.
+# SpikingJelly comes closest: with its kernel, and the filter in plain PyTorch, it takes
+# {glue:text}`gpu-spikingjelly:.1f` times as long at T = 30.
 # ```
 #
 # ```{glue:table} alone-cuda-table
 # :name: layer-times-alone-cuda
 #
-# Without the filter SpikingJelly takes {glue:text}`gpu-spikingjelly-(spikes-alone):.1f` times as long at T = 30: other
-# libraries without the filter, as multiples of the time of `tsbp full` with it.
+# Without the filter SpikingJelly takes {glue:text}`gpu-spikingjelly-(spikes-alone):.1f` times as long at T = 30.
 # ```
 #
 # ```{glue:table} steps-cuda-table
 # :name: step-times-cuda
 #
-# Training steps on the GPU, as multiples of the time of `tsbp full`. These ratios do not compare the neurons alone:
-# `tsbp` computes the convolutions in bfloat16 and replays the update as one CUDA graph, while the others compute in
-# float32 and launch their kernels one by one, which in small networks takes longer than the kernels run.
+# Training steps gain the most, but not by the neurons alone: `tsbp` computes convolutions in bfloat16 and replays the
+# update as one CUDA graph; the others compute in float32 and launch their kernels one by one, which in small networks
+# takes longer than the kernels run.
 # ```

@@ -60,20 +60,22 @@ assert without == ["SLAYER", "SuperSpike", "ANTLR"]
 # :::{table} There is no common practice: {glue:text}`n-methods` neurons by what their backward pass does with the reset.
 # :name: treatments
 #
-# | the reset is | factor, reset to zero | factor, subtractive | neurons | which |
-# | --- | --- | --- | --- | --- |
-# | differentiated (`full`) | $(1 - \frac1{\tau_m})(1 - S - U h)$ | $(1 - \frac1{\tau_m})(1 - \vartheta h)$ | {glue:text}`n-kept` | {glue:text}`names-kept` |
-# | detached (`leak`) | $(1 - \frac1{\tau_m})(1 - S)$ | $1 - \frac1{\tau_m}$ | {glue:text}`n-detached` | {glue:text}`names-detached` |
-# | ignored | $1 - \frac1{\tau_m}$ | $1 - \frac1{\tau_m}$ | {glue:text}`n-ignored` | {glue:text}`names-ignored` |
-# | cut (`spatial`) | $0$ | $0$ | {glue:text}`n-cut` | {glue:text}`names-cut` |
-# | treated by another rule | – | – | {glue:text}`n-own` | {glue:text}`names-own` |
+# | the reset is | factor, reset to zero | factor, subtractive | neurons |
+# | --- | --- | --- | --- |
+# | differentiated (`full`) | $(1 - \frac1{\tau_m})(1 - S - U h)$ | $(1 - \frac1{\tau_m})(1 - \vartheta h)$ | {glue:text}`n-kept` |
+# | detached (`leak`) | $(1 - \frac1{\tau_m})(1 - S)$ | $1 - \frac1{\tau_m}$ | {glue:text}`n-detached` |
+# | ignored | $1 - \frac1{\tau_m}$ | $1 - \frac1{\tau_m}$ | {glue:text}`n-ignored` |
+# | cut (`spatial`) | $0$ | $0$ | {glue:text}`n-cut` |
+# | treated by another rule | – | – | {glue:text}`n-own` |
 # :::
 #
+# - *Differentiated*: autograd goes through the reset, or a hand-written rule does ({glue:text}`names-kept`).
 # - *Detached*: the spike counts as a given number. The error stops where a spike emptied the potential, but does not
-#   flow through the spike.
+#   flow through the spike ({glue:text}`names-detached`).
 # - *Ignored*: the backward pass is that of a neuron without a reset. The error passes even where a spike emptied the
-#   potential. With a subtractive reset, detached and ignored are the same.
-# - *Cut*: nothing flows along the membrane.
+#   potential ({glue:text}`names-ignored`). With a subtractive reset, detached and ignored are the same.
+# - *Cut*: nothing flows along the membrane ({glue:text}`names-cut`).
+# - *Another rule*: {glue:text}`names-own`.
 #
 # ## What their code does
 #
@@ -105,8 +107,8 @@ agreement = records.recorded(AgreementConfig())
 computed = tables.computed_table(agreement)
 
 # %% tags=["remove-cell"]
-words = ("reset", "gradient", "neurons")
-figures.show("computed-table", tables.show(computed, *words))
+shown = computed.drop(columns="neurons")
+figures.show("computed-table", tables.show(shown, "reset", "gradient"))
 distances = agreement["distances"]
 found = [distance for row in distances.values() for distance in row.values()]
 figures.note("largest-same", f"{max(x for x in found if x < tables.SAME):.0e}")
@@ -125,7 +127,7 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 #
 # Every neuron that was run computes `full`, `leak`, or demonstrably neither. Its gradient's length over that of `full`
 # with the same reset, the cosine between the two, and the factor by which the gradient changes with every step back in
-# time. The last two columns count and name the neurons with this gradient.
+# time; $n$ neurons have the same gradient.
 # ```
 #
 # There is no doubt which gradient a neuron computes. Those that compute one of ours do so to within
@@ -263,8 +265,13 @@ figures.note("growth-ignored", growth["snnax"])
 print(f"predicted {predicted:.3f}, recorded {growth['SpikingJelly, detached']:.3f}")
 
 # %% [markdown]
-# **3.** By default snnTorch subtracts the threshold *after* the leak: $U[t+1] = (1 - 1/\tau_m)\,U[t] + I[t+1] -
-# \vartheta\,S[t]$. How much stronger is the reset term than if it were subtracted before, as in {numref}`treatments`?
+# **3.** By default snnTorch subtracts the threshold *after* the leak:
+#
+# $$
+# U[t+1] = \left(1 - \frac1{\tau_m}\right) U[t] + I[t+1] - \vartheta\,S[t]
+# $$
+#
+# How much stronger is the reset term than if the threshold were subtracted before, as in {numref}`treatments`?
 #
 # :::{admonition} Solution
 # :class: dropdown
@@ -355,9 +362,10 @@ figures.note("in-float32", ", ".join(single))
 # ```{glue:table} distances-table
 # :name: distances
 #
-# Distances of {glue:text}`compared` gradients from ours, as shares of the length of ours: {glue:text}`compared-neurons`
-# neurons over {glue:text}`compared-steps` steps. *Setting* is what decides on the gradient of the reset. Rounding
-# errors are larger where a library computes in float32, at least in part ({glue:text}`in-float32`).
+# Each of {glue:text}`compared` gradients equals one of ours up to rounding, or is far from all of them. Distances from
+# ours as shares of the length of ours, for {glue:text}`compared-neurons` neurons over {glue:text}`compared-steps` steps.
+# *Setting* is what decides on the gradient of the reset. Rounding errors are larger where a library computes in
+# float32, at least in part ({glue:text}`in-float32`).
 # ```
 #
 # The distances come from a record of `tsbp agreement` ({doc}`09_reproduce`), with {glue:text}`versions`. snnTorch is

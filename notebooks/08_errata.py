@@ -74,10 +74,10 @@ neuron = dict(tau_m=tau_m, threshold=threshold, temperature=temperature)
 # \dots + \frac{U^{(l)}[t]}{\partial U^{(l)}[t]} \left[ -\frac{\partial H(U^{(l)}[t] - \vartheta)}{\partial U^{(l)}[t]} \right]
 # $$
 #
-# The first fraction has no meaning, because a differential stands alone in it. The product rule gives $U^{(l)}[t]$
-# instead; SymPy derives it in {eq}`reset-term`. Could $\partial U/\partial U = 1$ be meant? For the relaxed neuron of
-# {doc}`02_gradient`, the next potential is a smooth function of the present one, so its derivative can be measured. The current of the first
-# step equals its potential, and moving that current moves the potential:
+# The first fraction has no meaning. The product rule gives $U^{(l)}[t]$; SymPy derives it in {eq}`reset-term`. Could
+# $\partial U/\partial U = 1$ be meant? For the relaxed neuron of {doc}`02_gradient`, the next potential is a smooth
+# function of the present one. The current of the first step equals its potential, so moving that current measures the
+# derivative:
 
 # %%
 U = torch.linspace(-0.5, 2.0, 6, dtype=torch.float64)
@@ -90,8 +90,8 @@ ends = [
 differences = (ends[0] - ends[1]) / (2 * step)
 
 # %% [markdown]
-# The two readings use the surrogate of eq. 9 and 10. `GRADIENTS["full"]` is the factor of the package; the first
-# reading calls it with 1 in place of $U$.
+# The two readings use the surrogate of eq. 9 and 10. `GRADIENTS["full"]` is the factor of the package, called with 1 in
+# place of $U$ for the first reading.
 
 # %%
 leak = 1 - 1 / tau_m
@@ -117,8 +117,8 @@ figures.note("error-corrected", (corrected - differences).abs().max())
 # by up to {glue:text}`error-one:.2f`. Derivative of the next potential with respect to the present one.
 # ```
 #
-# At $U = 1$ the two readings agree. The usual threshold is 1, and near it the term is largest, so such an error in code
-# is easily missed.
+# At $U = 1$ the readings agree. The usual threshold is 1, and the term is large near it, so such an error in code is
+# easily missed.
 #
 # **Does it matter?** Apparently in print only: the author's public code multiplies by $U$
 # ([Neuron.py](https://github.com/superrrpotato/Acc-Timing/blob/1aac1d2/Neuron.py), 7 November 2020). What that code
@@ -153,14 +153,12 @@ with torch.no_grad():
 outputs, inputs = list(network.parameters())[-1].shape
 assert inputs == sizes[-2] != sizes[-3]
 figures.note("columns", inputs)
-figures.note("neurons-same", sizes[-2])
 figures.note("neurons-before", sizes[-3])
 
 # %% [markdown]
-# The results differ in the index of the layer. By eq. 4, layer $l+1$ would receive the output of layer $l-1$ and skip the
-# layer between. The shapes do not allow it: in the paper's network for MNIST, the weights of the output layer have
-# {glue:text}`columns` columns, as many as layer $l$ has neurons ({glue:text}`neurons-same`); layer $l-1$ has
-# {glue:text}`neurons-before`.
+# By eq. 4, layer $l+1$ would receive the output of layer $l-1$ and skip the layer between. The shapes do not allow it: in
+# the paper's network for MNIST, the weights of the output layer have {glue:text}`columns` columns, as many as layer $l$
+# has neurons; layer $l-1$ has {glue:text}`neurons-before`.
 #
 # **Does it matter?** No: it cannot be implemented as printed.
 #
@@ -217,8 +215,8 @@ figures.note("ratio", steps["mnist"] // steps["nmnist"])
 # ```{glue:table} delay-table
 # :name: delay
 #
-# With the printed delay the network for CIFAR-10 never answers: first step at which the output can receive anything,
-# and last step of the simulation. {numref}`first-answers` shows the same by running the networks.
+# With the printed delay the network for CIFAR-10 never answers: first step at which the output can receive anything, and
+# last step. {numref}`first-answers` shows the same by running the networks.
 # ```
 #
 # **Does it matter?** Yes, to anyone who builds this network as printed. The reported accuracy must have been obtained
@@ -239,11 +237,10 @@ figures.note("ratio", steps["mnist"] // steps["nmnist"])
 # (erratum-6)=
 # ## "All previous works"
 #
-# The abstract says of prior works that "they omitted the temporal dependency introduced by the reset mechanism", and
-# section 3 that the term "is missed in all previous works". {doc}`07_other_methods` finds it in the code of STBP, which
-# the paper names, since November 2018, and in SpikingJelly and Norse, both public before the paper. TSSL-BP, whose
-# networks the paper uses, has a rule of its own for the reset. Zenke and Vogels {cite}`zenke2021` had compared networks
-# with and without the term.
+# The abstract says that prior works "omitted the temporal dependency introduced by the reset mechanism", section 3 that
+# the term "is missed in all previous works". {doc}`07_other_methods` finds it in the code of STBP, which the paper
+# names, since November 2018, and in SpikingJelly and Norse, both public before the paper. TSSL-BP, whose networks the
+# paper uses, has a rule of its own. Zenke and Vogels {cite}`zenke2021` had compared networks with and without the term.
 
 # %% tags=["remove-cell"]
 assert {"STBP", "SpikingJelly", "Norse (feed-forward)"} <= set(survey.named("kept"))
@@ -271,8 +268,7 @@ assert "TSSL-BP" in survey.named("own")
 #
 # Checked and correct are eq. 2 and 5, and eq. 1 except for the delay (`tsbp.reference_lif` computes them); eq. 7 and,
 # with $U$ for $U/\partial U$, eq. 8, by finite differences through a network of two layers ({doc}`02_gradient`); and
-# eq. 10 as the derivative of eq. 9, by SymPy (there too). The paper's statements about its experiments are judged in
-# the chapters on them.
+# eq. 10 as the derivative of eq. 9, by SymPy (there too).
 #
 # ## Summary
 #

@@ -15,7 +15,7 @@
 #
 # The measurements in this book come from two sources. Those that take seconds are computed when the book is built.
 # Longer runs leave a *record*: a small file in `results/` with every setting of the run, the commit of the code, the
-# machine, the versions, and the result. This page lists all records, each with the command that repeats it.
+# machine, the versions, and the result. This page lists all records and the commands that repeat them.
 #
 # :::{admonition} About this chapter
 # - **For** readers who want to repeat a number of this book, or to check one.
@@ -89,9 +89,9 @@ figures.note("n-records", int(effort["runs"].sum()))
 # ```{glue:table} effort-table
 # :name: effort
 #
-# All {glue:text}`n-records` records took {glue:text}`hours-cpu:.0f` hours of training on one core and
-# {glue:text}`hours-gpu:.1f` hours on a GPU. Times on the CPU are converted to a single core of the processor named, so
-# that two cores take half as long; trainings that shared the GPU took longer in proportion to their number.
+# The trainings among {glue:text}`n-records:,d` records took {glue:text}`hours-cpu:.0f` hours on one core and
+# {glue:text}`hours-gpu:.1f` hours on a GPU. Two cores take half as long; trainings that shared the GPU took longer in
+# proportion to their number.
 # ```
 #
 # ## Every record and its command
@@ -108,14 +108,13 @@ figures.show("records-table", HTML(reproduce.command_list()))
 # committed; the files of the records from a GPU of 2026-11-26 were those of commit 21291c5.
 # ```
 #
-# How exactly should a repetition agree? On one core, the same machine and versions repeat a training to the last digit.
-# Elsewhere sums are formed in another order, and a difference in the last digit can add or remove a spike.
+# On one core, the same machine and versions repeat a training to the last digit. Elsewhere sums are formed in another
+# order, and a difference in the last digit can add or remove a spike.
 #
 # ## Summary
 #
-# - Every number of the book is computed when it is built, or comes from a record; no number was copied by hand.
-# - Every record names the command that repeats it.
-# - A repetition agrees to the last digit on the same machine and versions, and within the intervals elsewhere.
+# - Measurements are made when the book is built, or come from records. Every record has a command that repeats it.
+# - On the same machine and versions, a repetition agrees to the last digit; elsewhere single runs differ.
 #
 # ## Exercises
 #

@@ -59,7 +59,6 @@ ENTRIES = Entries(
         "The three gradients of `tsbp` differ far less": gradients_are_close_in_one_pass,
         "no benchmark shows an overhead of the term": kernel_alone_is_free,
         "In one pass through memory the overhead is too small": no_overhead_in_one_pass,
-        "Whether the term costs anything depends on how": kernel_alone_is_free,
         "Cost is therefore no reason to leave the term out": no_overhead_in_one_pass,
         "neither `tsbp` nor SpikingJelly": nor_on_a_gpu,
     },

@@ -4,7 +4,7 @@ from prose import Entries
 
 ENTRIES = Entries(
     neutral=(
-        "moving that current moves the potential",
+        "moving that current measures the derivative",
         "To the claim that the term is new",
         "Whether it helps is another question",
         "This is zero at $U = 1$ and far from the threshold",

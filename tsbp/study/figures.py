@@ -226,18 +226,25 @@ def explorable(input_spikes: np.ndarray, target_spikes: np.ndarray, weights: np.
 
 
 def speed(runs: "pandas.DataFrame") -> Figure:
-    """Time of a layer relative to ``tsbp full``, a panel for each record of ``tsbp bench lif``; shorter is better."""
+    """Time of a layer relative to ``tsbp full``, a colour for each record of ``tsbp bench lif``; left is better."""
     runs = runs[runs["benchmark"] == "lif"].sort_values("time_steps")
-    figure, axes = plt.subplots(1, len(runs), figsize=(8, 3.4), sharey=True, squeeze=False)
-    for axis, (_, run) in zip(axes[0], runs.iterrows(), strict=True):
+    figure, axis = plt.subplots(figsize=(6, 3.8))
+    for number, (_, run) in enumerate(runs.iterrows()):
         shown = whole_neurons(ratio_intervals(run["seconds"]))
-        for place, (name, (median, low, high)) in enumerate(shown.items()):
-            own = name.startswith("tsbp") and "uncompiled" not in name
-            axis.barh(place, median, color=COLOURS["full"] if own else GREY, height=0.7)
-            axis.plot([low, high], [place, place], color="black", linewidth=1)
-        axis.axvline(1, color="black", linewidth=0.6)
-        axis.set_yticks(range(len(shown)), list(shown), parse_math=False)
+        places = np.arange(len(shown)) + 0.25 * (number - (len(runs) - 1) / 2)
+        median, low, high = np.array(list(shown.values())).T
         size = f"{run['batch_size'] * run['neurons']:,}".replace(",", "\u2009")
-        axis.set(title=f"T = {run['time_steps']}, {size} neurons", xlabel="times as long as tsbp full")
-    axes[0, 0].invert_yaxis()
+        axis.hlines(places, low, high, color=_LAYERS[number % len(_LAYERS)])
+        axis.plot(median, places, "os^"[number % 3], color=_LAYERS[number % len(_LAYERS)], markersize=4)
+        axis.lines[-1].set_label(f"T = {run['time_steps']}, {size} neurons")
+        axis.set_yticks(range(len(shown)), list(shown), parse_math=False)
+    axis.axvline(1, color=GREY, linewidth=0.8, zorder=0)
+    axis.set(xscale="log", xlabel="times as long as tsbp full", xticks=(1, 2, 5, 10, 20, 50))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
+    axis.invert_yaxis()
+    figure.legend(loc="outside upper left", ncols=1)
     return figure
+
+
+_LAYERS = ("#0072B2", "#D55E00", "black")
