@@ -329,7 +329,7 @@ print(f"p = ({r_step:.2f} - 1) / ({r_layer:.2f} - 1) = {share:.2f}")
 # (benchmarks)=
 # ## Appendix: benchmarks of libraries
 #
-# The other libraries are set to the same neuron; every benchmark first compares spikes and gradients in float64. All run
+# The other libraries are set to the same neuron; every benchmark begins with a check of spikes and gradients in float64. All run
 # at temperature {glue:text}`bench-temperature`, the only one at which Norse can express this surrogate. snnTorch keeps
 # the gradient of the reset with `reset_delay=False`. The synaptic filter of {eq}`synapse`, which none of them has, is
 # added in plain PyTorch; the rows *spikes alone* go without it. Times are multiples of that of `tsbp full`.

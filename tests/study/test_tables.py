@@ -82,7 +82,7 @@ def test_memory_table_counts_by_neuron_and_step():
 
 def test_copy_speed_table_has_a_column_for_each_layer():
     table = copy_speed_table(pd.DataFrame([bench("lif", 10), bench("lif", 5), bench("mnist", 5)])).set_index("")
-    assert list(table) == ["T = 5", "T = 10"] and table.loc["SpikingJelly"].tolist() == ["0.07", "0.07"]
+    assert list(table) == ["T = 5", "T = 10"] and table.loc["SpikingJelly"].tolist() == ["0.070", "0.070"]
 
 
 def test_plain_process_table_is_the_speed_as_a_share_of_the_speed_with_memory_kept():
