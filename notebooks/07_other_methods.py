@@ -13,152 +13,135 @@
 # %% [markdown]
 # # How others treat the reset
 #
-# The paper writes that its term is missing from all earlier work, and names four methods {cite}`yang2020`. Is it? This
-# chapter looks it up: first in the code of learning rules and libraries, read file by file, then by running those
-# libraries that install.
+# The paper {cite}`yang2020` says of earlier work that "they omitted the temporal dependency introduced by the reset
+# mechanism". It names SLAYER, STBP, SuperSpike and ANTLR, and writes of the reset term:
+#
+# > The red colored term is missed in all previous works.
+#
+# This chapter checks the claim twice: in the code of learning rules and libraries, and by running the libraries.
+#
+# :::{admonition} About this chapter
+# - **For** readers who use a library of spiking networks, and for those who judge the paper's claim of novelty.
+# - **Needed:** the three gradients of {doc}`02_gradient`.
+# - **Afterwards** you can find out which gradient a piece of code computes, switch the reset term on and off in the
+#   common libraries, and say who had it first.
+# :::
 
-# %% tags=["parameters"]
-profile: str = "quick"  # quick or full; this chapter is the same in both
+# %%
+import sympy
+import torch
 
-# %% tags=["remove-cell"]
-from IPython.display import Markdown
-
+import tsbp
 from tsbp.peers import libraries, questions, survey
 from tsbp.peers.agreement import AgreementConfig
+from tsbp.peers.libraries import TEMPERATURE
 from tsbp.runs import records
-from tsbp.study import figures, tables
+from tsbp.study import display, figures, tables
+from tsbp.surrogate import surrogate_spike
 
+# %% tags=["remove-cell"]
 figures.use_style()
 for treatment in survey.TREATMENTS:
     names = survey.named(treatment)
     figures.note(f"n-{treatment}", len(names))
     figures.note(f"names-{treatment}", ", ".join(names))
 figures.note("n-methods", len(survey.METHODS))
+named = ("SLAYER", "STBP", "SuperSpike", "ANTLR")
+without = [name for name in named if name not in survey.named("kept")]
+assert without == ["SLAYER", "SuperSpike", "ANTLR"]
 
 # %% [markdown]
 # ## What a backward pass can do
 #
-# A spike changes the next potential. A backward pass has four ways to answer that. They differ in the factor that
-# carries the error from $U[t+1]$ to $U[t]$, here for the two usual resets: to zero, as in {eq}`membrane`, and
-# subtractive, where a spike takes the threshold away. $h$ is the surrogate derivative {eq}`surrogate`.
+# A spike changes the next potential. The backward pass can treat this in four ways, which differ in the factor that
+# carries the error from $U[t+1]$ to $U[t]$. The usual resets are two: to zero, as in {eq}`membrane`, and by
+# subtraction, where a spike takes the threshold $\vartheta$ away. $h$ is the surrogate derivative {eq}`surrogate`.
 #
-# | the reset is | factor, reset to zero | factor, subtractive | in this book |
+# :::{table} There is no common practice: {glue:text}`n-methods` neurons by what their backward pass does with the reset.
+# :name: treatments
+#
+# | the reset is | factor, reset to zero | factor, subtractive | neurons |
 # | --- | --- | --- | --- |
-# | differentiated | $(1 - \frac1{\tau_m})(1 - S - U h)$ | $(1 - \frac1{\tau_m})(1 - \vartheta h)$ | `full` |
-# | detached | $(1 - \frac1{\tau_m})(1 - S)$ | $1 - \frac1{\tau_m}$ | `leak` |
-# | ignored | $1 - \frac1{\tau_m}$ | $1 - \frac1{\tau_m}$ | – |
-# | cut | $0$ | $0$ | `spatial` |
+# | differentiated (`full`) | $(1 - \frac1{\tau_m})(1 - S - U h)$ | $(1 - \frac1{\tau_m})(1 - \vartheta h)$ | {glue:text}`n-kept` |
+# | detached (`leak`) | $(1 - \frac1{\tau_m})(1 - S)$ | $1 - \frac1{\tau_m}$ | {glue:text}`n-detached` |
+# | ignored | $1 - \frac1{\tau_m}$ | $1 - \frac1{\tau_m}$ | {glue:text}`n-ignored` |
+# | cut (`spatial`) | $0$ | $0$ | {glue:text}`n-cut` |
+# | treated by another rule | – | – | {glue:text}`n-own` |
+# :::
 #
-# *Detached* takes the spike for a given number: the error stops where the potential was emptied, but nobody asks how
-# the spike came about. *Ignored* means the backward pass of a neuron that has no reset: it lets the error through where
-# nothing was left to carry it. With a subtractive reset the two are one. *Cut* has no path along the membrane at all.
+# - *Differentiated*: autograd goes through the reset, or a hand-written rule does ({glue:text}`names-kept`).
+# - *Detached*: the spike counts as a given number. The error stops where a spike emptied the potential, but does not
+#   flow through the spike ({glue:text}`names-detached`).
+# - *Ignored*: the backward pass is that of a neuron without a reset. The error passes even where a spike emptied the
+#   potential ({glue:text}`names-ignored`). With a subtractive reset, detached and ignored are the same.
+# - *Cut*: nothing flows along the membrane ({glue:text}`names-cut`).
+# - *Another rule*: {glue:text}`names-own`.
 #
-# ## What they do
+# ## What their code does
 #
-# Every row is the neuron as it comes, without options, and was read in the files that the last column links to, at the
-# commit or version in brackets. For the methods that began as a paper this is the code that its authors published.
-# There is no common practice: {glue:text}`n-kept` of {glue:text}`n-methods` differentiate the reset,
-# {glue:text}`n-detached` detach it.
-
-# %% tags=["hide-input", "full-width"]
-Markdown(survey.table())
-
-# %% [markdown]
-# Some rows need a word more.
+# {numref}`treatments` counts every neuron with its default settings. Each was read in published source code; for
+# methods that began as a paper, in the code of its authors. The {ref}`appendix <every-neuron-read>` links to each file.
 #
-# - In **SLAYER** the refractory kernel changes the potential at which the surrogate is taken, and nothing else. That
-#   its gradient leaves the reset out is also what the authors of EXODUS say, who put it in and found training more
-#   stable {cite}`bauer2023`.
-# - **SuperSpike** belongs to the same row by its nature: it multiplies the surrogate by a trace of the *presynaptic*
-#   spikes, which the neuron's own reset cannot touch.
-# - **TSSL-BP** differentiates at the spikes, by the slope of the potential. To it the reset is an influence of one
-#   spike on the next, with a term of its own (*intra-neuron* in the code). This is not the derivative of
-#   {eq}`substituted`.
-# - **Norse** does both. Its feed-forward neurons differentiate the reset, its recurrent one detaches it. In
-#   [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py) the recurrent one still
-#   differentiated it too.
-# - **adseq**, **Eventax** and **exact-event-adjoint** do without a surrogate: they differentiate the time at which a
-#   spike falls, and what the reset does follows from that time. Theirs is not a version of {eq}`substituted` either.
-# - **FPT** computes all time steps at once. It guesses the spikes, corrects the potential by them twice, and lets
-#   autograd go through both corrections.
-# - **snnax** subtracts `stop_gradient(mem_pot * spike_output)`. The gradient is stopped for the spike, as in the rows that
-#   detach it, but for the potential too. The error then passes to a potential of which the reset left nothing.
-# - **EXODUS** extends the library sinabs, whose subtractive reset autograd differentiates. Its
-#   [reset to zero](https://github.com/synsense/sinabs/blob/904eb89/sinabs/activation/reset_mechanism.py) does not:
-#   there the spike is compared with a number, and a comparison has no derivative. Whether a reset is differentiated can
-#   be an accident of how it is written.
+# **The term was not new.** Of the four methods that the paper names, three leave it out, but the code of STBP has
+# differentiated the reset since
+# [November 2018](https://github.com/yjwu17/STBP-for-training-SpikingNN/blob/9661866/spiking_model.py). When the paper
+# appeared in November 2020, two libraries had the term: Norse, in its recurrent neuron
+# [too](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py), and SpikingJelly, where detaching
+# the reset had become [an option](https://github.com/fangwei123456/spikingjelly/commit/73f94ab) in September. Whoever
+# leaves the derivative to autograd has the term, unless the reset is detached by hand.
 #
 # ## Checked by running
 #
-# Reading can go wrong. Most libraries install on any machine, so their gradients can be computed: the same neuron, the
-# same random currents, the same gradient at the spikes, in float64 where the library has it. The spikes have to be the
-# same, or the comparison stops. Then the gradient at the currents is compared with each of ours: the length of the
-# difference as a share of the length of ours.
+# Reading code can go wrong, so the libraries that can be installed were run as well: the same neuron, the same random
+# currents, the same gradient at the spikes, in float64 where the library has it. Their spikes have to equal those of
+# `tsbp`. Then their gradient at the currents is compared with each of ours.
 
-# %% tags=["hide-input"]
+# %% tags=["parameters"]
+profile: str = "quick"  # quick or full; this chapter is the same in both
+seed: int = 0  # decides the random currents of the exercises
+tau_m: float = 6.0  # membrane time constant in the exercises
+temperature: float = 0.3  # width of the surrogate derivative in the exercises
+
+# %%
 agreement = records.recorded(AgreementConfig())
-tables.show(
-    tables.agreement_table(agreement), "neuron", "reset", "setting", "computes"
-)
+computed = tables.computed_table(agreement)
 
 # %% tags=["remove-cell"]
+shown = computed.drop(columns="neurons")
+figures.show("computed-table", tables.show(shown, "reset", "gradient"))
 distances = agreement["distances"]
-same = [
-    distance
-    for found in distances.values()
-    for distance in found.values()
-    if distance < tables.SAME
-]
-others = [
-    distance
-    for found in distances.values()
-    for distance in found.values()
-    if distance >= tables.SAME
-]
-figures.note("largest-same", f"{max(same):.0e}")
-figures.note("smallest-other", min(others))
+found = [distance for row in distances.values() for distance in row.values()]
+figures.note("largest-same", f"{max(x for x in found if x < tables.SAME):.0e}")
+figures.note("smallest-other", min(x for x in found if x >= tables.SAME))
+figures.note("compared", len(distances))
 figures.note("compared-neurons", agreement["neurons"])
 figures.note("compared-steps", agreement["time_steps"])
-versions = agreement["peer_versions"]
-titled = {library.package: library.title for library in libraries.LIBRARIES}
-titled |= {"torch": "PyTorch", "jax": "JAX"}
-compared = [f"{titled[package]} {found}" for package, found in versions.items()]
-figures.note("versions", ", ".join(compared))
-figures.note(
-    "in-float32",
-    ", ".join(
-        library.title for library in libraries.LIBRARIES if not library.float64
-    ),
-)
 ignored = distances["reset ignored, as in SLAYER"]
 figures.note("ignored-leak", ignored["leak"])
 figures.note("ignored-full", ignored["full"])
 figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 
 # %% [markdown]
-# Distances of {glue:text}`compared-neurons` neurons over {glue:text}`compared-steps` steps, with
-# {glue:text}`versions`; from a record that `tsbp agreement` makes ({doc}`09_reproduce`). *Setting* is what decides on
-# the reset's gradient. The rounding error is larger where a library computes in float32, at least in part
-# ({glue:text}`in-float32`). The subtractive reset of snnTorch takes the threshold away after the leak instead of before
-# it, which is another neuron, so it is compared with its reset to zero.
+# ```{glue:table} computed-table
+# :name: computed
 #
-# **Each neuron computes one of the three gradients, or demonstrably none.** Those that compute one do so to within
-# {glue:text}`largest-same`, and are at least {glue:text}`smallest-other:.2f` away from the others: there is no doubt
-# which. The row *reset ignored* is what SLAYER's treatment would be in this neuron. It is none of ours:
-# {glue:text}`ignored-leak:.2f` away from `leak` and {glue:text}`ignored-full:.2f` from `full`. snnax, as it comes, has
-# exactly these distances. The paper counts both treatments as missing its term, but to detach the reset and to ignore
-# it are different things. Nor is the term a trifle: without it the gradient is off by {glue:text}`leak-full:.2f` of its
-# length. In BrainPy's neuron without a refractory time, `detach_spk=True` detaches the output together with the reset,
-# so that no gradient gets in at all.
-
-# %% tags=["hide-input"]
-tables.show(tables.path_table(agreement), "neuron")
-
-# %% [markdown]
-# **The reset term makes the gradient fade faster, and more so with a subtractive reset.** Length of each gradient as a
-# share of that of `full` with the same reset, the cosine between the two, and the factor by which the length changes
-# with every step back in time. For the factor, the gradient arrives at the last step alone; it comes from the slope of
-# the logarithm over ten steps.
+# Every neuron that was run computes `full`, `leak`, or demonstrably neither. Its gradient's length over that of `full`
+# with the same reset, the cosine between the two, and the factor by which the gradient changes with every step back in
+# time; $n$ neurons have the same gradient.
+# ```
+#
+# There is no doubt which gradient a neuron computes. Those that compute one of ours do so to within
+# {glue:text}`largest-same` of its length, and are at least {glue:text}`smallest-other:.2f` away from the others
+# (each distance in {numref}`distances`).
+#
+# - **Detaching and ignoring are different.** The paper counts both as missing its term. But with a reset to zero,
+#   ignoring it gives none of our gradients: {glue:text}`ignored-leak:.2f` away from `leak`,
+#   {glue:text}`ignored-full:.2f` from `full`. snnax computes this by default.
+# - **The term is not small.** Without it the gradient is off by {glue:text}`leak-full:.2f` of its length.
+# - **With the reset term the gradient fades faster, and more so with a subtractive reset.** The factor is measured with a
+#   gradient that arrives at the last step alone.
+# - **A setting can do more than it says.** In BrainPy's neuron without a refractory time, `detach_spk=True` detaches
+#   the output together with the reset, and the gradient is zero.
 
 # %% tags=["remove-cell"]
 growth = agreement["growth"]
@@ -169,74 +152,238 @@ assert (
 )
 
 # %% [markdown]
-# Some libraries cannot express the neuron, and so were read only:
-
-# %% tags=["hide-input"]
-tables.show(tables.left_out_table(agreement), "library", "reason")
-
-# %% [markdown]
-# Libraries without a row in the comparison, and why.
+# ## What others found
 #
-# ## What others found out about it
-#
-# **Zenke and Vogels** put the question in a preprint of June 2020, before the paper {cite}`zenke2021`. Their Fig. 5
-# compares networks with and without a differentiable reset, for two kinds of surrogate: one whose peak is always one,
-# and one that grows towards the true derivative as it gets steeper. Its caption names the scale of the surrogate
-# derivative as what learning is sensitive to. Asked why the SpyTorch tutorials detach the reset, the first author
-# [answers](https://github.com/fzenke/spytorch/issues/2) that the gradient through it makes trouble when the derivative
+# **Zenke and Vogels** {cite}`zenke2021` compared networks with and without a differentiable reset in a preprint of June
+# 2020, before the paper. Their Fig. 5 has two kinds of surrogate: one with a peak of one at any width, and one that
+# approaches the true derivative as it gets steeper. By its caption, learning is sensitive to this scale. Asked
+# why the SpyTorch tutorials detach the reset, the first author
+# [answers](https://github.com/fzenke/spytorch/issues/2) that the gradient through it causes trouble when the surrogate
 # is steep and not normalised: it enters with a minus sign, and the threshold then repels the potential instead of
-# attracting it.
+# attracting it. {doc}`03_one_neuron` agrees. The factor at threshold, $1 - \vartheta/(4\Theta)$ before the leak, turns
+# negative and large as the temperature $\Theta$ falls. With a very steep surrogate the term helps at no learning rate;
+# with the paper's $\Theta$ it helps at large ones.
 #
-# That fits what {doc}`03_one_neuron` measures. Its factor at threshold, $1 - \vartheta/(4\Theta)$ up to the leak, turns
-# negative and large as the temperature $\Theta$ falls. With a very steep surrogate, with which little is learned, the
-# term helps at no learning rate. At the paper's $\Theta$ it helps where the learning rate is large.
+# **Bauer and colleagues** {cite}`bauer2023` report that SLAYER's gradient, which ignores the reset, needs its scale
+# tuned by hand for each layer, and that the complete gradient does not.
 #
-# **Bauer and colleagues** report that SLAYER's gradient, blind to the reset, needs its scale tuned by hand from layer
-# to layer, and that the complete one does not {cite}`bauer2023`. **Meng and colleagues** go the other way: they find
-# that what flows along the membrane contributes little to the gradient, cut it, and train well with less memory
-# {cite}`meng2023`. This is our `spatial`. In {doc}`04_data_sets` it is as good as `full` on MNIST, and behind it on a
-# reduced CIFAR-10 at one learning rate.
+# **Meng and colleagues** {cite}`meng2023` find that what flows along the membrane contributes little to the gradient.
+# They cut it, which gives our `spatial`, and train well with less memory. In {doc}`04_data_sets`, `spatial` is as good
+# as `full` on MNIST, and behind it on a reduced CIFAR-10 at one learning rate.
 #
-# **Gygax and Zenke** ask what a surrogate gradient is the gradient *of* {cite}`gygax2025`. In networks that fire at
-# random it has a foundation: the surrogate should be the derivative of the firing probability. But in general it is not
-# the gradient of a surrogate loss. That puts a limit to the argument of {doc}`02_gradient`: `full` is the exact
-# gradient of the smoothed neuron, and this alone does not make it the better one for the neuron that fires. In the
-# classification experiments of
-# [their code](https://github.com/fmi-basel/surrogate-gradient-theory/blob/950927c/Classification/experiments/config_stork/config.yaml)
-# the reset is detached.
+# **Gygax and Zenke** {cite}`gygax2025` ask what a surrogate gradient is the gradient *of*. In networks that fire at
+# random, the surrogate should be the derivative of the firing probability; but in general the surrogate gradient is not
+# the gradient of a surrogate loss. This limits the argument of {doc}`02_gradient`: `full` is the exact gradient of the
+# relaxed neuron, but need not be the better one for the neuron that spikes. In
+# [their own code](https://github.com/fmi-basel/surrogate-gradient-theory/blob/950927c/Classification/experiments/config_stork/config.yaml)
+# for classification the reset is detached.
 #
 # ```{admonition} What was not read
 # :class: note
-# Of the papers cited here only {cite}`yang2020` was read in full. The rows of the table rest on code alone. What is
-# said of Zenke and Vogels rests on their abstract, the caption of their Fig. 5 and two answers by the first author on
-# GitHub; what is said of Gygax and Zenke, of Bauer and colleagues and of Meng and colleagues on their abstracts and
-# their code.
+# Of these papers only {cite}`yang2020` was read in full. {numref}`treatments` rests on code alone. What is said of Zenke
+# and Vogels rests on their abstract, the caption of their Fig. 5 and two answers of the first author on GitHub; what is
+# said of the other three, on abstracts and code.
 # ```
 #
-# ## What users ask
+# ## Summary
 #
-# The question comes up again and again, in words of its own each time. These are threads from the public trackers of
-# libraries, with the answer that this book gives.
+# - Of {glue:text}`n-methods` neurons, {glue:text}`n-kept` differentiate the reset by default and
+#   {glue:text}`n-detached` detach it. Check what your library does before you compare results.
+# - "Missed in all previous works" is too strong: STBP, Norse and SpikingJelly had the term before the paper.
+# - Detaching the reset, ignoring it and cutting the path are three different gradients.
+# - What remains is the paper's question: what is the term worth, all else equal? {doc}`03_one_neuron` begins to answer it.
+#
+# ## Exercises
+#
+# **1.** A library updates the potential by `u = (1 - 1 / tau_m) * (u - u * s) + current[t]`. Where must `.detach()`
+# stand so that autograd computes `leak`, the gradient of a reset that is ignored, and `spatial`?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# On the spike for `leak`, on the product for the ignored reset, on the bracket for `spatial`:
+#
+# - `u - u * s.detach()`
+# - `u - (u * s).detach()`
+# - `(u - u * s).detach()`
+#
+# The second looks like the first, and is what snnax does. The check compares all of them with `tsbp.lif`; a reset that
+# is ignored has the factor 1.
+# :::
 
-# %% tags=["hide-input", "full-width"]
-Markdown(questions.table())
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 1", "code_prompt_hide": "Hide the check of exercise 1"}
+carried = {
+    "full": lambda u, s: u - u * s,
+    "leak": lambda u, s: u - u * s.detach(),
+    "ignored": lambda u, s: u - (u * s).detach(),
+    "spatial": lambda u, s: (u - u * s).detach(),
+}
+factors = {**tsbp.GRADIENTS, "ignored": lambda U, S, h: torch.ones_like(h)}
+random = torch.Generator().manual_seed(seed)
+drawn = 0.4 + 0.7 * torch.randn(25, 200, dtype=torch.float64, generator=random)
+current = drawn.requires_grad_()
+settings = dict(tau_m=tau_m, threshold=1.0, temperature=temperature)
+for name, keep in carried.items():
+    u = s = torch.zeros(200, dtype=torch.float64)
+    total = 0
+    for t in range(25):
+        u = (1 - 1 / tau_m) * keep(u, s) + current[t]
+        s = surrogate_spike(u - 1, temperature)
+        total = total + (t + 1) * s.sum()  # any loss that tells the steps apart
+    theirs = torch.autograd.grad(total, current)[0]
+    spikes = tsbp.lif(current, gradient=factors[name], **settings).spikes
+    weights = torch.arange(1.0, 26.0, dtype=torch.float64)[:, None]
+    ours = torch.autograd.grad((weights * spikes).sum(), current)[0]
+    assert torch.allclose(theirs, ours, rtol=0, atol=1e-12)
+    print(f"{name}: the same to {(theirs - ours).abs().max():.0e}")
 
 # %% [markdown]
-# Questions about detaching the reset, and the page that answers each. A thread that could not be read is listed without
-# an answer.
+# **2.** In {numref}`computed` the factor a step of `leak` with a reset to zero is {glue:text}`growth-leak:.3f`, smaller
+# than the {glue:text}`growth-ignored:.3f` of the ignored reset. Explain both numbers.
 #
-# ## Verdict
+# :::{admonition} Solution
+# :class: dropdown
 #
-# Of {glue:text}`n-methods` neurons, as they come, {glue:text}`n-kept` differentiate the reset
-# ({glue:text}`names-kept`), {glue:text}`n-detached` detach it ({glue:text}`names-detached`), {glue:text}`n-ignored`
-# ignore it ({glue:text}`names-ignored`), {glue:text}`n-cut` cuts the path ({glue:text}`names-cut`) and
-# {glue:text}`n-own` have a rule of their own ({glue:text}`names-own`). There is no custom that all follow.
+# With the reset ignored, the factor is the leak alone: $1 - 1/\tau_m$ with $\tau_m = 6$ in the comparison. For `leak`
+# the error also stops in every neuron that spikes. If a share $r$ of the neurons spikes in a step, the squared length
+# shrinks by $(1 - 1/\tau_m)^2 (1 - r)$. With the measured $r$ = {glue:text}`rate:.2f` the length shrinks by
+# {glue:text}`growth-predicted:.2f` a step, close to what was measured.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 2", "code_prompt_hide": "Hide the check of exercise 2"}
+random = torch.Generator().manual_seed(agreement["seed"])
+shape = (agreement["time_steps"], agreement["neurons"])
+drawn = 0.4 + 0.7 * torch.randn(shape, dtype=torch.float64, generator=random)
+rate = tsbp.lif(drawn, tau_m=6.0, temperature=TEMPERATURE).spikes.mean().item()
+predicted = (1 - 1 / 6) * (1 - rate) ** 0.5
+assert abs(growth["snnax"] - (1 - 1 / 6)) < 1e-12
+assert abs(predicted / growth["SpikingJelly, detached"] - 1) < 0.05
+figures.note("rate", rate)
+figures.note("growth-predicted", predicted)
+figures.note("growth-leak", growth["SpikingJelly, detached"])
+figures.note("growth-ignored", growth["snnax"])
+print(f"predicted {predicted:.3f}, recorded {growth['SpikingJelly, detached']:.3f}")
+
+# %% [markdown]
+# **3.** By default snnTorch subtracts the threshold *after* the leak:
 #
-# **The term was not new.** Of the four methods that the paper names, three leave it out in their code, but the code
-# published for STBP differentiates the reset, since
-# [November 2018](https://github.com/yjwu17/STBP-for-training-SpikingNN/blob/9661866/spiking_model.py). So did Norse
-# when the paper appeared, in
-# [November 2020](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py), and SpikingJelly, where
-# detaching it had become [an option](https://github.com/fangwei123456/spikingjelly/commit/73f94ab) in September.
-# Whoever leaves the derivative to autograd has the term, unless the reset is taken out by hand. What remains is the
-# paper's question: what is the term worth, with all else equal?
+# $$
+# U[t+1] = \left(1 - \frac1{\tau_m}\right) U[t] + I[t+1] - \vartheta\,S[t]
+# $$
+#
+# How much stronger is the reset term than if the threshold were subtracted before, as in {numref}`treatments`?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# The derivative is $(1 - 1/\tau_m) - \vartheta h$. Divided by the leak this is $1 - c\,\vartheta h$ with
+# $c = 1/(1 - 1/\tau_m)$ = {glue:text}`after-leak:.2f`. Since the term is not shrunk by the leak, it is stronger by this
+# factor. The neuron is another one too: a spike takes more away.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 3", "code_prompt_hide": "Hide the check of exercise 3"}
+U, theta, tau, I = sympy.symbols("U vartheta tau_m I", real=True)
+H = sympy.Function("H")
+after = sympy.diff((1 - 1 / tau) * U + I - theta * H(U - theta), U)
+before = sympy.diff((1 - 1 / tau) * (U - theta * H(U - theta)) + I, U)
+leak = 1 - 1 / tau
+c = sympy.simplify((after - leak) / (before - leak))
+assert sympy.simplify(c - 1 / leak) == 0
+figures.note("after-leak", float(c.subs(tau, tau_m)))
+c
+
+# %% [markdown]
+# ## Further reading
+#
+# - {cite}`zenke2021`: the first study of the question, with networks.
+# - {cite}`eshraghian2023`: a tutorial on training spiking networks, by the authors of snnTorch.
+# - {cite}`gygax2025`: what surrogate gradients are, in theory.
+#
+# (every-neuron-read)=
+# ## Appendix: every neuron read
+
+# %% tags=["remove-input", "full-width"]
+display.MarkdownTable(
+    survey.table(),
+    "methods",
+    "What each neuron does with its reset by default, in order of publication; in brackets the commit or version.",
+)
+
+# %% [markdown]
+# Some rows need explanation.
+#
+# - **SLAYER**: the refractory kernel changes the potential at which the surrogate is taken, and nothing else. The
+#   authors of EXODUS say the same, who added its gradient and found training more stable {cite}`bauer2023`.
+# - **SuperSpike** multiplies the surrogate by a trace of the *presynaptic* spikes, which the neuron's own reset does not
+#   affect.
+# - **TSSL-BP** differentiates at the spikes, by the slope of the potential. It treats the reset as an influence of one
+#   spike on the next, with a term of its own (*intra-neuron* in the code). This is not the derivative of
+#   {eq}`substituted`.
+# - **Norse**: feed-forward neurons differentiate the reset; the recurrent neuron detaches it today, and did not in
+#   November 2020.
+# - **adseq**, **Eventax** and **exact-event-adjoint** use no surrogate. They differentiate the time of a spike, and the
+#   effect of the reset follows from that time. This is not the derivative of {eq}`substituted` either.
+# - **FPT** computes all time steps at once. It guesses the spikes, corrects the potential twice, and autograd goes
+#   through both corrections.
+# - **snnax** subtracts `stop_gradient(mem_pot * spike_output)`, which stops the gradient for the potential as well as
+#   for the spike.
+# - **sinabs**, which EXODUS extends, differentiates its subtractive reset. Its
+#   [reset to zero](https://github.com/synsense/sinabs/blob/904eb89/sinabs/activation/reset_mechanism.py) compares the
+#   spike with a number, and a comparison has no derivative. Whether a reset is differentiated can be an accident of how
+#   it is written.
+#
+# ## Appendix: every neuron run
+
+# %% tags=["remove-cell"]
+columns = [
+    "neuron",
+    "computes",
+    "from full",
+    "from leak",
+    "from spatial",
+    "reset",
+    "setting",
+]
+every = tables.agreement_table(agreement)[columns]
+words = ("neuron", "computes", "reset", "setting")
+figures.show("distances-table", tables.show(every, *words))
+left_out = tables.left_out_table(agreement)
+figures.show("left-out-table", tables.show(left_out, "library", "reason"))
+titled = {library.package: library.title for library in libraries.LIBRARIES}
+titled |= {"torch": "PyTorch", "jax": "JAX"}
+versions = agreement["peer_versions"].items()
+figures.note(
+    "versions", ", ".join(f"{titled[name]} {found}" for name, found in versions)
+)
+single = [library.title for library in libraries.LIBRARIES if not library.float64]
+figures.note("in-float32", ", ".join(single))
+
+# %% [markdown]
+# ```{glue:table} distances-table
+# :name: distances
+#
+# Each of {glue:text}`compared` gradients equals one of ours up to rounding, or is far from all of them. Distances from
+# ours as shares of the length of ours, for {glue:text}`compared-neurons` neurons over {glue:text}`compared-steps` steps.
+# *Setting* is what decides on the gradient of the reset. Rounding errors are larger where a library computes in
+# float32, at least in part ({glue:text}`in-float32`).
+# ```
+#
+# The distances come from a record of `tsbp agreement` ({doc}`09_reproduce`), with {glue:text}`versions`. snnTorch is
+# compared with its reset to zero, because its subtractive reset follows the leak (exercise 3).
+#
+# ```{glue:table} left-out-table
+# :name: left-out
+#
+# Libraries that cannot express the neuron, and were read only.
+# ```
+#
+# ## Appendix: what users ask
+#
+# The question comes up again and again in the public trackers of libraries.
+
+# %% tags=["remove-input", "full-width"]
+display.MarkdownTable(
+    questions.table(),
+    "user-questions",
+    "What users ask about the gradient of the reset, and where this book answers; one thread could not be read.",
+)

@@ -13,26 +13,14 @@
 # %% [markdown]
 # # Errata
 #
-# This page lists errors in the paper {cite}`yang2020` (arXiv:2011.09964v1, the only version known here). Each entry
-# shows the error and says whether it matters. None of them affects the central result: the reset term exists and has
-# the right sign.
+# This page lists errors in the paper {cite}`yang2020` (arXiv:2011.09964v1, the only version known here), shows each of
+# them, and says whether it matters.
 #
-# | section | where | printed | should be | does it matter? |
-# | --- | --- | --- | --- | --- |
-# | {ref}`1 <erratum-1>` | eq. 8 | reset term multiplied by $\frac{U}{\partial U}$ | multiplied by $U$ | apparently in print only |
-# | {ref}`2 <erratum-2>` | eq. 4 | $W^{(l)} a^{(l-1)}[t]$ | $W^{(l)} a^{(l)}[t]$, as in eq. 1 | no |
-# | {ref}`3 <erratum-3>` | eq. 3 | $H(0)$ has no value | $H(0) = 0$ or $1$, said which | hardly |
-# | {ref}`4 <erratum-4>` | eq. 1, 4 with Table 3 | one step of delay per layer, and $T = 5$ | no delay, or more steps | yes: the output never receives a signal |
-# | {ref}`5 <erratum-5>` | Table 3 | N-MNIST 5 steps, MNIST 30 | probably exchanged | when it is repeated |
-# | {ref}`6 <erratum-6>` | abstract, section 3 | the term is missing in all previous work | in much of it | to the claim of novelty, not to the results |
-
-# %% tags=["parameters"]
-profile: str = "quick"  # quick or full; this chapter is the same in both
-tau_m: float = 6.0  # membrane time constant in time steps
-threshold: float = 1.0  # potential above which the neuron fires
-temperature: float = 0.3  # width of the surrogate derivative
-step: float = 1e-5  # by how much finite differences move the potential
-seed: int = 0  # of the random currents
+# :::{admonition} About this chapter
+# - **For** readers who implement the paper or cite it.
+# - **Needed:** the equations of {doc}`01_neuron` and {doc}`02_gradient`, and the paper beside this page.
+# - **Afterwards** you can correct the paper's equations, and you know what a repetition has to choose by itself.
+# :::
 
 # %%
 import math
@@ -48,20 +36,48 @@ from tsbp.runs.settings import TABLE_2
 from tsbp.study import figures, tables
 from tsbp.surrogate import relaxed_spike, surrogate_derivative
 
-neuron = dict(tau_m=tau_m, threshold=threshold, temperature=temperature)
-
 # %% tags=["remove-cell"]
 figures.use_style()
+
+# %% [markdown]
+# ```{table} None of the errors affects the central result: the reset term exists and has the right sign.
+# :name: errors-found
+#
+# | where | printed | should be | does it matter? | section |
+# | --- | --- | --- | --- | --- |
+# | eq. 8 | reset term multiplied by $\frac{U}{\partial U}$ | multiplied by $U$ | apparently in print only | {ref}`1 <erratum-1>` |
+# | eq. 4 | $W^{(l)} a^{(l-1)}[t]$ | $W^{(l)} a^{(l)}[t]$, as in eq. 1 | no | {ref}`2 <erratum-2>` |
+# | eq. 3 | no value for $H(0)$ | $H(0) = 0$ or $1$, said which | hardly | {ref}`3 <erratum-3>` |
+# | eq. 1, 4 with Table 3 | one step of delay a layer, and $T = 5$ | no delay, or more steps | yes: no signal reaches the output | {ref}`4 <erratum-4>` |
+# | Table 3 | N-MNIST 5 steps, MNIST 30 | probably exchanged | in a repetition | {ref}`5 <erratum-5>` |
+# | abstract, section 3 | the term is missing in all previous work | in much of it | to the claim of novelty, not to the results | {ref}`6 <erratum-6>` |
+# ```
+
+# %% tags=["parameters"]
+profile: str = "quick"  # quick or full; this chapter is the same in both
+tau_m: float = 6.0  # membrane time constant in time steps
+threshold: float = 1.0  # potential above which the neuron fires
+temperature: float = 0.3  # width of the surrogate derivative
+step: float = 1e-5  # by how much finite differences move the potential
+seed: int = 0  # decides the random currents
+
+# %%
+neuron = dict(tau_m=tau_m, threshold=threshold, temperature=temperature)
 
 # %% [markdown]
 # (erratum-1)=
 # ## The factor of the reset term
 #
-# Eq. 8 as printed multiplies the reset term by $U^{(l)}[t]/\partial U^{(l)}[t]$, which has no meaning because a
-# differential stands alone in it. The product rule gives the factor $U^{(l)}[t]$; SymPy derives it in {eq}`reset-term`.
-# Could $\partial U/\partial U = 1$ be meant? A measurement decides. For the relaxed neuron of {doc}`02_gradient` the
-# next potential is a smooth function of the present one. The current of the first step equals its potential, so
-# changing that current measures the derivative:
+# Eq. 8 ends with the reset term:
+#
+# $$
+# \dots + \frac{U^{(l)}[t]}{\partial U^{(l)}[t]} \left[ -\frac{\partial H(U^{(l)}[t] - \vartheta)}{\partial U^{(l)}[t]} \right]
+# $$
+#
+# The first fraction has no meaning. The product rule gives $U^{(l)}[t]$; SymPy derives it in {eq}`reset-term`. Could
+# $\partial U/\partial U = 1$ be meant? For the relaxed neuron of {doc}`02_gradient`, the next potential is a smooth
+# function of the present one. The current of the first step equals its potential, so moving that current measures the
+# derivative:
 
 # %%
 U = torch.linspace(-0.5, 2.0, 6, dtype=torch.float64)
@@ -71,11 +87,11 @@ ends = [
     ).potential[1]
     for move in (step, -step)
 ]
-measured = (ends[0] - ends[1]) / (2 * step)
+differences = (ends[0] - ends[1]) / (2 * step)
 
 # %% [markdown]
-# The table compares it with the two readings of eq. 8, each with the surrogate of eq. 9 and 10. `GRADIENTS["full"]` is
-# the package's factor; the first reading calls it with 1 in place of $U$:
+# The two readings use the surrogate of eq. 9 and 10. `GRADIENTS["full"]` is the factor of the package, called with 1 in
+# place of $U$ for the first reading.
 
 # %%
 leak = 1 - 1 / tau_m
@@ -83,34 +99,36 @@ spike = relaxed_spike(U - threshold, temperature)
 h = surrogate_derivative(U - threshold, temperature)
 read_as_one = leak * GRADIENTS["full"](1, spike, h)
 corrected = leak * GRADIENTS["full"](U, spike, h)
-pd.DataFrame(
-    {
-        "U[t]": U,
-        "finite differences": measured,
-        "∂U/∂U = 1": read_as_one,
-        "corrected: U": corrected,
-    }
-).style.hide().format("{:.4f}").format("{:.1f}", subset=["U[t]"])
+assert torch.allclose(corrected, differences, rtol=0, atol=1e-6)
 
 # %% tags=["remove-cell"]
-figures.note("error-one", (read_as_one - measured).abs().max())
-figures.note("error-corrected", (corrected - measured).abs().max())
-assert torch.allclose(corrected, measured, rtol=0, atol=1e-6)
+readings = {"U[t]": U, "finite differences": differences}
+readings |= {"factor U": corrected, "factor ∂U/∂U = 1": read_as_one}
+shown = tables.show(pd.DataFrame(readings)).format("{:.4f}")
+figures.show("readings-table", shown.format("{:.1f}", subset=["U[t]"]))
+figures.note("error-one", (read_as_one - differences).abs().max())
+figures.note("error-corrected", (corrected - differences).abs().max())
 
 # %% [markdown]
-# The corrected factor agrees to {glue:text}`error-corrected:.0e`; the other reading is off by up to
-# {glue:text}`error-one:.2f`. (At $U = 1$ the two agree. With the usual threshold of 1 the term is large there, so such
-# an error in code could go unnoticed.)
+# ```{glue:table} readings-table
+# :name: readings
+#
+# The factor is $U$: it agrees with finite differences to {glue:text}`error-corrected:.0e`, and the other reading is off
+# by up to {glue:text}`error-one:.2f`. Derivative of the next potential with respect to the present one.
+# ```
+#
+# At $U = 1$ the readings agree. The usual threshold is 1, and the term is large near it, so such an error in code is
+# easily missed.
 #
 # **Does it matter?** Apparently in print only: the author's public code multiplies by $U$
-# ([Neuron.py](https://github.com/superrrpotato/Acc-Timing/blob/1aac1d2/Neuron.py), 7 November 2020). What *that* code
+# ([Neuron.py](https://github.com/superrrpotato/Acc-Timing/blob/1aac1d2/Neuron.py), 7 November 2020). What that code
 # lacks is the factor $1/\Theta$ of eq. 10, so that it computes `scaled(Θ)` instead of `full`; {doc}`03_one_neuron`
 # shows the difference.
 #
 # (erratum-2)=
 # ## The layer index in eq. 4
 #
-# The paper obtains eq. 4 by substituting eq. 3 into eq. 1. SymPy repeats the substitution:
+# The paper obtains eq. 4 "by bringing the equation (3) into equations (1) & (2)". SymPy repeats the substitution:
 
 # %%
 u, theta, tau = sympy.symbols("U vartheta tau_m", real=True)
@@ -122,11 +140,7 @@ difference = sympy.factor(equation_1.subs(S, H(u - theta)) - equation_4)
 assert difference == W * (a_same - a_before)
 difference
 
-# %% [markdown]
-# The two differ in the index of the layer: in eq. 4, layer $l+1$ receives the output of layer $l-1$ and skips the layer
-# between. The shapes do not allow it. In the paper's network for MNIST, the output layer has these weights:
-
-# %%
+# %% tags=["remove-cell"]
 network = SpikingNetwork.from_spec(
     TABLE_3["mnist"], (1, 28, 28), n_classes=10, time_steps=5
 )
@@ -137,39 +151,41 @@ with torch.no_grad():
         psc = layer(psc)
         sizes.append(psc[0, 0].numel())
 outputs, inputs = list(network.parameters())[-1].shape
-pd.DataFrame(
-    {
-        "columns of W": [inputs],
-        "neurons of layer l": [sizes[-2]],
-        "neurons of layer l-1": [sizes[-3]],
-    }
-).style.hide()
-
-# %% tags=["remove-cell"]
 assert inputs == sizes[-2] != sizes[-3]
+figures.note("columns", inputs)
+figures.note("neurons-before", sizes[-3])
 
 # %% [markdown]
+# By eq. 4, layer $l+1$ would receive the output of layer $l-1$ and skip the layer between. The shapes do not allow it: in
+# the paper's network for MNIST, the weights of the output layer have {glue:text}`columns` columns, as many as layer $l$
+# has neurons; layer $l-1$ has {glue:text}`neurons-before`.
+#
 # **Does it matter?** No: it cannot be implemented as printed.
 #
 # (erratum-3)=
 # ## A neuron exactly at threshold
 #
-# Eq. 3 defines $H(x)$ for $x < 0$ and $x > 0$. A potential can be exactly at threshold, and then the value of $H(0)$
-# matters. An example is a neuron that does not leak, with an input of a quarter of the threshold:
+# Eq. 3 defines $H(x)$ for $x < 0$ and for $x > 0$. A potential can be exactly at threshold, for example after two steps
+# with half of it in a neuron that does not leak:
 
 # %%
-quarter = torch.full((6,), 0.25 * threshold, dtype=torch.float64)
-potential = lif(quarter, **{**neuron, "tau_m": math.inf}).potential
+halves = torch.full((4,), 0.5 * threshold, dtype=torch.float64)
+perfect = neuron | {"tau_m": math.inf}
+potential = lif(halves, **perfect).potential
 at_threshold = (potential == threshold).nonzero().flatten().tolist()
 print(f"potential: {potential.tolist()}; at threshold in step {at_threshold}")
 
-# %%
+# %% tags=["remove-cell"]
 random = torch.Generator().manual_seed(seed)
 currents = 0.6 * torch.randn(100, 10_000, generator=random) + 0.3
 ties = int((lif(currents, **neuron).potential == threshold).sum())
-print(f"{ties} of {currents.numel():,} potentials from random currents")
+figures.note("ties", ties)
+figures.note("n-potentials", currents.numel())
 
 # %% [markdown]
+# With real-valued inputs this is rare: {glue:text}`ties` of {glue:text}`n-potentials:,d` potentials under random
+# currents.
+#
 # **Does it matter?** Hardly, with real-valued weights. Libraries differ: of those read for {doc}`07_other_methods`,
 # SLAYER, EXODUS and SpikingJelly fire at threshold; STBP, TSSL-BP, snnTorch and Norse do not, and neither does `tsbp`
 # ({eq}`spike`).
@@ -177,30 +193,34 @@ print(f"{ties} of {currents.numel():,} potentials from random currents")
 # (erratum-4)=
 # ## Delay and depth
 #
-# By eq. 1 and 4 a layer receives at step $t+1$ what the layer before sent at step $t$. Through $n$ layers of weights
-# nothing arrives before step $n$, counted from 0. The last step is $T-1$:
+# By eq. 1 and 4 a layer receives at step $t+1$ what the layer before sent at step $t$. Behind $n$ layers of weights
+# nothing arrives before step $n$, counted from 0. The last step is $T-1$.
 
 # %%
-time_steps = {name: TABLE_2[name]["time_steps"] for name in TABLE_3}
+steps = {name: TABLE_2[name]["time_steps"] for name in TABLE_3}
 rows = [
-    (TABLE_3[name], depth(TABLE_3[name]), time_steps[name] - 1) for name in TABLE_3
+    (spec, depth(spec), steps[name] - 1, depth(spec) <= steps[name] - 1)
+    for name, spec in TABLE_3.items()
 ]
-with_delay = pd.DataFrame(
-    rows, columns=["network (Table 3)", "first answer", "last step"]
-)
-with_delay["can answer"] = with_delay["first answer"] <= with_delay["last step"]
-with_delay["can answer"] = with_delay["can answer"].map({True: "yes", False: "no"})
-tables.show(with_delay, "network (Table 3)")
 
 # %% tags=["remove-cell"]
-figures.note("ratio", time_steps["mnist"] // time_steps["nmnist"])
+columns = ["network (Table 3)", "first answer", "last step", "can answer"]
+with_delay = pd.DataFrame(rows, columns=columns)
+with_delay["can answer"] = with_delay["can answer"].map({True: "yes", False: "no"})
+figures.show("delay-table", tables.show(with_delay, "network (Table 3)"))
+assert not rows[list(TABLE_3).index("cifar10")][-1]
+figures.note("ratio", steps["mnist"] // steps["nmnist"])
 
 # %% [markdown]
-# {doc}`01_neuron` runs the networks and finds the same.
+# ```{glue:table} delay-table
+# :name: delay
 #
-# **Does it matter?** Yes, to anyone who builds the CIFAR-10 network as printed: its output never receives a signal. The
-# reported accuracy must have been obtained without the delay, which the code of TSSL-BP {cite}`zhang2020` does not
-# have.
+# With the printed delay the network for CIFAR-10 never answers: first step at which the output can receive anything, and
+# last step. {numref}`first-answers` shows the same by running the networks.
+# ```
+#
+# **Does it matter?** Yes, to anyone who builds this network as printed. The reported accuracy must have been obtained
+# without the delay, which the code of TSSL-BP {cite}`zhang2020` does not have.
 #
 # (erratum-5)=
 # ## Time steps of N-MNIST and MNIST
@@ -217,10 +237,10 @@ figures.note("ratio", time_steps["mnist"] // time_steps["nmnist"])
 # (erratum-6)=
 # ## "All previous works"
 #
-# The abstract says that earlier work omits the dependency through the reset, and section 3 that the term is missing in
-# all of it. Of what was read for {doc}`07_other_methods`, the code of STBP, which the paper names, has the term since
-# November 2018; so have SpikingJelly and Norse, both public before the paper. TSSL-BP, whose networks it uses, has a
-# term of its own for the reset. And Zenke and Vogels {cite}`zenke2021` had compared networks with and without it.
+# The abstract says that prior works "omitted the temporal dependency introduced by the reset mechanism", section 3 that
+# the term "is missed in all previous works". {doc}`07_other_methods` finds it in the code of STBP, which the paper
+# names, since November 2018, and in SpikingJelly and Norse, both public before the paper. TSSL-BP, whose networks the
+# paper uses, has a rule of its own. Zenke and Vogels {cite}`zenke2021` had compared networks with and without the term.
 
 # %% tags=["remove-cell"]
 assert {"STBP", "SpikingJelly", "Norse (feed-forward)"} <= set(survey.named("kept"))
@@ -231,13 +251,13 @@ assert "TSSL-BP" in survey.named("own")
 #
 # ## Not stated
 #
-# The paper does not state the following, and a repetition has to choose:
+# A repetition has to choose what the paper does not state:
 #
 # - for the single neuron: the threshold, the initial weights, the number of repeats, the learning rates of Fig. 3 other
 #   than the default;
-# - for the networks: time constants, surrogate temperature, optimiser and learning rate, epochs, the pooling, the
-#   output layer (Table 3 ends before it), how images become currents, the target spike trains; whether Table 2 shows
-#   one run, the best, or a mean;
+# - for the networks: time constants, surrogate temperature, optimiser and learning rate, epochs, pooling, the output
+#   layer (Table 3 ends before it), how images become currents, the target spike trains; whether Table 2 shows one run,
+#   the best, or a mean;
 # - in eq. 6: the kernel $\epsilon$, and whether $N_t$ is the number of steps or the last one. With the filter of eq. 2
 #   for $\epsilon$, the loss is {eq}`loss`.
 #
@@ -246,7 +266,62 @@ assert "TSSL-BP" in survey.named("own")
 #
 # ## What is right
 #
-# Checked and correct: eq. 2 and 5, and eq. 1 except for the delay (`tsbp.reference_lif` computes them); eq. 7 and, with
-# $U$ for $U/\partial U$, eq. 8, by finite differences through a network of two layers ({doc}`02_gradient`); eq. 10 as
-# the derivative of eq. 9, by SymPy (there too). The paper's statements about its experiments are judged in the chapters
-# on them.
+# Checked and correct are eq. 2 and 5, and eq. 1 except for the delay (`tsbp.reference_lif` computes them); eq. 7 and,
+# with $U$ for $U/\partial U$, eq. 8, by finite differences through a network of two layers ({doc}`02_gradient`); and
+# eq. 10 as the derivative of eq. 9, by SymPy (there too).
+#
+# ## Summary
+#
+# - Read eq. 8 with $U$ for $U/\partial U$ and eq. 4 with $a^{(l)}$; decide on $H(0)$.
+# - Leave the delay out in the networks, and expect the time steps of MNIST and N-MNIST to be exchanged.
+# - The term exists, has the right sign, and was not new.
+#
+# ## Exercises
+#
+# **1.** A test of the factor compares $\partial U[t+1]/\partial U[t]$ with finite differences at one potential. Which one
+# should it be, so that the two readings of eq. 8 are told apart most clearly?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# The readings differ by $(1 - 1/\tau_m)\,|U - 1|\,h(U)$. This is zero at $U = 1$ and far from the threshold, and largest
+# at $U$ = {glue:text}`worst-potential:.2f`, where it is {glue:text}`worst-difference:.2f`. For $\vartheta = 1$ the
+# potential just as far on the other side of the threshold does as well.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 1", "code_prompt_hide": "Hide the check of exercise 1"}
+grid = threshold + temperature * torch.linspace(-8, 8, 16001, dtype=torch.float64)
+spike = relaxed_spike(grid - threshold, temperature)
+h = surrogate_derivative(grid - threshold, temperature)
+apart = GRADIENTS["full"](grid, spike, h) - GRADIENTS["full"](1, spike, h)
+assert torch.allclose(apart, (1 - grid) * h)
+worst = int(apart.abs().argmax())
+figures.note("worst-potential", grid[worst])
+figures.note("worst-difference", leak * apart[worst].abs())
+print(f"U = {grid[worst]:.3f}: {leak * apart[worst].abs():.3f}")
+
+# %% [markdown]
+# **2.** `tsbp` does not fire at threshold. How can the neuron be made to, without a change of the package?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# Lower the threshold to the next smaller number of the floating-point format. No potential lies between the two, so that
+# only potentials exactly at the old threshold are affected. In the example above the neuron then fires one step earlier.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 2", "code_prompt_hide": "Hide the check of exercise 2"}
+below = math.nextafter(threshold, -math.inf)
+first = [
+    int(lif(halves, **perfect | {"threshold": value}).spikes.argmax())
+    for value in (threshold, below)
+]
+assert first == [2, 1]
+print(f"first spike in step {first[0]}, and in step {first[1]}")
+
+# %% [markdown]
+# ## Further reading
+#
+# - {cite}`zhang2020`: TSSL-BP, whose networks the paper uses; its README and configuration files answer much of what the
+#   paper leaves open.
+# - {cite}`zenke2021`: the study of the reset term that preceded the paper.

@@ -18,7 +18,9 @@ CHANGED = {
     "04_data_sets": {"epochs": 1, "seeds": 1, "seed": 2},
     "05_settings": {"lr": 0.02, "epochs": 1, "seed": 3},
     "06_cost": {"time_steps": 3, "batch_size": 2, "neurons": 100, "repeats": 3, "seed": 1},
+    "07_other_methods": {"tau_m": 4.0, "temperature": 0.5, "seed": 1},
     "08_errata": {"tau_m": 4.0, "threshold": 0.8, "temperature": 0.5, "seed": 1},
+    "09_reproduce": {"epochs": 1, "seed": 2},
 }
 """Chapter → what is set in it; in the others, the profile."""
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))

@@ -14,7 +14,7 @@ from tsbp.peers import agreement, comparison, libraries, questions, survey
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.libraries import plain
 from tsbp.runs import files
-from tsbp.study.tables import agreement_table, equal, left_out_table, path_table
+from tsbp.study.tables import agreement_table, computed_table, equal, left_out_table
 
 
 def test_another_gradient_or_another_neuron_is_found_out():
@@ -101,12 +101,24 @@ def test_the_table_names_what_equals():
     }
     table = agreement_table(record)
     assert table["setting"].tolist() == ["switch=False", ""]
-    assert path_table(record)["cosine with full"].tolist() == ["1.00", "-0.25"]
-    assert path_table(record)["growth per step"].tolist() == ["0.700", "0.000"]
+    summary = computed_table(record)
+    assert summary["reset"].tolist() == ["to zero", "subtractive"] and summary["gradient"].tolist() == [
+        "full",
+        "another",
+    ]
+    assert summary["cosine with full"].tolist() == ["1.00", "-0.25"]
+    assert summary["factor a step"].tolist() == ["0.700", "0.000"]
     assert left_out_table(record).to_numpy().tolist() == [["third", "third is not installed"]]
     assert table["computes"].tolist() == ["full", "none of them"]
     assert table["reset"].tolist() == ["to zero", "subtractive"]
     assert table["from full"].tolist() == ["3e-16", "1"] and table["from leak"].tolist() == ["0.53", "0.5"]
+
+
+def test_neurons_with_the_same_gradient_share_a_row():
+    one = {"full": 0.0, "leak": 0.5, "spatial": 1.0}
+    record = {"distances": {"a": one, "b": one}, "soft_reset": [], "growth": {"a": 0.7, "b": 0.7000001}}
+    record |= {key: {"a": {"full": 1.0}, "b": {"full": 1.0}} for key in ("length_ratios", "cosines")}
+    assert computed_table(record)[["n", "neurons"]].to_numpy().tolist() == [[2, "a; b"]]
 
 
 def test_the_command_leaves_a_record_that_repeats_it(tmp_path):

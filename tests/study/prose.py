@@ -24,7 +24,8 @@ COMPARATIVE = (
     r"fast\w*|slow\w*|better|best|worse|worst|equal|equality|as (?:well|good|fast)|closer|accurate|robust|"
     r"competitive|helps?|helpful|hurts?|harm\w*|costs?|advantage|longest|too long|shorte\w+|overtakes?|breaks?|"
     r"fails?|improves?|opposite|matters?|apart|open|sure|uncertain|(?<!is )silent(?! neuron )|little(?! is)|"
-    r"(?:no|a|any) difference|differs|drive|cross|approach|decides nothing|order of the|still|trend|reproduced"
+    r"(?:no|a|any) difference|differs|differ far less|overhead|"
+    r"drive|cross|approach|decides nothing|order of the|still|trend|reproduced"
 )
 """How: words that name a winner, or say that there is none."""
 

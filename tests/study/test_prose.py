@@ -1,8 +1,12 @@
 """Every sentence of the result chapters that compares gradients agrees with the records."""
 
+import prose_cost
 import prose_data_sets
+import prose_errata
 import prose_index
 import prose_one_neuron
+import prose_other_methods
+import prose_reproduce
 import prose_settings
 import pytest
 from prose import Entries, Evidence, sentences
@@ -15,6 +19,10 @@ CHAPTERS: dict[str, Entries] = {
     "03_one_neuron": prose_one_neuron.ENTRIES,
     "04_data_sets": prose_data_sets.ENTRIES,
     "05_settings": prose_settings.ENTRIES,
+    "06_cost": prose_cost.ENTRIES,
+    "07_other_methods": prose_other_methods.ENTRIES,
+    "08_errata": prose_errata.ENTRIES,
+    "09_reproduce": prose_reproduce.ENTRIES,
 }
 
 WHAT_TO_DO = """compares gradients, and nothing in tests/study/{module}.py covers it. Add a part of it there: to

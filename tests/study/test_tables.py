@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 
 from tsbp.study.tables import (
+    copy_speed_table,
     crossover_table,
     error_table,
     loss_table,
@@ -75,8 +76,13 @@ def test_price_table_pairs_the_rounds():
 
 def test_memory_table_counts_by_neuron_and_step():
     table = memory_table(pd.DataFrame([bench("lif", 10), bench("mnist", 5)])).set_index("")
-    assert table.loc["tsbp full"].tolist() == ["4.0", "12.0", "0.80"]
-    assert table.loc["SpikingJelly"].tolist() == ["12.0", "24.0", "0.07"] and len(table) == 2
+    assert table.loc["tsbp full"].tolist() == ["4.0", "12.0"]
+    assert table.loc["SpikingJelly"].tolist() == ["12.0", "24.0"] and len(table) == 2
+
+
+def test_copy_speed_table_has_a_column_for_each_layer():
+    table = copy_speed_table(pd.DataFrame([bench("lif", 10), bench("lif", 5), bench("mnist", 5)])).set_index("")
+    assert list(table) == ["T = 5", "T = 10"] and table.loc["SpikingJelly"].tolist() == ["0.070", "0.070"]
 
 
 def test_plain_process_table_is_the_speed_as_a_share_of_the_speed_with_memory_kept():

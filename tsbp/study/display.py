@@ -30,6 +30,20 @@ class Output:
         return self.latex
 
 
+@dataclass(frozen=True)
+class MarkdownTable:
+    """A table in MyST Markdown with a number and a caption."""
+
+    lines: str
+    name: str
+    """For references on the page."""
+    caption: str
+    """A line of MyST Markdown."""
+
+    def _repr_markdown_(self) -> str:
+        return f":::{{table}} {self.caption}\n:name: {self.name}\n\n{self.lines}\n:::"
+
+
 class Table(Styler):
     """A table whose HTML is that of :func:`html`."""
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
-from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from tsbp.gradients import GRADIENTS, STUDIED
@@ -60,12 +59,12 @@ def use_style() -> None:
             shell.display_formatter.formatters[form].for_type_by_name("pandas.io.formats.style", "Styler", shown)
 
 
-def show(name: str, shown: Figure | Styler) -> None:
+def show(name: str, shown: Any) -> None:
     """Display a figure or a table in a notebook and keep it under a name, by which the page sets it with its caption.
 
     Args:
         name: for the directive ``glue:figure`` or ``glue:table`` on the page.
-        shown: a figure of matplotlib, or a table as :func:`tsbp.study.tables.show` makes them.
+        shown: a figure of matplotlib, a table as :func:`tsbp.study.tables.show` makes them, or other HTML.
     """
     from myst_nb import glue
 
@@ -232,18 +231,25 @@ def explorable(
 
 
 def speed(runs: "pandas.DataFrame") -> Figure:
-    """Time of a layer relative to ``tsbp full``, a panel for each record of ``tsbp bench lif``; shorter is better."""
+    """Time of a layer relative to ``tsbp full``, a colour for each record of ``tsbp bench lif``; left is better."""
     runs = runs[runs["benchmark"] == "lif"].sort_values("time_steps")
-    figure, axes = plt.subplots(1, len(runs), figsize=(8, 3.4), sharey=True, squeeze=False)
-    for axis, (_, run) in zip(axes[0], runs.iterrows(), strict=True):
+    figure, axis = plt.subplots(figsize=(6, 3.8))
+    for number, (_, run) in enumerate(runs.iterrows()):
         shown = whole_neurons(ratio_intervals(run["seconds"]))
-        for place, (name, (median, low, high)) in enumerate(shown.items()):
-            own = name.startswith("tsbp") and "uncompiled" not in name
-            axis.barh(place, median, color=COLOURS["full"] if own else GREY, height=0.7)
-            axis.plot([low, high], [place, place], color="black", linewidth=1)
-        axis.axvline(1, color="black", linewidth=0.6)
-        axis.set_yticks(range(len(shown)), list(shown), parse_math=False)
+        places = np.arange(len(shown)) + 0.25 * (number - (len(runs) - 1) / 2)
+        median, low, high = np.array(list(shown.values())).T
         size = f"{run['batch_size'] * run['neurons']:,}".replace(",", "\u2009")
-        axis.set(title=f"T = {run['time_steps']}, {size} neurons", xlabel="times as long as tsbp full")
-    axes[0, 0].invert_yaxis()
+        axis.hlines(places, low, high, color=_LAYERS[number % len(_LAYERS)])
+        axis.plot(median, places, "os^"[number % 3], color=_LAYERS[number % len(_LAYERS)], markersize=4)
+        axis.lines[-1].set_label(f"T = {run['time_steps']}, {size} neurons")
+        axis.set_yticks(range(len(shown)), list(shown), parse_math=False)
+    axis.axvline(1, color=GREY, linewidth=0.8, zorder=0)
+    axis.set(xscale="log", xlabel="times as long as tsbp full", xticks=(1, 2, 5, 10, 20, 50))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
+    axis.invert_yaxis()
+    figure.legend(loc="outside upper left", ncols=1)
     return figure
+
+
+_LAYERS = ("#0072B2", "#D55E00", "black")

@@ -1,5 +1,6 @@
 """How every record can be made again: the shortest command for each, and what the runs took."""
 
+import itertools
 import math
 import shlex
 from collections.abc import Mapping
@@ -86,18 +87,23 @@ def _step_seconds(bench: "pandas.DataFrame", config: TrainingConfig, device: str
 
 
 def effort_table() -> "pandas.DataFrame":
-    """What the published records took, a row for each folder, kind of run and device."""
+    """What the published records took, a row for each folder and each kind of device."""
     import pandas as pd
 
-    rows = []
+    found: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for (folder, what), group in _groups().items():
-        for device in dict.fromkeys(record.get("device", "cpu") for record in group):
-            runs = [record for record in group if record.get("device", "cpu") == device]
-            seconds = [record.get("wall_time", 0) * (record["threads"] if device == "cpu" else 1) for record in runs]
-            hours = sum(seconds) / 3600
-            row = {"records": f"results/{folder}", "of": what, "runs": len(runs)}
-            row |= {"hours": f"{hours:.1f}" if hours else "not recorded"}
-            rows.append(row | {"on": ", ".join(sorted({record["device_name"] for record in runs}))})
+        for record in group:
+            place = found.setdefault((folder, record.get("device", "cpu")), {})
+            place.setdefault(what.removeprefix("tsbp "), []).append(record)
+    rows = []
+    for (folder, device), kinds in found.items():
+        runs = list(itertools.chain(*kinds.values()))
+        hours = (
+            sum(record.get("wall_time", 0) * (record["threads"] if device == "cpu" else 1) for record in runs) / 3600
+        )
+        row = {"records": f"results/{folder}", "hours": f"{hours:.1f}" if hours else "not recorded", "runs": len(runs)}
+        row |= {"of": ", ".join(kinds), "on": ", ".join(sorted({record["device_name"] for record in runs}))}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -153,7 +153,7 @@ def price_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
 
 
 def memory_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
-    """Bytes per neuron and step of a layer: kept for the backward pass, and at the peak of both; share of the floor."""
+    """Bytes per neuron and step of a layer: kept for the backward pass, and at the peak of both."""
     import pandas as pd
 
     rows: dict[str, dict[str, str]] = {}
@@ -164,8 +164,19 @@ def memory_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
                 found = rows.setdefault(name, {})
                 found.setdefault("kept bytes", f"{kept / size:.1f}")
                 found.setdefault("peak bytes", f"{row['peak_bytes'][name] / size:.1f}")
-                found[f"T = {row['time_steps']}"] = f"{row['floor_fraction'][name]:.2f}"
     return pd.DataFrame(rows).T.rename_axis("").reset_index()
+
+
+def copy_speed_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """How close a layer is to the speed at which the machine copies an array, a column for each layer."""
+    import pandas as pd
+
+    shares = {
+        f"T = {row['time_steps']}": whole_neurons(row["floor_fraction"])
+        for row in _rows(runs)
+        if row["benchmark"] == "lif"
+    }
+    return pd.DataFrame(shares).map("{:#.2g}".format).rename_axis("").reset_index()
 
 
 def plain_process_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -233,25 +244,25 @@ def agreement_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
     return pd.DataFrame(rows)
 
 
-def path_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
-    """Lengths, angles and growth of other libraries' gradients, from a record of ``tsbp agreement``.
+def computed_table(record: Mapping[str, Any]) -> "pandas.DataFrame":
+    """What the gradients of other libraries come to, from a record of ``tsbp agreement``; equal neurons share a row.
 
     Returns:
-        A row for each neuron: its gradient's length over that of ``full``, the cosine between the two, and the factor
-        by which a gradient changes from one time step to the one before it.
+        A row for each reset and gradient: its length over that of ``full``, the cosine between the two, the factor by
+        which it changes from one time step to the one before it, and the neurons that compute it.
     """
     import pandas as pd
 
-    rows = [
-        {
-            "neuron": name,
-            "length, of full": f"{record['length_ratios'][name]['full']:.2f}",
-            "cosine with full": f"{record['cosines'][name]['full']:.2f}",
-            "growth per step": f"{record['growth'][name]:.3f}",
-        }
-        for name in _by_library(record["distances"])
-    ]
-    return pd.DataFrame(rows)
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for name in _by_library(record["distances"]):
+        reset = "subtractive" if name in record["soft_reset"] else "to zero"
+        length, cosine = (record[kind][name]["full"] for kind in ("length_ratios", "cosines"))
+        computes = ", ".join(equal(record["distances"][name])) or ("another" if length else "zero")
+        shown = (computes, f"{length:.2f}", f"{cosine:.2f}", f"{record['growth'][name]:.3f}")
+        rows.setdefault((reset, *shown), []).append(name)
+    columns = ["reset", "gradient", "length / full", "cosine with full", "factor a step", "n", "neurons"]
+    found = [(*row, len(names), "; ".join(names)) for row, names in rows.items()]
+    return pd.DataFrame(sorted(found, key=lambda row: row[0] != "to zero"), columns=columns)
 
 
 def left_out_table(record: Mapping[str, Any]) -> "pandas.DataFrame":

@@ -1,0 +1,34 @@
+"""What the chapter on other methods says of the gradients."""
+
+from prose import Entries, Evidence
+from prose_data_sets import as_good_in_the_longer_training, reduced_is_ahead_at_the_best_rate_of_full
+from prose_one_neuron import heat
+
+from tsbp.peers.agreement import AgreementConfig
+from tsbp.runs import records
+
+
+def fades_faster_with_the_term(e: Evidence) -> bool:
+    """And more so with a subtractive reset."""
+    growth = records.recorded(AgreementConfig())["growth"]
+    zero = growth["SpikingJelly"] / growth["SpikingJelly, detached"]
+    subtractive = growth["SpikingJelly, subtractive"] / growth["SpikingJelly, subtractive, detached"]
+    return subtractive < zero < 1
+
+
+def spatial_on_images(e: Evidence) -> bool:
+    return as_good_in_the_longer_training(e) and reduced_is_ahead_at_the_best_rate_of_full(e)
+
+
+ENTRIES = Entries(
+    statements={
+        "With the reset term the gradient fades faster": fades_faster_with_the_term,
+        "With a very steep surrogate the term helps at no learning rate": heat,
+        "`spatial` is as good as `full` on MNIST": spatial_on_images,
+    },
+    neutral=(
+        "switch the reset term on and off",
+        "need not be the better one for the neuron that spikes",
+        "What remains is the paper's question",
+    ),
+)
