@@ -298,6 +298,7 @@ for name, (width, low, high) in neuron.differences.items():
 # %% [markdown]
 # ```{glue:table} widths-table
 # :name: neuron-widths
+# :figclass: full-width
 #
 # Under all three optimisers `full` has the widest range, wider than that of `leak` by about half a factor of ten. With
 # gradients of length one that of `spatial` is wider still. Width in factors of ten, and the width of `full` less that of

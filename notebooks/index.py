@@ -111,7 +111,7 @@ figures.note("torch", here["versions"]["torch"])
 #   neuron and, with momentum, in networks on MNIST and on small digits.
 # - **It makes no difference** to images that networks learn well with AdamW near its best rate: on MNIST the accuracies
 #   differ by {glue:text}`mnist-difference` points. On small digits no difference is sure ({doc}`04_data_sets`).
-# - **Open** is the case of CIFAR-10. A reduced network on a part of it is more accurate with the term at the learning rate
+# - **Open: CIFAR-10.** A reduced network on a part of it is more accurate with the term at the learning rate
 #   {glue:text}`reduced-rate:g`, by {glue:text}`reduced-difference` points over {glue:text}`reduced-seeds` seeds, but that
 #   rate is the best one for `full` alone. Whether the term helps when every gradient has its own best rate is open.
 #

@@ -260,6 +260,7 @@ window.tsbpNeuron = (() => {
     let request;
     root.insertAdjacentHTML("beforeend", CONTENT);
     const compact = root.classList.contains("compact"); // the result first, and one slider to play with
+    if (compact) find("legend").textContent = "Spikes of";
     if (compact) find("[name=learningRate]").value = Math.round(20 * Math.log10(root.dataset.rate / TABLE_1.learningRate));
 
     function redraw() {

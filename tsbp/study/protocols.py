@@ -157,11 +157,11 @@ def protocol_table(found: Sequence[Comparison]) -> "pandas.DataFrame":
     for one in found:
         means = {name: one.outcomes.accuracy(name) for name in STUDIED}
         for other in STUDIED[1:]:
-            rows.append({"data set": one.title, "rates": one.protocol, "repeats": one.outcomes.repeats})
-            rows[-1] |= {name: f"{mean.mean:.2f} ± {mean.half_width:.2f}" for name, mean in means.items()}
             difference = one.outcomes.difference(other)
-            rows[-1] |= {"difference": f"full - {other}", "points": str(difference), "margin": f"±{one.margin:.2f}"}
-            rows[-1] |= {"power": f"{100 * difference.power(one.margin):.0f} %"}
+            row = {"data set": one.title, "rates": one.protocol, "difference": f"full - {other}"}
+            row |= {"points": str(difference), "verdict": "", "margin": f"±{one.margin:.2f}"}
+            row |= {"power": f"{100 * difference.power(one.margin):.0f} %", "repeats": one.outcomes.repeats}
+            rows.append(row | {name: f"{mean.mean:.2f} ± {mean.half_width:.2f}" for name, mean in means.items()})
     for row, verdict in zip(rows, (word for pair in verdicts(found) for word in pair), strict=True):
         row["verdict"] = verdict
     return pd.DataFrame(rows)

@@ -238,8 +238,8 @@ def width_table(found: Mapping[str, Widths]) -> "pandas.DataFrame":
 
     rows = []
     for title, one in found.items():
-        row = {"study": title} | {name: in_decades(*one.widths[name]) for name in ordered(one.widths)}
-        rows.append(row | {f"full - {name}": in_decades(*one.differences[name], "+") for name in one.differences})
+        row = {"study": title} | {f"full - {name}": in_decades(*ends, "+") for name, ends in one.differences.items()}
+        rows.append(row | {name: in_decades(*one.widths[name]) for name in ordered(one.widths)})
     return pd.DataFrame(rows).fillna("")
 
 
