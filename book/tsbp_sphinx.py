@@ -1,6 +1,6 @@
 """What this book adds to Sphinx: tables with a number and a caption, symbols that say what they mean, numbers that keep
 their per cent sign, links that run a chapter elsewhere, docstrings whose prose may have colons, modules that find their
-page by themselves, a PDF.
+page by themselves, how to cite the companion, a PDF.
 """
 
 import os
@@ -14,9 +14,11 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 from sphinx.writers.latex import LaTeXTranslator
 
+import citation
 import tsbp.runs.experiments  # noqa: F401  (before autodoc, whose TYPE_CHECKING leaves models undefined)
 from tsbp.runs import config as configuration
 from tsbp.study.display import ON_PAPER
@@ -26,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_enumerable_node(CaptionedTable, "table", html=(begin_figure, end_figure), latex=(begin_table, end_table))
     app.add_node(TableCaption, html=(begin_caption, end_caption))
     app.add_directive_to_domain("glue", "table", GlueTable)
+    app.add_directive("how-to-cite", HowToCite)
     app.add_transform(Tables)
     app.add_post_transform(Meanings)
     app.add_post_transform(OnPaper)
@@ -63,6 +66,16 @@ class GlueTable(PasteFigureDirective):
         for label in table["ids"]:
             self.document.ids[label] = table
         return [table, *problems]
+
+
+class HowToCite(SphinxDirective):
+    """``how-to-cite``: the companion and the paper in BibTeX, from ``CITATION.cff``."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(citation.CITATION))
+        year, repository = str(self.config.copyright), os.environ.get("TSBP_REPOSITORY", "")
+        entries = citation.bibtex(year, repository)
+        return [nodes.literal_block(entries, entries, language="bibtex")]
 
 
 def begin_figure(translator: HTML5Translator, node: nodes.Element) -> None:

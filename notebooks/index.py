@@ -154,4 +154,7 @@ claims_table()
 #
 # ## How to cite
 #
-# Please cite the paper {cite}`yang2020` and this companion by its name and commit; `CITATION.cff` has the entry.
+# Please cite the paper {cite}`yang2020` and this companion:
+#
+# ```{how-to-cite}
+# ```
