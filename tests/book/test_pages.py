@@ -10,12 +10,13 @@ from book.build import NOTEBOOKS, SITE
 
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9]*.py"))
 API = ["api", "api_kernels", "api_runs", "api_peers", "api_study"]
-PAGES = ["index", *CHAPTERS, "notation", *API, "references"]
+WRITTEN = ["index", *CHAPTERS, "summary"]
+PAGES = [*WRITTEN, "using", "notation", *API, "references"]
 PROSE = {
     name: "\n".join(
         cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "markdown"
     )
-    for name in ["index", *CHAPTERS]
+    for name in WRITTEN
 }
 FIGURES = {name: prose.count("```{glue:figure}") for name, prose in PROSE.items()}
 TABLES = {name: len(re.findall("```{(?:glue:)?table}", prose)) for name, prose in PROSE.items()}
@@ -87,7 +88,8 @@ def test_tables_are_numbered_and_captioned(page, address, name):
     assert len(tables) == TABLES[name]
     for n, table in enumerate(tables, 1):
         caption = table.evaluate("t => (t.caption || t.closest('figure').querySelector('figcaption')).innerText")
-        assert re.match(rf"Table \d\.{n} \S", caption.strip()) and len(caption) > 30, caption
+        number = rf"{n}" if name == "summary" else rf"\d\.{n}"
+        assert re.match(rf"Table {number} \S", caption.strip()) and len(caption) > 30, caption
 
 
 @pytest.mark.parametrize("name", [name for name in PROSE if "## Exercises" in PROSE[name]])
@@ -217,6 +219,23 @@ def test_a_page_describes_itself(page, address, name):
     described = page.locator("head meta[name=description]").get_attribute("content")
     assert len(described) > 80 and not re.search(r"[\[{]|\d{4}\]", described)
     assert page.locator("head link[rel=icon]").count() == 1
+
+
+def test_the_summary_fits_a_page_of_paper(page, address):
+    visit(page, address, "summary")
+    paper = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "2cm"))
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1
+    said = page.locator("#results").inner_text()
+    claims, *verdicts = re.search(
+        r"(\d+) claims: (\d+) reproduced, (\d+) reproduced with a caveat, (\d+) not reproduced, (\d+) open", said
+    ).groups()
+    assert int(claims) == sum(map(int, verdicts)) == page.locator("#summary-verdicts tbody tr").count()
+
+
+def test_the_front_page_shows_how_to_cite(page, address):
+    visit(page, address, "index")
+    entries = page.locator("#how-to-cite pre").first.inner_text()
+    assert entries.count("@") == 2 and "{tsbp: what is the reset gradient worth?}" in entries
 
 
 def test_the_site_is_small():

@@ -15,6 +15,7 @@ CHAPTERS: dict[str, Entries] = {
     "03_one_neuron": prose_one_neuron.ENTRIES,
     "04_data_sets": prose_data_sets.ENTRIES,
     "05_settings": prose_settings.ENTRIES,
+    "summary": Entries(),  # its table compares; its sentences do not
 }
 
 WHAT_TO_DO = """compares gradients, and nothing in tests/study/{module}.py covers it. Add a part of it there: to
