@@ -36,6 +36,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", add_modules)
     app.connect("env-get-outdated", lambda app, *_: list(undescribed(Path(app.srcdir))))
     app.connect("config-inited", add_links)
+    app.connect("config-inited", load_mathjax_in_parts)
     app.connect("autodoc-process-docstring", keep_prose, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", without_settings)
     app.connect("html-page-context", without_citations, priority=900)  # after the descriptions are made
@@ -122,6 +123,11 @@ def add_links(app: Sphinx, config: Config) -> None:
                 "colab_url": "https://colab.research.google.com",
             },
         }
+
+
+def load_mathjax_in_parts(app: Sphinx, config: Config) -> None:
+    """``_config.yml`` names the parts; sphinx-mathjax-offline would have a page load twice as much in one file."""
+    config.mathjax_path = "mathjax/startup.js"
 
 
 def keep_prose(app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]) -> None:

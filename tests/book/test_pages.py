@@ -244,6 +244,27 @@ def test_the_site_is_small():
     assert not list(SITE.rglob("fontawesome/*/js"))
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light(page, address, name):
+    """What a browser fetches when it opens a page, uncompressed. Figures below are fetched when they come near."""
+    fetched = {}
+    page.on("requestfinished", lambda request: fetched.setdefault(request.url, request.sizes()["responseBodySize"]))
+    visit(page, address, name)
+    page.wait_for_load_state("networkidle")
+    assert sum(fetched.values()) < 1.5e6, fetched
+
+
+def test_icons_are_drawn(page, address):
+    """Their font has only those that the pages use, and has them."""
+    visit(page, address, "02_gradient")
+    drawn = page.evaluate(
+        """() => document.fonts.ready.then(() => [...document.querySelectorAll("i[class*=fa-]")]
+            .filter(i => i.checkVisibility() && i.getBoundingClientRect().width < 5).map(i => i.className))"""
+    )
+    assert page.locator("i[class*=fa-]").count() > 5 and drawn == []
+    assert page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"', '\\uf0c9')")
+
+
 def test_the_root_leads_to_the_front_page(page, address):
     page.goto(f"{address}/index.html")
     page.wait_for_url("**/book/index.html")
