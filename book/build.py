@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from pages import NotebookError, execute_all, states
+from published import publish
 from slim import slim
 from tsbp.runs import files
 
@@ -39,6 +40,20 @@ def build_site() -> Path:
     """
     page = _jupyter_book("html", SITE / "index.html")
     slim(SITE)
+    return page
+
+
+def build_all() -> Path:
+    """The site with everything beside its pages: the records, and the PDF if one was built.
+
+    Returns:
+        The front page.
+
+    Raises:
+        CalledProcessError: the build failed; Jupyter Book has said why.
+    """
+    page = build_site()
+    publish(SITE)
     return page
 
 
@@ -102,7 +117,7 @@ def _jupyter_book(builder: str, result: Path) -> Path:
 
 
 BUILDERS = {
-    "html": (build_site, "the book was not built"),
+    "html": (build_all, "the book was not built"),
     "pdf": (build_pdf, "there is no PDF"),
     "links": (check_links, "not all links lead somewhere"),
 }

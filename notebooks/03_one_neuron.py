@@ -300,7 +300,7 @@ figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"
 # :alt: Final loss over the learning rate for three gradients, with the constants of Table 1 and of the precursor.
 #
 # Under both sets of constants `leak` is ahead at small learning rates and fails first at large ones. Mean over
-# {glue:text}`record-repeats` neurons with its 95 % interval.
+# {glue:text}`record-repeats` neurons with its 95 % interval. Records: {records}`toy/table-1, toy/precursor`.
 # ```
 #
 # With Table 1's constants the loss of `full` against `leak` is {glue:text}`against-leak`. Against `spatial` it is
@@ -311,7 +311,7 @@ figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"
 # One more variant is in that repository. When the reset term first appears in its network code (commit 1aac1d2), it is
 # multiplied by $\sigma(1-\sigma)$ without the factor $1/\Theta$ of {eq}`surrogate`: it is `full` with the term scaled
 # by $\Theta$. With Table 1's constants it is nearly as fast as `leak` at small learning rates, still learns where
-# `leak` begins to fail, and fails with it at the largest:
+# `leak` begins to fail, and fails with it at the largest (records: {records}`toy/missing-factor`):
 
 # %% tags=["hide-input"]
 beside = loss_table(*loss_study(experiments.load("toy/missing-factor")))
@@ -392,7 +392,7 @@ figures.note("crossing-predicted", f"{float(crossings['sgd'][0]) * (1 - 0.9):.2g
 # Length explains half of what sets `spatial` apart, and little of what sets `full` and `leak` apart. Left: the loss
 # over a range of learning rates so wide that training fails at both ends. Right: each rate times the length of the
 # gradient, in multiples of that of `spatial`, at the weights of {numref}`along`. Mean over {glue:text}`record-repeats`
-# neurons with its 95 % interval.
+# neurons with its 95 % interval. Records: {records}`widths/neuron-sgd`.
 # ```
 #
 # That removes {glue:text}`collapse-full-spatial` of the area between the curves of `full` and `spatial` and
@@ -425,7 +425,7 @@ for key, (some_rates, some_losses) in zip(
 # :alt: Final loss over the learning rate for three gradients of equal length, and under Adam.
 #
 # With size taken out, `leak` is the worst direction at most rates. Mean over {glue:text}`record-repeats` neurons with
-# its 95 % interval.
+# its 95 % interval. Records: {records}`toy/length-one, toy/adam`.
 # ```
 #
 # Against `leak`, the loss of `full` is {glue:text}`normalised-leak` with gradients of length one, and
@@ -454,7 +454,7 @@ figures.show("studies-figure", toy_figures.loss_panels(studies))
 # :alt: Six panels of final loss over the learning rate, one thing changed from Table 1 in each.
 #
 # `leak` breaks down first as the learning rate grows, whatever is changed. Mean over {glue:text}`record-repeats`
-# neurons with its 95 % interval.
+# neurons with its 95 % interval. Records: {records}`toy`.
 # ```
 
 # %% tags=["hide-input"]
@@ -508,7 +508,7 @@ figures.show("heat-figure", toy_figures.advantage(heat_rates, temperatures, heat
 #
 # The reset term helps at large learning rates and middling temperatures (purple), costs something at small rates
 # (orange), and helps at none when the surrogate is very steep. Mean loss of `full` minus that of `leak`,
-# {glue:text}`record-repeats` neurons a cell.
+# {glue:text}`record-repeats` neurons a cell. Records: {records}`toy/temperature`.
 # ```
 #
 # The harm sets in well below the limit, not at it. The table says why: it follows the gradients of `full` at the
@@ -586,6 +586,7 @@ found = {one.title: robustness.widths(one) for one in neurons}
 tables.show(robustness.width_table(found), "study")
 
 # %% [markdown]
+# Records: {records}`widths/neuron-sgd, widths/neuron-momentum, widths/neuron-length-one, widths/neuron-adam`.
 # Width in factors of ten, and the width of `full` less that of the others, paired by repeat; in brackets 95 % bootstrap
 # intervals over {glue:text}`record-repeats` neurons. Under all three optimisers `full` has the widest range, wider than
 # that of `leak` by about half a factor of ten. With gradients of length one that of `spatial` is wider still. The

@@ -150,6 +150,7 @@ recorded = records.load("train")
 tables.show(comparison.table_2(recorded), "data set", "training")
 
 # %% [markdown]
+# Records: {records}`networks, cuda`.
 # Test accuracy in per cent; ± is the 95 % interval of the mean over seeds, from Student's *t*; differences are paired
 # by seed. Where the gradients have different numbers of seeds, they are listed in the order of the columns. *Subset*
 # and *JPEG* rows are no measurements of the full or original data set. Of `mnist-long` on CUDA there is `full` alone:
@@ -237,7 +238,7 @@ figures.show("intervals-figure", training_figures.accuracy_differences(recorded)
 # margin, to be sure among so many. Test accuracy with the reset term minus that without it (left) and minus that
 # without any gradient through time along the membrane (right): mean and 95 % interval, hollow for a single seed; the
 # axis is logarithmic beyond one point. The bands are the margins. *: a part of the data, or re-encoded, as the tables
-# say.
+# say. Records: {records}`networks, cuda`.
 # ```
 
 # %% tags=["hide-input", "full-width"]
@@ -322,7 +323,8 @@ figures.show(
 #
 # At no epoch is a difference between the gradients shown, on MNIST (T = 5), the N-MNIST subset (T = 30) or the 8×8
 # digits (T = 5). On the digits the mean of `full` is the lowest at most epochs. Thin: each run, thick: their mean. The
-# scales begin where the first quarter of the training ends.
+# scales begin where the first quarter of the training ends. Records:
+# {records}`networks/mnist, networks/nmnist, networks/digits`.
 # ```
 #
 # (own-rates)=
@@ -341,6 +343,7 @@ compared_fairly = protocols.comparisons(recorded)
 tables.show(protocols.protocol_table(compared_fairly), "data set", "verdict")
 
 # %% [markdown]
+# Records: {records}`fresh-seeds, held-out`.
 # Test accuracy in per cent and differences in percentage points. The intervals cover other seeds and other test
 # examples: an analysis of variance with both as crossed random effects. *Repeats*: seeds, times cuts into folds.
 # *Verdict*: `full` is higher or lower than the other, or equal to it within the margin, by tests that are corrected for
@@ -360,6 +363,7 @@ tables.show(protocols.protocol_table(compared_fairly), "data set", "verdict")
 tables.show(comparison.learning_rate_table(recorded), "data set", "")
 
 # %% [markdown]
+# Records: {records}`tuning`.
 # Accuracy on held-out training examples in per cent. The rate with the best mean is not always the best one for each
 # gradient, and with few runs for each rate it may have won by chance. Both matter on the reduced CIFAR-10, as said
 # above.

@@ -88,7 +88,8 @@ for name, group in fall.groupby("gradient"):
 # breaks down first, and `spatial` last. AdamW leaves little of that, and at its largest rates `spatial` is not ahead.
 # Near the best rates the gradients are closer together. Above: test error. Below: accuracy of `full` minus that of
 # `leak`, paired by seed, on a scale that is linear up to one percentage point and logarithmic beyond. Dots: single
-# trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits.
+# trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits. Records:
+# {records}`settings/mnist-adamw, settings/mnist-nesterov, settings/digits-adamw, settings/digits-nesterov`.
 # ```
 
 # %% tags=["hide-input", "full-width"]
@@ -141,6 +142,7 @@ for name, group in top.groupby("gradient"):
     figures.note(f"kept-{name}", accuracy.drop(accuracy.idxmin()).mean())
 
 # %% [markdown]
+# Records: {records}`settings, widths`.
 # Width in factors of ten, and the width of `full` less that of the others, paired by seed; in brackets 95 % bootstrap
 # intervals over seeds, widened for their small number. An end shown as dots is open: the range reaches the smallest or
 # the largest rate tried, in the records or in some bootstrap samples. The distance that counts as usable is a choice;
@@ -200,7 +202,8 @@ figures.note("others-seeds", others["depth"]["seed"].nunique())
 #
 # At no single temperature, number of time steps or depth is a difference between `full` and `leak` shown; `spatial` falls
 # behind where the surrogate is wide, and one of its trainings breaks down where it is narrow. As in
-# {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds.
+# {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds. Records:
+# {records}`settings/temperature, settings/time-steps, settings/depth`.
 # ```
 
 # %% tags=["hide-input", "hide-output"]
@@ -276,7 +279,7 @@ for name, cosine in single.items():
 #
 # In networks `leak` points nearly where `full` does, in every layer and to the end of training; many layers do not
 # drive them apart, and many time steps only `spatial`. One line for each layer with weights, shaded from the image to
-# the output; means over seeds and over the gradients trained with.
+# the output; means over seeds and over the gradients trained with. Records: {records}`settings`.
 # ```
 #
 # In the single neuron, {glue:text}`single-leak:.0f`° lie between `leak` and `full` at the median, and

@@ -79,7 +79,8 @@ figures.note("torch", here["versions"]["torch"])
 # The question in one picture. A single neuron learns a spike train with the reset term in its gradient (`full`),
 # without it (`leak`), and with no gradient through time along the membrane at all (`spatial`). Which is best depends on
 # the learning rate. Mean loss after {glue:text}`front-iterations` updates with its 95 % interval,
-# {glue:text}`front-repeats` neurons a point; {doc}`03_one_neuron` says how it was measured.
+# {glue:text}`front-repeats` neurons a point; {doc}`03_one_neuron` says how it was measured. Records:
+# {records}`toy/table-1`.
 # ```
 #
 # ## The short answer
