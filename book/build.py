@@ -6,6 +6,7 @@ something changed on which its outputs depend (see ``fingerprint.py``). So a bui
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,36 @@ def build_all() -> Path:
     """
     page = build_site()
     publish(SITE)
+    offer_pdf(SITE, SITE.with_name("latex") / "tsbp.pdf")
     return page
+
+
+PDF_LINK = '<p class="tsbp-pdf"><a href="../tsbp.pdf">The whole book as a PDF</a> ({:.1f} MB)</p>'
+
+
+def offer_pdf(site: Path, pdf: Path) -> None:
+    """Put a PDF beside the pages and a link to it below the title of the front page.
+
+    Nothing is offered if there is no PDF, or if it is older than the text or the results of a chapter.
+
+    Args:
+        site: the folder with ``index.html``.
+        pdf: what :func:`build_pdf` made, if it ran.
+    """
+    front = site / "book" / "index.html"
+    if not front.exists():
+        return
+    text = front.read_text(encoding="utf-8")
+    without = re.sub(r'\n<p class="tsbp-pdf">.*?</p>', "", text)
+    sources = [*EXECUTED.glob("*.ipynb"), *EXECUTED.glob("*.md")]
+    current = pdf.exists() and all(path.stat().st_mtime <= pdf.stat().st_mtime for path in sources)
+    (site / pdf.name).unlink(missing_ok=True)
+    if current:
+        shutil.copy(pdf, site)
+        link = PDF_LINK.format(pdf.stat().st_size / 1e6)
+        without = without.replace("</a></h1>", f"</a></h1>\n{link}", 1)
+    if without != text:
+        front.write_text(without, encoding="utf-8")
 
 
 def build_pdf() -> Path:
