@@ -169,7 +169,7 @@ def test_links_inside_the_book_lead_somewhere(page, address, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "../search", "../genindex", "../_modules/tsbp/neuron"])
 def test_nobody_is_shut_out(page, address, name, scheme):
     """No finding of axe that it calls serious or critical: contrast, names of controls, order of headings."""
     from axe_playwright_python.sync_playwright import Axe
@@ -219,6 +219,37 @@ def test_a_page_describes_itself(page, address, name):
     described = page.locator("head meta[name=description]").get_attribute("content")
     assert len(described) > 80 and not re.search(r"[\[{]|\d{4}\]", described)
     assert page.locator("head link[rel=icon]").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "link", "shown"),
+    [
+        ("02_gradient", re.compile(r"^\(2\.\d+\)$"), "mjx-container"),
+        ("02_gradient", re.compile(r"^\(1\.\d+\)$"), "mjx-container"),  # of another page
+        ("02_gradient", re.compile(r"^Fig\. 1\.\d$"), "figure img"),
+        ("01_neuron", re.compile(r"^Yang, 2020$"), "text=Temporal Surrogate Back-propagation"),
+    ],
+)
+def test_a_link_shows_what_it_leads_to(page, address, name, link, shown):
+    """Under the pointer and with the keyboard, until Escape or until the pointer leaves."""
+    visit(page, address, name)
+    reference = page.locator("article a.reference.internal", has_text=link).first
+    preview = page.locator(".tsbp-preview")
+    reference.hover()
+    preview.locator(shown).first.wait_for()
+    assert preview.locator("mjx-merror, [id]").count() == 0 and "\\[" not in preview.inner_text()
+    if "img" in shown:
+        assert preview.locator("img").evaluate("i => i.decode().then(() => i.naturalWidth)") > 100
+    page.keyboard.press("Escape")
+    assert preview.count() == 0
+    page.mouse.move(0, 0)
+    page.keyboard.press("Tab")  # what has the focus then is shown as with the keyboard
+    reference.focus()
+    preview.locator(shown).first.wait_for()
+    assert reference.get_attribute("aria-describedby") == preview.get_attribute("id")
+    reference.blur()
+    preview.wait_for(state="detached")
+    assert [problem for problem in page.problems if KNOWN not in problem] == []
 
 
 def test_the_summary_fits_a_page_of_paper(page, address):
