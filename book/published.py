@@ -112,7 +112,8 @@ def crate(site: Path) -> dict[str, Any]:
                 run.append_to("object", experiment_file)
     for page in sorted(site.glob("book/*.html")):
         text = page.read_text(encoding="utf-8")
-        title = re.sub(r" &#8212; .*|<[^>]*>", "", re.search("<title>(.*?)</title>", text, re.DOTALL)[1])
+        heading = re.search("<title>(.*?)</title>", text, re.DOTALL)
+        title = re.sub(r" &#8212; .*|<[^>]*>", "", heading[1] if heading else page.stem)
         shown = dict.fromkeys(re.findall(rf'href="\.\./({FOLDER}/[^"]+\.zip)"', text))
         _file(
             found, site, f"book/{page.name}", unescape(title), isBasedOn=[zipped[one] for one in shown if one in zipped]
