@@ -6,6 +6,7 @@ something changed on which its outputs depend (see ``fingerprint.py``). So a bui
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from pages import NotebookError, execute_all, states
+from published import publish
 from slim import slim
 from tsbp.runs import files
 
@@ -40,6 +42,49 @@ def build_site() -> Path:
     page = _jupyter_book("html", SITE / "index.html")
     slim(SITE)
     return page
+
+
+def build_all() -> Path:
+    """The site with everything beside its pages: the records, and the PDF if one was built.
+
+    Returns:
+        The front page.
+
+    Raises:
+        CalledProcessError: the build failed; Jupyter Book has said why.
+    """
+    page = build_site()
+    publish(SITE)
+    offer_pdf(SITE, SITE.with_name("latex") / "tsbp.pdf")
+    return page
+
+
+PDF_LINK = '<p class="tsbp-pdf"><a href="../tsbp.pdf">The whole book as a PDF</a> ({:.1f} MB)</p>'
+
+
+def offer_pdf(site: Path, pdf: Path) -> None:
+    """Put a PDF beside the pages and a link to it below the title of the front page.
+
+    Nothing is offered if there is no PDF, or if it is older than the text or the results of a chapter.
+
+    Args:
+        site: the folder with ``index.html``.
+        pdf: what :func:`build_pdf` made, if it ran.
+    """
+    front = site / "book" / "index.html"
+    if not front.exists():
+        return
+    text = front.read_text(encoding="utf-8")
+    without = re.sub(r'\n<p class="tsbp-pdf">.*?</p>', "", text)
+    sources = [*EXECUTED.glob("*.ipynb"), *EXECUTED.glob("*.md")]
+    current = pdf.exists() and all(path.stat().st_mtime <= pdf.stat().st_mtime for path in sources)
+    (site / pdf.name).unlink(missing_ok=True)
+    if current:
+        shutil.copy(pdf, site)
+        link = PDF_LINK.format(pdf.stat().st_size / 1e6)
+        without = without.replace("</a></h1>", f"</a></h1>\n{link}", 1)
+    if without != text:
+        front.write_text(without, encoding="utf-8")
 
 
 def build_pdf() -> Path:
@@ -102,7 +147,7 @@ def _jupyter_book(builder: str, result: Path) -> Path:
 
 
 BUILDERS = {
-    "html": (build_site, "the book was not built"),
+    "html": (build_all, "the book was not built"),
     "pdf": (build_pdf, "there is no PDF"),
     "links": (check_links, "not all links lead somewhere"),
 }

@@ -38,7 +38,7 @@ if importlib.util.find_spec("tsbp") is None:
     sys.path.insert(0, "tsbp-repository")  # with the records, which are not installed"""
 _INSTRUCTIONS = """\
 :::{{admonition}} Run this page yourself
-:class: dropdown
+:class: dropdown tsbp-run
 
 Get it {{download}}`with its outputs <{name}.ipynb>`, or {{download}}`as text <../notebooks/{name}.py>`. In a copy of
 the repository, after `make book` and `source .venv/bin/activate`, this executes it anew; change some parameters, leave

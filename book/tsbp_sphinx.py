@@ -1,6 +1,6 @@
 """What this book adds to Sphinx: tables with a number and a caption, symbols that say what they mean, numbers that keep
 their per cent sign, links that run a chapter elsewhere, docstrings whose prose may have colons, modules that find their
-page by themselves, a PDF.
+page by themselves, how to cite the companion, links to records, a PDF.
 """
 
 import os
@@ -14,9 +14,12 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.writers.html5 import HTML5Translator
 from sphinx.writers.latex import LaTeXTranslator
 
+import citation
+import published
 import tsbp.runs.experiments  # noqa: F401  (before autodoc, whose TYPE_CHECKING leaves models undefined)
 from tsbp.runs import config as configuration
 from tsbp.study.display import ON_PAPER
@@ -26,6 +29,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_enumerable_node(CaptionedTable, "table", html=(begin_figure, end_figure), latex=(begin_table, end_table))
     app.add_node(TableCaption, html=(begin_caption, end_caption))
     app.add_directive_to_domain("glue", "table", GlueTable)
+    app.add_directive("how-to-cite", HowToCite)
+    app.add_role("records", Records())
     app.add_transform(Tables)
     app.add_post_transform(Meanings)
     app.add_post_transform(OnPaper)
@@ -33,10 +38,14 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", add_modules)
     app.connect("env-get-outdated", lambda app, *_: list(undescribed(Path(app.srcdir))))
     app.connect("config-inited", add_links)
+    app.connect("config-inited", load_mathjax_in_parts)
     app.connect("autodoc-process-docstring", keep_prose, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", without_settings)
     app.connect("html-page-context", without_citations, priority=900)  # after the descriptions are made
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+RECORDS = "tsbp-records-link"
 
 
 class CaptionedTable(nodes.figure):
@@ -63,6 +72,34 @@ class GlueTable(PasteFigureDirective):
         for label in table["ids"]:
             self.document.ids[label] = table
         return [table, *problems]
+
+
+class HowToCite(SphinxDirective):
+    """``how-to-cite``: the companion and the paper in BibTeX, from ``CITATION.cff``."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(citation.CITATION))
+        year, repository = str(self.config.copyright), os.environ.get("TSBP_REPOSITORY", "")
+        entries = citation.bibtex(year, repository)
+        return [nodes.literal_block(entries, entries, language="bibtex")]
+
+
+class Records(SphinxRole):
+    """``records``: links to the records of experiments as archives, see :func:`published.named`."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        try:
+            found = published.named(self.text)
+        except ValueError as error:
+            message = self.inliner.reporter.error(str(error), line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+        up = "../" * self.env.docname.count("/")
+        links: list[nodes.Node] = []
+        for name, paths in found.items():
+            address = f"{up}{published.FOLDER}/{name}.zip"
+            links += [nodes.Text(", ")] if links else []
+            links.append(nodes.reference("", f"{name} ({len(paths)})", refuri=address, classes=[RECORDS]))
+        return links, []
 
 
 def begin_figure(translator: HTML5Translator, node: nodes.Element) -> None:
@@ -109,6 +146,11 @@ def add_links(app: Sphinx, config: Config) -> None:
                 "colab_url": "https://colab.research.google.com",
             },
         }
+
+
+def load_mathjax_in_parts(app: Sphinx, config: Config) -> None:
+    """``_config.yml`` names the parts; sphinx-mathjax-offline would have a page load twice as much in one file."""
+    config.mathjax_path = "mathjax/startup.js"
 
 
 def keep_prose(app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]) -> None:
@@ -228,6 +270,8 @@ class OnPaper(SphinxPostTransform):
         for output in outputs:
             if {form["mime_type"] for form in output.children} == {"text/html", "text/plain"}:
                 output.replace_self(nodes.paragraph("", "", nodes.emphasis(text="Only the web can show this.")))
+        for link in [link for link in self.document.findall(nodes.reference) if RECORDS in link["classes"]]:
+            link.replace_self(link.children)  # the archives lie beside the pages
         front_page = self.document.next_node(nodes.section)
         for section in [node for node in front_page.children if isinstance(node, nodes.section)]:
             title, *rest = section.children

@@ -302,7 +302,8 @@ for name, (width, low, high) in neuron.differences.items():
 #
 # Under all three optimisers `full` has the widest range, wider than that of `leak` by about half a factor of ten. With
 # gradients of length one that of `spatial` is wider still. Width in factors of ten, and the width of `full` less that of
-# the others, paired by repeat; in brackets 95 % bootstrap intervals over {glue:text}`record-repeats` neurons.
+# the others, paired by repeat; in brackets 95 % bootstrap intervals over {glue:text}`record-repeats` neurons. Records:
+# {records}`widths/neuron-sgd, widths/neuron-momentum, widths/neuron-length-one, widths/neuron-adam`.
 # ```
 #
 # The distance that counts as usable was chosen after the losses up to a rate of 0.1 had been seen, and before those of
@@ -380,7 +381,7 @@ figures.show("missing-factor-table", tables.show(beside))
 # :alt: Final loss over the learning rate for three gradients, with the constants of Table 1 and of the precursor.
 #
 # Under both sets of constants `leak` is ahead at small learning rates and fails first at large ones. Mean over
-# {glue:text}`record-repeats` neurons with its 95 % interval.
+# {glue:text}`record-repeats` neurons with its 95 % interval. Records: {records}`toy/table-1, toy/precursor`.
 # ```
 #
 # With Table 1's constants the loss of `full` against `leak` is {glue:text}`against-leak`. Against `spatial` it is
@@ -397,7 +398,7 @@ figures.show("missing-factor-table", tables.show(beside))
 #
 # With a weaker reset term, it is nearly as fast as `leak` at small learning rates, still learns where `leak` begins to
 # fail, and fails with it at the largest. Mean final loss with Table 1's constants; differences are paired, with 95 %
-# intervals.
+# intervals. Records: {records}`toy/missing-factor`.
 # ```
 #
 # ## Length or direction?
@@ -474,7 +475,7 @@ figures.note("crossing-predicted", f"{float(crossings['sgd'][0]) * (1 - 0.9):.2g
 # Length explains half of what sets `spatial` apart, and little of what sets `full` and `leak` apart. Left: the loss
 # over a range of learning rates so wide that training fails at both ends. Right: each rate times the length of the
 # gradient, in multiples of that of `spatial`, at the weights of {numref}`along`. Mean over {glue:text}`record-repeats`
-# neurons with its 95 % interval.
+# neurons with its 95 % interval. Records: {records}`widths/neuron-sgd`.
 # ```
 #
 # That removes {glue:text}`collapse-full-spatial` of the area between the curves of `full` and `spatial` and
@@ -507,7 +508,7 @@ for key, (some_rates, some_losses) in zip(
 # :alt: Final loss over the learning rate for three gradients of equal length, and under Adam.
 #
 # With length taken out, `leak` is the worst direction at most rates. Mean over {glue:text}`record-repeats` neurons with
-# its 95 % interval.
+# its 95 % interval. Records: {records}`toy/length-one, toy/adam`.
 # ```
 #
 # Against `leak`, the loss of `full` is {glue:text}`normalised-leak` with gradients of length one, and
@@ -539,6 +540,7 @@ figures.show("crossover-table", tables.show(crossings_table, "study"))
 #
 # `leak` breaks down first as the learning rate grows, whatever is changed. Mean over {glue:text}`record-repeats`
 # neurons with its 95 % interval. {numref}`crossovers` has the rates at which the curves cross.
+# Records: {records}`toy`.
 # ```
 #
 # ## Why?
@@ -584,7 +586,7 @@ figures.show("heat-figure", toy_figures.advantage(heat_rates, temperatures, heat
 #
 # The reset term helps at large learning rates and middling temperatures (purple), costs something at small rates
 # (orange), and helps at none when the surrogate is very steep. Mean loss of `full` minus that of `leak`,
-# {glue:text}`record-repeats` neurons a cell.
+# {glue:text}`record-repeats` neurons a cell. Records: {records}`toy/temperature`.
 # ```
 #
 # The harm sets in well below the limit, not at it. The gradients of `full` at the learning rate 0.005, followed through

@@ -148,7 +148,7 @@ for word in ("higher", "lower", "equal", "open"):
 # and equal within the margin in {glue:text}`fair-equal`; {glue:text}`fair-open` are open. Test accuracy in per cent,
 # differences in percentage points, 95 % intervals. *Repeats*: seeds, times cuts into folds. *Power*: the probability that
 # the test of equality succeeds by itself if there is no difference; where it is small, *open* says little. Rates called
-# *default* are those of the data set's defaults.
+# *default* are those of the data set's defaults. Records: {records}`fresh-seeds, held-out`.
 # ```
 #
 # What the planned runs have not reached yet is not in the table; `tsbp experiments` lists it under `held-out` and
@@ -211,7 +211,8 @@ figures.show(
 # held-out images is the best one for `full` alone. The other intervals are too wide, or too close to zero or to the
 # margin, to be sure among so many. Accuracy with the reset term minus that without it (left) and minus that of `spatial`
 # (right): mean and 95 % interval over seeds, hollow for a single seed; the axis is logarithmic beyond one point. The
-# bands are the margins. *: a part of the data, or re-encoded. {numref}`differences` has the numbers.
+# bands are the margins. *: a part of the data, or re-encoded. {numref}`differences` has the numbers. Records:
+# {records}`networks, cuda`.
 # ```
 #
 # - **MNIST.** The paper's claim that the term makes no difference holds in the longer training; the shorter ones leave it
@@ -265,6 +266,7 @@ figures.show(
 #
 # At no epoch is a difference between the gradients shown, on MNIST (T = 5), the N-MNIST subset (T = 30) or the 8×8
 # digits (T = 5). Thin: each run, thick: their mean. The scales begin where the first quarter of the training ends.
+# Records: {records}`networks/mnist, networks/nmnist, networks/digits`.
 # ```
 #
 # ## Here and now
@@ -452,7 +454,8 @@ figures.show("settings-table", tables.show(settings, *settings.columns))
 # gradients have different numbers of seeds, they are listed in the order of the columns. *Subset* and *JPEG* rows are no
 # measurements of the full or original data set. `mnist-long` has rotated images, `mnist-30` and `nmnist-5` the paper's
 # numbers of time steps, `cifar10-reduced` an eighth of the channels and a fifth of the images. `paper-…` are presets with
-# TSSL-BP's settings at full length, `-swapped` with the other data set's number of time steps.
+# TSSL-BP's settings at full length, `-swapped` with the other data set's number of time steps. Records:
+# {records}`networks, cuda`.
 # ```
 #
 # (chosen)=
@@ -463,7 +466,7 @@ figures.show("settings-table", tables.show(settings, *settings.columns))
 # :name: rates-held-out
 #
 # The rate with the best mean of the gradients is not always the best one for each of them. Accuracy on held-out training
-# examples in per cent; with few runs for each rate, the best may have won by chance.
+# examples in per cent; with few runs for each rate, the best may have won by chance. Records: {records}`tuning`.
 # ```
 #
 # ```{glue:table} rotation-table

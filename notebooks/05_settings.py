@@ -98,7 +98,8 @@ figures.show("rates-table", rates_table)
 # breaks down first, and `spatial` last. AdamW leaves little of that, and at its largest rates `spatial` is not ahead.
 # Near the best rates the gradients are closer together. Above: test error. Below: accuracy of `full` minus that of
 # `leak`, paired by seed, on a scale that is linear up to one percentage point and logarithmic beyond. Dots: single
-# trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits.
+# trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits. Records:
+# {records}`settings/mnist-adamw, settings/mnist-nesterov, settings/digits-adamw, settings/digits-nesterov`.
 # ```
 #
 # :::{table} Under momentum the term costs accuracy at the smallest rate, and helps at large ones on the digits alone. The accuracy of `full`, rate by rate.
@@ -152,7 +153,8 @@ for name, group in top.groupby("gradient"):
 # {glue:text}`networks-wider`. It puts `full` behind in: {glue:text}`networks-narrower`. The others are open. Width in
 # factors of ten, and the width of `full` less that of the others, paired by seed; in brackets 95 % bootstrap intervals over
 # seeds, widened for their small number. An end shown as dots is open: the range reaches the smallest or the largest rate
-# tried, in the records or in some bootstrap samples. {numref}`network-sensitivity` has other distances.
+# tried, in the records or in some bootstrap samples. {numref}`network-sensitivity` has other distances. Records:
+# {records}`settings, widths`.
 # ```
 #
 # Width and height can disagree. At the largest rate tried, the order of the mean accuracies depends on the optimiser. With
@@ -202,6 +204,7 @@ figures.show("others-table", others_table)
 # At no single temperature, number of time steps or depth is a difference between `full` and `leak` shown; `spatial` falls
 # behind where the surrogate is wide, and one of its trainings breaks down where it is narrow. As in
 # {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds. {numref}`other-accuracies` has the numbers.
+# Records: {records}`settings/temperature, settings/time-steps, settings/depth`.
 # ```
 #
 # :::{table} Where the surrogate is widest, and nowhere else, `full` is surely ahead of `spatial`. The accuracy of `full`, value by value.
@@ -281,7 +284,7 @@ for name, cosine in single.items():
 #
 # In networks `leak` points nearly where `full` does, in every layer and to the end of training; many layers do not
 # drive them apart, and many time steps only `spatial`. One line for each layer with weights, shaded from the image to
-# the output; means over seeds and over the gradients trained with.
+# the output; means over seeds and over the gradients trained with. Records: {records}`settings`.
 # ```
 #
 # In the single neuron, {glue:text}`single-leak:.0f`° lie between `leak` and `full` at the median, and

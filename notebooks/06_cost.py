@@ -145,7 +145,7 @@ figures.note("device", on_cpu["device_name"].iloc[0])
 # The three gradients of `tsbp` differ far less from each other than from plain automatic differentiation. Forward and
 # backward pass of a layer on one core, as multiples of the time of `tsbp full`: {glue:text}`now-neurons:,d` neurons in
 # {glue:text}`now-repeats` rounds on this page, {glue:text}`then-neurons:,d` neurons in the record
-# ({glue:text}`device`). Medians with 95 % intervals.
+# ({glue:text}`device`). Medians with 95 % intervals. Records of this chapter: {records}`bench, cuda`.
 # ```
 #
 # In every round each candidate runs once, in random order, and ratios are taken within a round. For autograd the columns

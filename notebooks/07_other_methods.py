@@ -364,6 +364,7 @@ figures.note("in-float32", ", ".join(single))
 #
 # Each of {glue:text}`compared` gradients equals one of ours up to rounding, or is far from all of them. Distances from
 # ours as shares of the length of ours, for {glue:text}`compared-neurons` neurons over {glue:text}`compared-steps` steps.
+# Records: {records}`agreement`.
 # *Setting* is what decides on the gradient of the reset. Rounding errors are larger where a library computes in
 # float32, at least in part ({glue:text}`in-float32`).
 # ```

@@ -128,6 +128,7 @@ figures.note("torch", here["versions"]["torch"])
 #
 # Which gradient is best depends on the learning rate; at the largest tried, `spatial` has the lowest loss. Mean loss of {glue:text}`front-repeats` neurons after
 # {glue:text}`front-iterations` updates with SGD, and its 95 % interval; {doc}`03_one_neuron` says how it was measured.
+# Records: {records}`toy/table-1`.
 # ```
 #
 # ## What became of the paper's claims
@@ -183,7 +184,10 @@ claims_table()
 #
 # ## How to cite
 #
-# Please cite the paper {cite}`yang2020` and this companion by its name and commit; `CITATION.cff` has the entry.
+# Please cite the paper {cite}`yang2020` and this companion:
+#
+# ```{how-to-cite}
+# ```
 #
 # The numbers of this page were computed at commit {glue:text}`commit` on {glue:text}`date`, on {glue:text}`machine`,
 # with Python {glue:text}`python` and PyTorch {glue:text}`torch`.

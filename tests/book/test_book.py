@@ -334,7 +334,7 @@ def test_a_change_of_style_reaches_every_page(small_book):
     with (small_book / "book" / "_static" / "book.css").open("a") as style:
         style.write("body { color: red; }\n")
     build.build_site()
-    assert (build.SITE / "_static" / "book.css").read_text().endswith("color: red; }\n")
+    assert (build.SITE / "_static" / "book.css").read_text().rstrip().endswith("color: red; }")
     assert page.read_text() != before, "browsers would show the style that they kept"
 
 
@@ -353,6 +353,26 @@ def test_without_latex_there_is_one_line_and_no_work(monkeypatch, capsys):
         build.main()
     assert end.value.code.startswith("error: a PDF needs xelatex and latexmk") and "\n" not in end.value.code
     assert capsys.readouterr().out == ""
+
+
+def test_a_pdf_is_offered_if_it_is_that_of_these_pages(monkeypatch, tmp_path):
+    site, pdf, chapters = tmp_path / "html", tmp_path / "latex" / "tsbp.pdf", tmp_path / "book"
+    for folder in (site / "book", pdf.parent, chapters):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(build, "EXECUTED", chapters)
+    (chapters / "chapter.ipynb").touch()
+    front, title = site / "book" / "index.html", '<h1>Title</h1>\n<h1>Title<a href="#">#</a></h1>\n<p>Text.</p>'
+    front.write_text(title)
+    build.offer_pdf(site, pdf)
+    assert front.read_text() == title and not (site / "tsbp.pdf").exists(), "without LaTeX nothing changes"
+    pdf.write_bytes(b"p" * 1_200_000)
+    for _ in range(2):
+        build.offer_pdf(site, pdf)
+        assert (site / "tsbp.pdf").read_bytes() == pdf.read_bytes()
+        assert front.read_text().count('<a href="../tsbp.pdf">The whole book as a PDF</a> (1.2 MB)') == 1
+    os.utime(pdf, (0, 0))
+    build.offer_pdf(site, pdf)
+    assert front.read_text() == title and not (site / "tsbp.pdf").exists(), "it is older than a chapter"
 
 
 def test_a_table_is_html_on_the_web_and_latex_on_paper(small_book):

@@ -10,12 +10,13 @@ from book.build import NOTEBOOKS, SITE
 
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9]*.py"))
 API = ["api", "api_kernels", "api_runs", "api_peers", "api_study"]
-PAGES = ["index", *CHAPTERS, "notation", *API, "references"]
+WRITTEN = ["index", *CHAPTERS, "summary"]
+PAGES = [*WRITTEN, "using", "notation", *API, "references"]
 PROSE = {
     name: "\n".join(
         cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "markdown"
     )
-    for name in ["index", *CHAPTERS]
+    for name in WRITTEN
 }
 FIGURES = {name: prose.count("```{glue:figure}") for name, prose in PROSE.items()}
 TABLES = {name: len(re.findall("```{(?:glue:)?table}", prose)) for name, prose in PROSE.items()}
@@ -87,7 +88,8 @@ def test_tables_are_numbered_and_captioned(page, address, name):
     assert len(tables) == TABLES[name]
     for n, table in enumerate(tables, 1):
         caption = table.evaluate("t => (t.caption || t.closest('figure').querySelector('figcaption')).innerText")
-        assert re.match(rf"Table \d\.{n} \S", caption.strip()) and len(caption) > 30, caption
+        number = rf"{n}" if name == "summary" else rf"\d\.{n}"
+        assert re.match(rf"Table {number} \S", caption.strip()) and len(caption) > 30, caption
 
 
 @pytest.mark.parametrize("name", [name for name in PROSE if "## Exercises" in PROSE[name]])
@@ -167,7 +169,7 @@ def test_links_inside_the_book_lead_somewhere(page, address, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "../search", "../genindex", "../_modules/tsbp/neuron"])
 def test_nobody_is_shut_out(page, address, name, scheme):
     """No finding of axe that it calls serious or critical: contrast, names of controls, order of headings."""
     from axe_playwright_python.sync_playwright import Axe
@@ -219,10 +221,80 @@ def test_a_page_describes_itself(page, address, name):
     assert page.locator("head link[rel=icon]").count() == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "link", "shown"),
+    [
+        ("02_gradient", re.compile(r"^\(2\.\d+\)$"), "mjx-container"),
+        ("02_gradient", re.compile(r"^\(1\.\d+\)$"), "mjx-container"),  # of another page
+        ("02_gradient", re.compile(r"^Fig\. 1\.\d$"), "figure img"),
+        ("01_neuron", re.compile(r"^Yang, 2020$"), "text=Temporal Surrogate Back-propagation"),
+    ],
+)
+def test_a_link_shows_what_it_leads_to(page, address, name, link, shown):
+    """Under the pointer and with the keyboard, until Escape or until the pointer leaves."""
+    visit(page, address, name)
+    reference = page.locator("article a.reference.internal", has_text=link).first
+    preview = page.locator(".tsbp-preview")
+    reference.hover()
+    preview.locator(shown).first.wait_for()
+    assert preview.locator("mjx-merror, [id]").count() == 0 and "\\[" not in preview.inner_text()
+    if "img" in shown:
+        assert preview.locator("img").evaluate("i => i.decode().then(() => i.naturalWidth)") > 100
+    page.keyboard.press("Escape")
+    assert preview.count() == 0
+    page.mouse.move(0, 0)
+    page.keyboard.press("Tab")  # what has the focus then is shown as with the keyboard
+    reference.focus()
+    preview.locator(shown).first.wait_for()
+    assert reference.get_attribute("aria-describedby") == preview.get_attribute("id")
+    reference.blur()
+    preview.wait_for(state="detached")
+    assert [problem for problem in page.problems if KNOWN not in problem] == []
+
+
+def test_the_summary_fits_a_page_of_paper(page, address):
+    visit(page, address, "summary")
+    paper = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "2cm"))
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1
+    said = page.locator("#results").inner_text()
+    claims, *verdicts = re.search(
+        r"(\d+) claims: (\d+) reproduced, (\d+) reproduced with a caveat, (\d+) not reproduced, (\d+) open", said
+    ).groups()
+    assert int(claims) == sum(map(int, verdicts)) == page.locator("#summary-verdicts tbody tr").count()
+
+
+def test_the_front_page_shows_how_to_cite(page, address):
+    visit(page, address, "index")
+    entries = page.locator("#how-to-cite pre").first.inner_text()
+    assert entries.count("@") == 2 and "{tsbp: what is the reset gradient worth?}" in entries
+
+
 def test_the_site_is_small():
     """No build of MathJax that is not used, no icons drawn twice, no picture of an earlier build."""
-    assert sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file()) < 20e6
+    files = [path for path in SITE.rglob("*") if path.is_file() and path.name != "tsbp.pdf"]
+    assert sum(path.stat().st_size for path in files) < 20e6
     assert not list(SITE.rglob("fontawesome/*/js"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light(page, address, name):
+    """What a browser fetches when it opens a page, uncompressed. Figures below are fetched when they come near."""
+    fetched = {}
+    page.on("requestfinished", lambda request: fetched.setdefault(request.url, request.sizes()["responseBodySize"]))
+    visit(page, address, name)
+    page.wait_for_load_state("networkidle")
+    assert sum(fetched.values()) < 1.5e6, fetched
+
+
+def test_icons_are_drawn(page, address):
+    """Their font has only those that the pages use, and has them."""
+    visit(page, address, "02_gradient")
+    drawn = page.evaluate(
+        """() => document.fonts.ready.then(() => [...document.querySelectorAll("i[class*=fa-]")]
+            .filter(i => i.checkVisibility() && i.getBoundingClientRect().width < 5).map(i => i.className))"""
+    )
+    assert page.locator("i[class*=fa-]").count() > 5 and drawn == []
+    assert page.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"', '\\uf0c9')")
 
 
 def test_the_root_leads_to_the_front_page(page, address):

@@ -23,6 +23,7 @@ CHAPTERS: dict[str, Entries] = {
     "07_other_methods": prose_other_methods.ENTRIES,
     "08_errata": prose_errata.ENTRIES,
     "09_reproduce": prose_reproduce.ENTRIES,
+    "summary": Entries(),  # its table compares; its sentences do not
 }
 
 WHAT_TO_DO = """compares gradients, and nothing in tests/study/{module}.py covers it. Add a part of it there: to

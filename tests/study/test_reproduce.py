@@ -87,6 +87,10 @@ def test_every_record_is_listed_with_its_command(published):
     }
     effort = reproduce.effort_table()
     assert effort["runs"].sum() == len(published)
+    total = reproduce.totals()
+    assert total["records"] == len(published)
+    hours = sum(float(row) for row in effort["hours"] if row != "not recorded")
+    assert total["core_hours"] + total["gpu_hours"] == pytest.approx(hours, abs=0.05 * len(effort))
 
 
 def test_what_is_missing_has_a_command_and_a_time(asked, tmp_path, monkeypatch):

@@ -310,6 +310,15 @@ def _single_neuron() -> tuple[np.ndarray, dict[str, np.ndarray], str]:
     return np.array(rates), losses, records.name_of(table_1.config)
 
 
+def verdict_table() -> "pandas.DataFrame":
+    """The claims in short, a row for each: what the paper says, the verdict, and the number that decides it."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [{"the paper says": claim.says, "verdict": claim.verdict, "measured": claim.number} for claim in claims()]
+    )
+
+
 def claims_table() -> Output:
     """The claims as a table; on the web with links to sections and records, for a page beside the chapters.
 

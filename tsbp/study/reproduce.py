@@ -107,6 +107,17 @@ def effort_table() -> "pandas.DataFrame":
     return pd.DataFrame(rows)
 
 
+def totals() -> dict[str, float]:
+    """How many records there are, and the core-hours and GPU hours that they took, as in :func:`effort_table`."""
+    total: dict[str, float] = {"records": 0, "core_hours": 0.0, "gpu_hours": 0.0}
+    for _, record in records.every():
+        on_cpu = record.get("device", "cpu") == "cpu"
+        hours = record.get("wall_time", 0) * (record["threads"] if on_cpu else 1) / 3600
+        total["records"] += 1
+        total["core_hours" if on_cpu else "gpu_hours"] += hours
+    return total
+
+
 def command_list() -> str:
     """All published records with the command that repeats each, as HTML: a folded table for each folder and kind.
 

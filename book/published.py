@@ -1,0 +1,129 @@
+"""The records as files beside the pages: an archive for each experiment, and all of it described as an RO-Crate.
+
+See https://www.researchobject.org/ro-crate/. The crate says which experiment asked for a run, when it ran, in which
+archive its record is, and which pages show it.
+"""
+
+import functools
+import json
+import re
+import shutil
+import zipfile
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from rocrate.rocrate import ROCrate
+
+import citation
+import tsbp.study.schema  # noqa: F401  (every kind of record is known then)
+from tsbp.runs import experiments, files, records
+from tsbp.runs.config import KINDS
+from tsbp.runs.files import PROJECT
+
+FOLDER = "records"
+"""Of the site, where the archives lie."""
+FORMATS = {".zip": "application/zip", ".yaml": "application/yaml", ".html": "text/html"}
+
+
+@functools.cache
+def archives() -> dict[str, list[Path]]:
+    """Name → records: those of each experiment and, under the name of their folder, those of none."""
+    found: dict[str, list[Path]] = {}
+    by_key: dict[str, list[Path]] = {}
+    rest = {path: None for path, _ in records.every()}
+    for path, record in records.every(kinds=("train", "cell", "toy")):
+        config = KINDS[record["kind"]].restored(record)
+        for key in {experiments.key(config), experiments.key(config, record.get("data_fingerprint", ""))}:
+            by_key.setdefault(key, []).append(path)
+    for name in experiments.names():
+        paths = {path for key in experiments.load(name).keys for path in by_key.get(key, [])}
+        if paths:
+            found[name] = sorted(paths)
+    own = {path for paths in found.values() for path in paths}
+    for path in rest:
+        if path not in own:
+            found.setdefault(path.parent.relative_to(records.results_folder()).as_posix(), []).append(path)
+    return found
+
+
+def named(names: str) -> dict[str, list[Path]]:
+    """The archives of experiments, or of all in a folder.
+
+    Args:
+        names: such as ``toy/table-1`` or ``settings``, several with commas between.
+
+    Raises:
+        ValueError: there are no records of that name.
+    """
+    found: dict[str, list[Path]] = {}
+    for name in map(str.strip, names.split(",")):
+        here = {one: paths for one, paths in archives().items() if name in (one, str(Path(one).parent))}
+        if not here:
+            raise ValueError(f"there are no records of {name!r}; there are those of {', '.join(archives())}")
+        found |= here
+    return found
+
+
+def publish(site: Path) -> None:
+    """Write the archives and ``ro-crate-metadata.json`` into a built site.
+
+    Args:
+        site: the folder with ``index.html``.
+    """
+    for name, paths in archives().items():
+        archive = site / FOLDER / f"{name}.zip"
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
+            for path in paths:  # without the time of the file: equal records make equal archives
+                zipped.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+        experiment = PROJECT / "experiments" / f"{name}.yaml"
+        if experiment.exists():
+            shutil.copy(experiment, archive.with_suffix(".yaml"))
+    files.write_text(site / "ro-crate-metadata.json", json.dumps(crate(site), ensure_ascii=False) + "\n")
+
+
+def crate(site: Path) -> dict[str, Any]:
+    """What a site with its archives holds, as RO-Crate 1.1 says it in JSON-LD."""
+    cited, meta, found = citation.citation(), citation.codemeta(), ROCrate(version="1.1")
+    found.name, found.description, found.keywords = cited["title"], cited["abstract"], cited["keywords"]
+    licence = {"@id": meta["license"], "@type": "CreativeWork", "name": cited["license"]}
+    paper = {name: value for name, value in meta["referencePublication"].items() if name != "author"}
+    makers = [{"@id": f"#author-{n}", **maker} for n, maker in enumerate(meta["author"], 1)]
+    software = {"@id": "#tsbp", "@type": "SoftwareApplication", "name": "tsbp", "softwareVersion": cited["version"]}
+    found.license, found.root_dataset["citation"] = found.add_jsonld(licence), found.add_jsonld(paper)
+    found.creator, instrument = list(map(found.add_jsonld, makers)), found.add_jsonld(software)
+    zipped: dict[str, Any] = {}
+    for name, paths in archives().items():
+        archive = f"{FOLDER}/{name}.zip"
+        experiment = PROJECT / "experiments" / f"{name}.yaml"
+        asked = [_file(found, site, f"{FOLDER}/{name}.yaml", f"What was run: {name}")] if experiment.exists() else []
+        zipped[archive] = _file(
+            found, site, archive, f"The records of {name}", numberOfItems=len(paths), isBasedOn=asked
+        )
+        for path in paths:
+            record = records.read(path)
+            run = found.dereference(f"#{path.stem}") or found.add_jsonld(
+                {"@id": f"#{path.stem}", "@type": "CreateAction", "name": path.name, "endTime": record["finished"]}
+            )
+            run["instrument"] = instrument
+            run.append_to("result", zipped[archive])
+            for experiment_file in asked:
+                run.append_to("object", experiment_file)
+    for page in sorted(site.glob("book/*.html")):
+        text = page.read_text(encoding="utf-8")
+        heading = re.search("<title>(.*?)</title>", text, re.DOTALL)
+        title = re.sub(r" &#8212; .*|<[^>]*>", "", heading[1] if heading else page.stem)
+        shown = dict.fromkeys(re.findall(rf'href="\.\./({FOLDER}/[^"]+\.zip)"', text))
+        _file(
+            found, site, f"book/{page.name}", unescape(title), isBasedOn=[zipped[one] for one in shown if one in zipped]
+        )
+    return found.metadata.generate()
+
+
+def _file(found: ROCrate, site: Path, name: str, title: str, **properties: Any) -> Any:
+    """A file of the site, in the crate."""
+    form = {"encodingFormat": FORMATS[Path(name).suffix], "contentSize": str((site / name).stat().st_size)}
+    return found.add_file(
+        site / name, name, properties={"name": title, **form, **{k: v for k, v in properties.items() if v}}
+    )
