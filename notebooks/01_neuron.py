@@ -211,7 +211,7 @@ figures.show("answers-table", answers)
 # {cite}`zhang2020`, whose networks these are, has no delay either.
 #
 # The delay is therefore a setting here, `synaptic_delay`. Its default is 0 in networks and 1, as the paper writes it,
-# in the single-neuron experiment of {doc}`03_one_neuron`, where it only shifts the input.
+# in the single-neuron experiment of {doc}`04_one_neuron`, where it only shifts the input.
 #
 # ## Summary
 #

@@ -517,7 +517,7 @@ for name, row in beside.iterrows():
 # error would be {glue:text}`direction-leak:.2f`. As long as the cosine is positive, a small enough step lowers the loss.
 # With the learning rate that suits the true gradient, however, a step along `leak` is {glue:text}`length-leak:.1f` times
 # as long as it should be. The reason is that the reset term lowers the factor where the potential is positive, so that without it more
-# of the error travels back in time. {doc}`03_one_neuron` compares the lengths during training.
+# of the error travels back in time. {doc}`04_one_neuron` compares the lengths during training.
 #
 # The network above is one draw. Since `full` has proved to be the true gradient, it can stand in for finite differences
 # in many others:
@@ -672,7 +672,7 @@ figures.show("scales-table", scales.format(formats))
 # The sigmoid has $c = 1$ at $\Theta = k(0)$ = {glue:text}`sigmoid-peak`, where the two scales are the same; at this
 # page's $\Theta$ = {glue:text}`temperature`, $c$ = {glue:text}`sigmoid-c:.2f`. The narrower the surrogate, the smaller
 # $c$: scale `peak` weakens the reset term of a narrow surrogate, and scale `area` does not. Zenke and Vogels
-# {cite}`zenke2021` tried both scales with and without the reset term; {doc}`07_other_methods` has their result.
+# {cite}`zenke2021` tried both scales with and without the reset term; {doc}`03_other_methods` has their result.
 #
 # ## Summary
 #
@@ -684,7 +684,7 @@ figures.show("scales-table", scales.format(formats))
 #   {glue:text}`middle-cosine-leak:.2f` and {glue:text}`middle-cosine-spatial:.2f`) but differ from it in length, which acts
 #   like another learning rate.
 # - The neuron that runs is the spiking one. Whether the complete gradient of the relaxed neuron trains it better is a
-#   question for experiments; the first is {doc}`03_one_neuron`.
+#   question for experiments; the first is {doc}`04_one_neuron`.
 #
 # ## Exercises
 #

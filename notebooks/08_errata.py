@@ -122,7 +122,7 @@ figures.note("error-corrected", (corrected - differences).abs().max())
 #
 # **Does it matter?** Apparently in print only: the author's public code multiplies by $U$
 # ([Neuron.py](https://github.com/superrrpotato/Acc-Timing/blob/1aac1d2/Neuron.py), 7 November 2020). What that code
-# lacks is the factor $1/\Theta$ of eq. 10, so that it computes `scaled(Θ)` instead of `full`; {doc}`03_one_neuron`
+# lacks is the factor $1/\Theta$ of eq. 10, so that it computes `scaled(Θ)` instead of `full`; {doc}`04_one_neuron`
 # shows the difference.
 #
 # (erratum-2)=
@@ -186,7 +186,7 @@ figures.note("n-potentials", currents.numel())
 # With real-valued inputs this is rare: {glue:text}`ties` of {glue:text}`n-potentials:,d` potentials under random
 # currents.
 #
-# **Does it matter?** Hardly, with real-valued weights. Libraries differ: of those read for {doc}`07_other_methods`,
+# **Does it matter?** Hardly, with real-valued weights. Libraries differ: of those read for {doc}`03_other_methods`,
 # SLAYER, EXODUS and SpikingJelly fire at threshold; STBP, TSSL-BP, snnTorch and Norse do not, and neither does `tsbp`
 # ({eq}`spike`).
 #
@@ -228,7 +228,7 @@ figures.note("ratio", steps["mnist"] // steps["nmnist"])
 # Table 3 gives N-MNIST 5 time steps and MNIST 30. The networks, down to every number, are those of TSSL-BP, which the
 # paper does not cite. There the numbers are exchanged: its [README of that
 # month](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) has results for N-MNIST at 30 and 100 steps, and
-# for MNIST at 5. The paper has probably exchanged the two rows; this cannot be proved. {doc}`04_data_sets` measures
+# for MNIST at 5. The paper has probably exchanged the two rows; this cannot be proved. {doc}`05_data_sets` measures
 # MNIST at both numbers.
 #
 # **Does it matter?** To anyone who repeats the experiments: one reading has {glue:text}`ratio` times as many steps as
@@ -238,7 +238,7 @@ figures.note("ratio", steps["mnist"] // steps["nmnist"])
 # ## "All previous works"
 #
 # The abstract says that prior works "omitted the temporal dependency introduced by the reset mechanism", section 3 that
-# the term "is missed in all previous works". {doc}`07_other_methods` finds it in the code of STBP, which the paper
+# the term "is missed in all previous works". {doc}`03_other_methods` finds it in the code of STBP, which the paper
 # names, since November 2018, and in SpikingJelly and Norse, both public before the paper. TSSL-BP, whose networks the
 # paper uses, has a rule of its own. Zenke and Vogels {cite}`zenke2021` had compared networks with and without the term.
 
@@ -262,7 +262,7 @@ assert "TSSL-BP" in survey.named("own")
 #   for $\epsilon$, the loss is {eq}`loss`.
 #
 # The column *without* of Table 2 equals numbers that TSSL-BP had published. This is not an error in itself;
-# {doc}`04_data_sets` says what it does and does not show.
+# {doc}`05_data_sets` says what it does and does not show.
 #
 # ## What is right
 #

@@ -37,17 +37,17 @@
 #
 # | what | command |
 # | --- | --- |
-# | the single neuron, {doc}`03_one_neuron` | `tsbp sweep toy` |
+# | the single neuron, {doc}`04_one_neuron` | `tsbp sweep toy` |
 # | its ranges of learning rates, and those of networks | `tsbp sweep widths --workers 2` |
-# | the networks, {doc}`04_data_sets` | `tsbp sweep networks --workers 2` |
+# | the networks, {doc}`05_data_sets` | `tsbp sweep networks --workers 2` |
 # | the networks that ran on a GPU | `tsbp sweep tuning/cifar10`, then `tsbp sweep cuda` |
 # | the learning rates of the networks, chosen on held-out examples | `tsbp sweep tuning --workers 2` |
 # | the comparison on fresh seeds | `tsbp sweep held-out --workers 2`, then `tsbp sweep fresh-seeds --workers 2` |
 # | whether to rotate images of MNIST, chosen the same way | `tsbp sweep tuning/augmentation --workers 2` |
-# | one setting at a time, {doc}`05_settings` | `tsbp sweep settings --workers 2` |
+# | one setting at a time, {doc}`06_settings` | `tsbp sweep settings --workers 2` |
 # | the paper's Table 2 at full length, on CUDA | `tsbp sweep paper --time-budget 570` |
-# | the timings, {doc}`06_cost` | `make bench`, or `make bench DEVICE=cuda` |
-# | the gradients of other libraries, {doc}`07_other_methods` | `make peers`, then `tsbp agreement --out results/agreement` |
+# | the timings, {doc}`07_cost` | `make bench`, or `make bench DEVICE=cuda` |
+# | the gradients of other libraries, {doc}`03_other_methods` | `make peers`, then `tsbp agreement --out results/agreement` |
 # ```
 #
 # A sweep skips the runs that are recorded in its folder already; with another `--out` it starts from the beginning. On

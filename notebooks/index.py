@@ -100,17 +100,17 @@ figures.note("torch", here["versions"]["torch"])
 # %% [markdown]
 # A neuron learns a spike train in your browser, at first at the learning rate {glue:text}`shown-rate:g`: with the reset term
 # (`full`), without it (`leak`), and with no gradient along the membrane at all (`spatial`). Move the slider to where
-# `leak` learns as well. {doc}`03_one_neuron` has the complete figure.
+# `leak` learns as well. {doc}`04_one_neuron` has the complete figure.
 #
 # ## Keep it or detach it?
 #
 # - **Keep it** if you train with SGD, or with momentum, at a learning rate near the largest that works. The range of usable
 #   rates of a single neuron is {glue:text}`wider-leak` factors of ten wider with the term ({numref}`front`), and with
-#   momentum networks fail first without it ({doc}`05_settings`).
+#   momentum networks fail first without it ({doc}`06_settings`).
 # - **Detach it, or raise the learning rate,** if you train so at a small one: there the term slows learning, in a single
 #   neuron and, with momentum, in networks on MNIST and on small digits.
 # - **It makes no difference** to images that networks learn well with AdamW near its best rate: on MNIST the accuracies
-#   differ by {glue:text}`mnist-difference` points. On small digits no difference is sure ({doc}`04_data_sets`).
+#   differ by {glue:text}`mnist-difference` points. On small digits no difference is sure ({doc}`05_data_sets`).
 # - **Open: CIFAR-10.** A reduced network on a part of it is more accurate with the term at the learning rate
 #   {glue:text}`reduced-rate:g`, by {glue:text}`reduced-difference` points over {glue:text}`reduced-seeds` seeds, but that
 #   rate is the best one for `full` alone. Whether the term helps when every gradient has its own best rate is open.
@@ -119,7 +119,7 @@ figures.note("torch", here["versions"]["torch"])
 # :name: switches
 #
 # The line of code that decides. Norse has no such setting: it keeps the term in feed-forward layers and detaches it in
-# recurrent ones. {doc}`07_other_methods` has more libraries, and what each was seen to compute.
+# recurrent ones. {doc}`03_other_methods` has more libraries, and what each was seen to compute.
 # ```
 #
 # ```{glue:figure} front-figure
@@ -127,7 +127,7 @@ figures.note("torch", here["versions"]["torch"])
 # :alt: Mean final loss over the learning rate. Leak is lowest at small rates and rises first, spatial is lowest at the largest.
 #
 # Which gradient is best depends on the learning rate; at the largest tried, `spatial` has the lowest loss. Mean loss of {glue:text}`front-repeats` neurons after
-# {glue:text}`front-iterations` updates with SGD, and its 95 % interval; {doc}`03_one_neuron` says how it was measured.
+# {glue:text}`front-iterations` updates with SGD, and its 95 % interval; {doc}`04_one_neuron` says how it was measured.
 # Records: {records}`toy/table-1`.
 # ```
 #
@@ -154,20 +154,20 @@ claims_table()
 # {doc}`02_gradient`
 # : What is the gradient through the reset, step by step, and how do SymPy, autograd and finite differences check it?
 #
-# {doc}`03_one_neuron`
+# {doc}`03_other_methods`
+# : What do other learning rules and libraries do with the reset?
+#
+# {doc}`04_one_neuron`
 # : At which learning rates does the term help a single neuron, and why?
 #
-# {doc}`04_data_sets`
+# {doc}`05_data_sets`
 # : Does it change the accuracy of networks on images, or are they equal?
 #
-# {doc}`05_settings`
+# {doc}`06_settings`
 # : Do the optimiser, temperature, time steps or depth of a network decide whether it matters?
 #
-# {doc}`06_cost`
+# {doc}`07_cost`
 # : What does it cost in time and memory?
-#
-# {doc}`07_other_methods`
-# : What do other learning rules and libraries do with the reset?
 #
 # {doc}`08_errata`
 # : Where is the paper's print wrong, and what shows it?

@@ -199,7 +199,7 @@ def test_what_the_page_says_to_try_is_so(model):
 
 @pytest.fixture
 def figure(page, address):
-    page.goto(f"{address}/book/03_one_neuron.html", wait_until="load")
+    page.goto(f"{address}/book/04_one_neuron.html", wait_until="load")
     yield page.locator(".tsbp-neuron")
     assert [problem for problem in page.problems if "THEBE_JS_URL" not in problem] == []
 
@@ -370,6 +370,6 @@ def test_it_fits_a_telephone(figure):
 def test_without_javascript_a_sentence_stands_in(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{address}/book/03_one_neuron.html")
+    page.goto(f"{address}/book/04_one_neuron.html")
     assert "needs JavaScript" in page.locator(".tsbp-neuron").inner_text()
     context.close()

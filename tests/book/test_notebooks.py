@@ -14,11 +14,11 @@ from book.build import NOTEBOOKS
 CHANGED = {
     "01_neuron": {"threshold": 0.7, "time_steps": 30},
     "02_gradient": {"profile": "full", "time_steps": 12, "temperature": 0.5},
-    "03_one_neuron": {"repeats": 4, "iterations": 20, "learning_rates": [0.01, 0.1]},
-    "04_data_sets": {"epochs": 1, "seeds": 1, "seed": 2},
-    "05_settings": {"lr": 0.02, "epochs": 1, "seed": 3},
-    "06_cost": {"time_steps": 3, "batch_size": 2, "neurons": 100, "repeats": 3, "seed": 1},
-    "07_other_methods": {"tau_m": 4.0, "temperature": 0.5, "seed": 1},
+    "03_other_methods": {"tau_m": 4.0, "temperature": 0.5, "seed": 1},
+    "04_one_neuron": {"repeats": 4, "iterations": 20, "learning_rates": [0.01, 0.1]},
+    "05_data_sets": {"epochs": 1, "seeds": 1, "seed": 2},
+    "06_settings": {"lr": 0.02, "epochs": 1, "seed": 3},
+    "07_cost": {"time_steps": 3, "batch_size": 2, "neurons": 100, "repeats": 3, "seed": 1},
     "08_errata": {"tau_m": 4.0, "threshold": 0.8, "temperature": 0.5, "seed": 1},
     "09_reproduce": {"epochs": 1, "seed": 2},
 }

@@ -26,7 +26,7 @@ QUESTIONS = (
         "fzenke/spytorch#2",
         "Why is `rst` subtracted, and not `out`, which holds the same spikes?",
         "`rst` carries no gradient: the tutorial trains with `leak`, and with `full` if `out` is subtracted.",
-        "07_other_methods",
+        "03_other_methods",
     ),
     Question(
         "fzenke/spytorch#3",
@@ -39,13 +39,13 @@ QUESTIONS = (
         "Is the spike in the reset detached to train better, or on principle?",
         "No principle asks for it: the gradient of the smoothed neuron has the term. What it does to training is "
         "measured.",
-        "05_settings",
+        "06_settings",
     ),
     Question(
         "fangwei123456/Parametric-Leaky-Integrate-and-Fire-Spiking-Neuron#15",
         "What do the two values of `detach_reset` do?",
         "`False` computes what this book calls `full`, `True` what it calls `leak`.",
-        "07_other_methods",
+        "03_other_methods",
     ),
     Question(
         "jeshraghian/snntorch#413",
@@ -58,13 +58,13 @@ QUESTIONS = (
         "Why does the neuron depend on `reset_delay`?",
         "The setting decides when the reset happens and also what becomes of its gradient: `leak` with the delay, "
         "`full` without.",
-        "07_other_methods",
+        "03_other_methods",
     ),
     Question(
         "jeshraghian/snntorch#341",
         "Does the subtractive reset take away ϑ or βϑ?",
         "ϑ if it follows the leak, as there; βϑ if it precedes it, as here. These are two neurons.",
-        "07_other_methods",
+        "03_other_methods",
     ),
     Question(
         "jeshraghian/snntorch#323",

@@ -90,7 +90,7 @@ def earlier_work() -> Claim:
         f"Of the {len(NAMED_BY_THE_PAPER)} methods named, {', '.join(kept) or 'none'} has it in its public code. "
         f"Of {len(survey.METHODS)} neurons read, {len(survey.named('kept'))} keep it; run as they come, "
         f"libraries equal the gradient with the term: {same}.",
-        "07_other_methods.html",
+        "03_other_methods.html",
         (records.name_of(config),),
     )
 
@@ -109,7 +109,7 @@ def large_rates() -> Claim:
         NOT_REPRODUCED if higher.any() else REPRODUCED if lower.all() else CAVEAT if lower.any() else OPEN,
         f"loss {losses['full'][-1].mean():.2f} with, {losses['leak'][-1].mean():.2f} without at {rates[-1]:g}",
         f"{words}. At {rates[-1]:g} it is {losses['full'][-1].mean():.2f} against {losses['leak'][-1].mean():.2f}.",
-        "03_one_neuron.html#learning-rates",
+        "04_one_neuron.html#learning-rates",
         (name,),
     )
 
@@ -131,7 +131,7 @@ def small_rates() -> Claim:
         REPRODUCED if (high < COMPETITIVE).all() else sure,
         f"loss {mean[worst]:+.2f} [{low[worst]:+.2f}, {high[worst]:+.2f}] at {rates[below][worst]:g}",
         f"{words}; at {rates[below][worst]:g} by {mean[worst]:.2f} [{low[worst]:.2f}, {high[worst]:.2f}].",
-        "03_one_neuron.html#learning-rates",
+        "04_one_neuron.html#learning-rates",
         (name,),
     )
 
@@ -178,7 +178,7 @@ def robustness(runs: "pandas.DataFrame") -> Claim:
         NOT_REPRODUCED if high < 0 else OPEN if low <= 0 else REPRODUCED if beyond and not opposed else CAVEAT,
         f"usable range {in_decades(difference, low, high, '+')} decades wider with it",
         evidence,
-        "03_one_neuron.html#how-robust",
+        "04_one_neuron.html#how-robust",
         (records.name_of(experiment.config),),
     )
 
@@ -216,7 +216,7 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
         " ".join(["Accuracy with the term less that without: " + "; ".join(evidence) + ".", *filter(None, rate)])
         if evidence
         else "",
-        "04_data_sets.html#is-there-a-difference",
+        "05_data_sets.html#is-there-a-difference",
         tuple(names),
     )
 
@@ -274,7 +274,7 @@ def real_data(runs: "pandas.DataFrame") -> Claim:
         verdict if found else NOT_MEASURED,
         f"{words.count('higher')} of {len(found)} comparisons show an improvement" if found else "",
         f"Accuracy with the term less that without, on fresh seeds: {said}." if found else "",
-        "04_data_sets.html#own-rates",
+        "05_data_sets.html#own-rates",
         tuple(name for one in found for name in one.outcomes.names),
     )
 
@@ -298,7 +298,7 @@ def cost() -> Claim:
         f"A training step on MNIST takes {ours:.2f} [{low:.2f}, {high:.2f}] times as long with it when the backward "
         f"pass is written by hand; a layer of neurons {theirs:.2f} [{theirs_low:.2f}, {theirs_high:.2f}] times through "
         "automatic differentiation.",
-        "06_cost.html",
+        "07_cost.html",
         tuple(Path(record["path"]).stem for record in (step, layer)),
     )
 

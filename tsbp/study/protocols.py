@@ -158,7 +158,7 @@ def protocol_table(found: Sequence[Comparison]) -> "pandas.DataFrame":
         means = {name: one.outcomes.accuracy(name) for name in STUDIED}
         for other in STUDIED[1:]:
             difference = one.outcomes.difference(other)
-            row = {"data set": one.title, "rates": one.protocol, "difference": f"full - {other}"}
+            row: dict = {"data set": one.title, "rates": one.protocol, "difference": f"full - {other}"}
             row |= {"points": str(difference), "verdict": "", "margin": f"±{one.margin:.2f}"}
             row |= {"power": f"{100 * difference.power(one.margin):.0f} %", "repeats": one.outcomes.repeats}
             rows.append(row | {name: f"{mean.mean:.2f} ± {mean.half_width:.2f}" for name, mean in means.items()})

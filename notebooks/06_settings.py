@@ -21,7 +21,7 @@
 #
 # :::{admonition} About this chapter
 # - **For** readers who have a network of their own and ask which of its settings decide whether the reset term matters.
-# - **Needed:** {doc}`03_one_neuron` and {doc}`04_data_sets`; momentum and Adam.
+# - **Needed:** {doc}`04_one_neuron` and {doc}`05_data_sets`; momentum and Adam.
 # - **Afterwards** you know for which optimisers the result of the single neuron carries over to networks, how wide the
 #   range of usable learning rates is with each gradient, and how far `leak` and `spatial` point away from `full`.
 # :::

@@ -160,7 +160,7 @@ assert (
 # why the SpyTorch tutorials detach the reset, the first author
 # [answers](https://github.com/fzenke/spytorch/issues/2) that the gradient through it causes trouble when the surrogate
 # is steep and not normalised: it enters with a minus sign, and the threshold then repels the potential instead of
-# attracting it. {doc}`03_one_neuron` agrees. The factor at threshold, $1 - \vartheta/(4\Theta)$ before the leak, turns
+# attracting it. {doc}`04_one_neuron` agrees. The factor at threshold, $1 - \vartheta/(4\Theta)$ before the leak, turns
 # negative and large as the temperature $\Theta$ falls. With a very steep surrogate the term helps at no learning rate;
 # with the paper's $\Theta$ it helps at large ones.
 #
@@ -168,7 +168,7 @@ assert (
 # tuned by hand for each layer, and that the complete gradient does not.
 #
 # **Meng and colleagues** {cite}`meng2023` find that what flows along the membrane contributes little to the gradient.
-# They cut it, which gives our `spatial`, and train well with less memory. In {doc}`04_data_sets`, `spatial` is as good
+# They cut it, which gives our `spatial`, and train well with less memory. In {doc}`05_data_sets`, `spatial` is as good
 # as `full` on MNIST, and behind it on a reduced CIFAR-10 at one learning rate.
 #
 # **Gygax and Zenke** {cite}`gygax2025` ask what a surrogate gradient is the gradient *of*. In networks that fire at
@@ -191,7 +191,7 @@ assert (
 #   {glue:text}`n-detached` detach it. Check what your library does before you compare results.
 # - "Missed in all previous works" is too strong: STBP, Norse and SpikingJelly had the term before the paper.
 # - Detaching the reset, ignoring it and cutting the path are three different gradients.
-# - What remains is the paper's question: what is the term worth, all else equal? {doc}`03_one_neuron` begins to answer it.
+# - What remains is the paper's question: what is the term worth, all else equal? {doc}`04_one_neuron` begins to answer it.
 #
 # ## Exercises
 #

@@ -635,7 +635,7 @@ figures.show("steepness-table", tables.show(pd.DataFrame(rows)))
 #   equal, it is ahead at nearly every rate.
 # - *More robust to the learning rate*: reproduced. The range of usable rates is {glue:text}`usable-full` factors of ten
 #   wide with `full`, {glue:text}`usable-leak` with `leak` and {glue:text}`usable-spatial` with `spatial`; `full` is ahead
-#   by {glue:text}`wider-leak` and {glue:text}`wider-spatial`. {doc}`05_settings` has the widths of networks.
+#   by {glue:text}`wider-leak` and {glue:text}`wider-spatial`. {doc}`06_settings` has the widths of networks.
 #
 # ## Exercises
 #

@@ -237,7 +237,7 @@ figures.show(
 #
 # Except for the reduced CIFAR-10 at {glue:text}`cifar10-rate:g`, `spatial` is nowhere shown to be behind `full`: with
 # an image that does not change, little may be lost when no gradient flows through time along the membrane. At a single
-# learning rate the term can look harmful or helpful. {doc}`05_settings` looks at the others.
+# learning rate the term can look harmful or helpful. {doc}`06_settings` looks at the others.
 
 # %% tags=["hide-input", "remove-output"]
 measured = pd.concat(

@@ -208,7 +208,7 @@ assert kept["tsbp full"] == kept["tsbp leak"]
 # - In a hand-written pass no overhead is seen. The overhead that the paper assumes is found with automatic
 #   differentiation.
 # - Cost is therefore no reason to leave the term out. Whether it helps *learning* depends on the learning rate
-#   ({doc}`03_one_neuron`, {doc}`05_settings`).
+#   ({doc}`04_one_neuron`, {doc}`06_settings`).
 #
 # ## Exercises
 #
