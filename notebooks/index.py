@@ -33,7 +33,14 @@ from IPython.display import HTML
 from tsbp.peers import libraries
 from tsbp.runs import experiments, provenance, records, toy
 from tsbp.runs.settings import TrainingConfig
-from tsbp.study import comparison, figures, robustness, tables, toy_figures
+from tsbp.study import (
+    comparison,
+    figures,
+    protocols,
+    robustness,
+    tables,
+    toy_figures,
+)
 from tsbp.study.claims import claims_table
 from tsbp.study.statistics import with_interval
 from tsbp.study.studies import loss_study
@@ -78,6 +85,11 @@ equal = comparison.paired_difference(
     comparison.accuracies(recorded, "mnist-long"), "leak"
 )
 figures.note("mnist-difference", with_interval(equal, "+.2f"))
+for one in protocols.comparisons(recorded):
+    if one.title.startswith("digits"):
+        lost = one.outcomes.difference("leak")
+        words = f"{-lost.mean:.2f} ± {lost.half_width:.2f}"
+        figures.note(f"digits-{one.protocol}", words)
 peers = libraries.PEERS
 switches = [("tsbp", 'gradient="full", the default', 'gradient="leak"')] + [
     (library, peers[keep].setting, peers[detach].setting)
@@ -110,7 +122,9 @@ figures.note("torch", here["versions"]["torch"])
 # - **Detach it, or raise the learning rate,** if you train so at a small one: there the term slows learning, in a single
 #   neuron and, with momentum, in networks on MNIST and on small digits.
 # - **It makes no difference** to images that networks learn well with AdamW near its best rate: on MNIST the accuracies
-#   differ by {glue:text}`mnist-difference` points. On small digits no difference is sure ({doc}`05_data_sets`).
+#   differ by {glue:text}`mnist-difference` points. On small digits the term costs {glue:text}`digits-common` points if all
+#   gradients share a learning rate; with each at its own, {glue:text}`digits-own`, a cost is not sure
+#   ({doc}`05_data_sets`).
 # - **Open: CIFAR-10.** A reduced network on a part of it is more accurate with the term at the learning rate
 #   {glue:text}`reduced-rate:g`, by {glue:text}`reduced-difference` points over {glue:text}`reduced-seeds` seeds, but that
 #   rate is the best one for `full` alone. Whether the term helps when every gradient has its own best rate is open.

@@ -2,6 +2,7 @@
 
 from prose import NEURON, Entries, Evidence
 from prose_data_sets import (
+    digits_cost_at_the_common_rate,
     no_test_runs_at_the_others_best,
     reduced_is_ahead_at_the_best_rate_of_full,
 )
@@ -17,7 +18,6 @@ from prose_settings import leak_breaks_down_first, leak_is_ahead_at_small_rates
 
 from tsbp.gradients import STUDIED
 from tsbp.runs import toy
-from tsbp.study import protocols
 
 
 def best_depends_on_the_rate(e: Evidence) -> bool:
@@ -54,14 +54,6 @@ def as_well_without_it_on_mnist(e: Evidence) -> bool:
     return "equal" in words and "higher" not in " ".join(words)
 
 
-def no_difference_is_sure_on_digits(e: Evidence) -> bool:
-    """Under any protocol."""
-    digits = e.verdicts[e.verdicts["data set"].str.startswith("digits")]
-    fresh = protocols.comparisons(e.runs)
-    tested = [pair for one, pair in zip(fresh, protocols.verdicts(fresh), strict=True) if "digits" in one.title]
-    return not any("er" in word for word in [*digits["verdict"], *(word for pair in tested for word in pair)])
-
-
 def learns_as_well_at_smaller_rates(e: Evidence) -> bool:
     """The draw that the page shows: ``leak`` falls silent at its rate, and reaches the target at half of it."""
     found = toy.run(NEURON.but(learning_rates=(0.035, 0.071), gradients=STUDIED, repeats=1, dtype="float64"))
@@ -77,7 +69,7 @@ ENTRIES = Entries(
         "with momentum networks fail first without it": keeps_networks_from_failing,
         "there the term slows learning": slower_at_small_rates,
         "**It makes no difference** to images": as_well_without_it_on_mnist,
-        "On small digits no difference is sure": no_difference_is_sure_on_digits,
+        "On small digits the term costs {digits-common}": digits_cost_at_the_common_rate,
         "A reduced network on a part of it is more accurate": reduced_is_ahead_at_the_best_rate_of_full,
         "Whether the term helps when every gradient has its own best": no_test_runs_at_the_others_best,
         "Which gradient is best depends on the learning rate": best_depends_and_spatial_is_lowest,

@@ -38,9 +38,16 @@ def test_a_range_that_reaches_the_end_of_the_rates_is_open_there():
 
 
 def test_the_range_is_the_piece_around_the_best_rate_and_a_failed_run_is_not_usable():
-    found = widths(studied([1, 10, 100, 1000], 0.5, full=[1.2, np.nan, 1, np.nan], leak=[9, 9, 9, 9]))
+    found = widths(studied([1, 10, 100, 1000], 0.5, full=[1.2, np.nan, 1, np.nan], leak=[9, 9, 8, 9]))
     assert found.ranges["full"] == pytest.approx((100, 100)) and found.widths["full"][0] == pytest.approx(0, abs=1e-6)
     assert np.isnan(found.ranges["leak"]).all() and found.widths["leak"] == (0, 0, 0)
+
+
+def test_what_is_not_usable_yet_may_be_beyond_the_rates_tried():
+    found = widths(studied([1, 10, 100, 1000], full=[3, 1, 1, 3], leak=[5, 6, 7, 8], spatial=[5, 4, 5, 6]))
+    assert found.open_below["leak"] and not found.open_above["leak"] and not found.open_below["spatial"]
+    assert found.widths["leak"] == (0, 0, np.inf) and found.widths["spatial"] == (0, 0, 0)
+    assert found.differences["leak"][1] == -np.inf
 
 
 def test_the_best_is_that_of_the_three_gradients():
@@ -89,6 +96,9 @@ def test_the_studies_are_those_with_records():
     for one in found.values():
         assert (np.diff(one.rates) > 0).all() and len({x.shape for x in one.results.values()}) == 1
         assert next(iter(one.results.values())).shape[0] == len(one.rates)
+    cut = runs[~runs["optimizer"].eq("adamw") | (runs["lr"] <= 0.002)]
+    left = {one.title for one in rate_studies(cut)}
+    assert not any("AdamW" in title for title in left), "the best rate is the largest that is recorded"
     few = runs[runs["seed"] == 0]
     assert all("neuron" in one.title for one in rate_studies(few)), "one seed has no interval"
     assert all("neuron" in one.title for one in rate_studies(pd.DataFrame()))

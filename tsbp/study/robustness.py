@@ -57,7 +57,7 @@ class Widths:
     ranges: Mapping[str, tuple[float, float]]
     """Gradient → smallest and largest usable rate; NaN where none is."""
     open_below: Mapping[str, bool]
-    """Whether the range reaches the smallest rate tried, so that its lower end is not known."""
+    """Whether the range reaches the smallest rate tried, or may begin below it, so that its lower end is not known."""
     open_above: Mapping[str, bool]
     """The same of the largest."""
     widths: Mapping[str, tuple[float, float, float]]
@@ -69,6 +69,9 @@ class Widths:
 
 def rate_studies(runs: "pandas.DataFrame") -> Iterator[RateStudy]:
     """All experiments over learning rates in ``FOLDERS`` that have records for two or more seeds at each rate.
+
+    Those whose best mean lies at the smallest or the largest rate recorded are left out, unfinished ones above all:
+    what is usable depends on the best, which may lie beyond.
 
     Args:
         runs: records of ``tsbp train``.
@@ -83,7 +86,9 @@ def rate_studies(runs: "pandas.DataFrame") -> Iterator[RateStudy]:
             seeds = [seed for seed, rows in accuracy.T.groupby("seed") if rows.notna().all(axis=None)]
             if len(seeds) > 1:
                 errors = {name: 100 - accuracy[name][seeds].to_numpy() for name in STUDIED}
-                yield RateStudy(experiment.title, accuracy.index.to_numpy(), errors, ACCURACY_DISTANCE)
+                best = np.min([error.mean(1) for error in errors.values()], axis=0).argmin()
+                if 0 < best < len(accuracy) - 1:
+                    yield RateStudy(experiment.title, accuracy.index.to_numpy(), errors, ACCURACY_DISTANCE)
 
 
 def widths(studied: RateStudy, distance: float | None = None) -> Widths:
@@ -164,7 +169,8 @@ def _usable(x: np.ndarray, means: np.ndarray, limit: np.ndarray) -> _Usable:
     usable = inside[best, samples]
     (low, open_below), (high, open_above) = ends
     low, high = np.where(usable, low, 0.0), np.where(usable, high, 0.0)
-    return _Usable(low, high, open_below & usable, open_above & usable, usable)
+    # Where no rate is usable and the best is at an end, one beyond it may be.
+    return _Usable(low, high, open_below & (usable | (best == 0)), open_above & (usable | (best == len(x) - 1)), usable)
 
 
 def _interval(
