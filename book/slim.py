@@ -1,5 +1,6 @@
 """What a built site has and no page uses: it is taken out, so that pages load faster and the site is small."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -61,7 +62,23 @@ def slim(site: Path) -> None:
         elif image.suffix == ".svg":
             text = image.read_text(encoding="utf-8")
             _write(image, text, rounded(text))
+    for folder in (site / "_downloads").glob("*"):  # likewise
+        if f"_downloads/{folder.name}/" not in everything:
+            shutil.rmtree(folder)
+    for notebook in (site / "_downloads").rglob("*.ipynb"):
+        text = notebook.read_text(encoding="utf-8")
+        _write(notebook, text, _for_the_screen(text))
     _styles(site, everything)
+
+
+def _for_the_screen(notebook: str) -> str:
+    """An executed notebook without the drawings that only a book on paper uses."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        for output in cell.get("outputs", ()):
+            for kind in [kind for kind in output.get("data", ()) if kind.endswith("application/pdf")]:
+                del output["data"][kind]
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _write(path: Path, old: str, new: str) -> None:

@@ -1,5 +1,6 @@
 """What is taken out of a built site, and what stays."""
 
+import json
 import re
 
 from fontTools.fontBuilder import FontBuilder
@@ -40,7 +41,9 @@ def test_a_small_site(tmp_path):
     """Styles and icons that a page uses stay; pictures wait until they are near; a second pass changes nothing."""
     files = {
         "book/index.html": '<link rel="preload" as="font" href="a.woff2" /><i class="fa-used"></i>'
-        '<img alt="a" src="../_images/a.svg" />',
+        '<img alt="a" src="../_images/a.svg" /><a href="../_downloads/1/a.ipynb">',
+        "_downloads/1/a.ipynb": '{"cells": [{"outputs": [{"data": {"application/pdf": "x", "image/svg+xml": "y"}}]}]}',
+        "_downloads/2/old.ipynb": '{"cells": []}',
         "_images/a.svg": '<svg width="75pt" height="30pt"><path d="M 1.23456 0"/></svg>',
         "_images/old.svg": "<svg/>",
         "_static/vendor/fontawesome/6/css/all.min.css": '.fa-used:before{content:"\\f00c"}'
@@ -57,10 +60,14 @@ def test_a_small_site(tmp_path):
     slim.slim(tmp_path)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert set(files) - left == {
-        "_images/old.svg", "_static/vendor/fontawesome/6/webfonts/f.woff2", "_static/mathjax/tex-svg.js"
+        "_images/old.svg", "_downloads/2/old.ipynb", "_static/vendor/fontawesome/6/webfonts/f.woff2",
+        "_static/mathjax/tex-svg.js",
     }  # fmt: skip
     page = tmp_path / "book/index.html"
     expected = '<i class="fa-used"></i><img loading="lazy" width="100" height="40" alt="a" src="../_images/a.svg" />'
+    expected += '<a href="../_downloads/1/a.ipynb">'
+    [cell] = json.loads((tmp_path / "_downloads/1/a.ipynb").read_text())["cells"]
+    assert cell["outputs"] == [{"data": {"image/svg+xml": "y"}}]
     assert page.read_text() == expected
     assert "fa-other" not in (tmp_path / "_static/vendor/fontawesome/6/css/all.min.css").read_text()
     assert TTFont(font).getBestCmap().keys() == {0xF00C}
