@@ -264,8 +264,7 @@ HTML(
 )
 
 # %% [markdown]
-# Every eighth iteration of the phases is faint and the latest strong; C and D keep one scale for all gradients, so that
-# the switch compares their sizes. A slider shows the result of its training at once; *Restart* shows it happen.
+# A slider shows the result of its training at once; *Restart* shows it happen. C and D keep one scale for all gradients.
 #
 # (how-robust)=
 # ## How robust?
@@ -306,14 +305,11 @@ for name, (width, low, high) in neuron.differences.items():
 # {records}`widths/neuron-sgd, widths/neuron-momentum, widths/neuron-length-one, widths/neuron-adam`.
 # ```
 #
-# The distance that counts as usable was chosen after the losses up to a rate of 0.1 had been seen, and before those of
-# the wider range were.
-#
 # ```{glue:table} sensitivity-table
 # :name: neuron-sensitivity
 #
-# The choice of that distance decides nothing about `full` and `leak`: the same differences with half of it, and with half
-# as much again.
+# The choice of the usable distance decides nothing about `full` and `leak`: the same differences with half of it, and with
+# half as much again. It was chosen after the losses up to a rate of 0.1 had been seen, before those of the wider range.
 # ```
 #
 # At the largest rate at which anything is learned, `spatial` has the lowest loss under SGD, though its range is not the
@@ -359,18 +355,12 @@ figures.note("best-median", int(np.median(done)) if len(done) else "none")
 # ## Which baseline does the paper's figure show?
 #
 # The author's earlier notebook, which computes [`spatial`](which-baseline), also has other constants: 100 inputs,
-# $\tau_m = 5$, $\Theta = 0.2$, no delay, initial weights uniform between 0 and 0.05. (The loss it plots has no factor ½;
-# the gradient it follows has.) The records show both set-ups.
+# $\tau_m = 5$, $\Theta = 0.2$, no delay, initial weights uniform between 0 and 0.05. The records show both
+# set-ups.
 
 # %% tags=["hide-input", "remove-output"]
 baselines = loss_studies("toy/table-1", "toy/precursor")
 figures.show("baselines-figure", toy_figures.loss_panels(baselines))
-rates_1, losses_1 = baselines["Table 1"]
-labels = [f"{rate:g}" for rate in rates_1]
-figures.note(
-    "against-spatial", verdicts(labels, losses_1["full"] - losses_1["spatial"])
-)
-figures.note("against-leak", verdicts(labels, losses_1["full"] - losses_1["leak"]))
 beside = loss_table(*loss_study(experiments.load("toy/missing-factor")))
 beside = beside.rename(columns={"0.3": "term × 0.3"})
 figures.show("missing-factor-table", tables.show(beside))
@@ -384,8 +374,7 @@ figures.show("missing-factor-table", tables.show(beside))
 # {glue:text}`record-repeats` neurons with its 95 % interval. Records: {records}`toy/table-1, toy/precursor`.
 # ```
 #
-# With Table 1's constants the loss of `full` against `leak` is {glue:text}`against-leak`. Against `spatial` it is
-# {glue:text}`against-spatial`. An advantage that begins near 0.005 and grows with the learning rate is what the first
+# An advantage that begins near 0.005 and grows with the learning rate is what the first
 # reading gives. With the second it would begin earlier, and turn into its opposite at the largest rate. The paper's
 # figure is reproduced by `leak`, then; whether it was drawn with `leak`, only its author knows.
 #
@@ -484,7 +473,7 @@ figures.note("crossing-predicted", f"{float(crossings['sgd'][0]) * (1 - 0.9):.2g
 # {glue:text}`lowest-full:.2f` with `full` and {glue:text}`lowest-spatial:.2f` with `spatial`). What remains is
 # direction.
 #
-# Length has its part all the same. Momentum of 0.9 makes steps $1/(1 - 0.9)$ times as long in the long run, which moves
+# Length has its part. Momentum of 0.9 makes steps $1/(1 - 0.9)$ times as long in the long run, which moves
 # the rate at which `full` overtakes `leak` from {glue:text}`crossing-sgd` to a tenth of that,
 # {glue:text}`crossing-predicted`, if the length of the step decides. Measured: {glue:text}`crossing-momentum`.
 #
@@ -494,13 +483,6 @@ figures.note("crossing-predicted", f"{float(crossings['sgd'][0]) * (1 - 0.9):.2g
 # %% tags=["hide-input", "remove-output"]
 scale_free = loss_studies("toy/length-one", "toy/adam")
 figures.show("scale-free-figure", toy_figures.loss_panels(scale_free))
-for key, (some_rates, some_losses) in zip(
-    ("normalised", "adam"), scale_free.values(), strict=True
-):
-    labels = [f"{rate:g}" for rate in some_rates]
-    for other in ("leak", "spatial"):
-        words = verdicts(labels, some_losses["full"] - some_losses[other])
-        figures.note(f"{key}-{other}", words)
 
 # %% [markdown]
 # ```{glue:figure} scale-free-figure
@@ -511,13 +493,9 @@ for key, (some_rates, some_losses) in zip(
 # its 95 % interval. Records: {records}`toy/length-one, toy/adam`.
 # ```
 #
-# Against `leak`, the loss of `full` is {glue:text}`normalised-leak` with gradients of length one, and
-# {glue:text}`adam-leak` under Adam. Against `spatial` it is {glue:text}`normalised-spatial`, and under Adam
-# {glue:text}`adam-spatial`.
-#
 # Length and direction both matter, therefore. At equal learning rates part of what the paper compares is the length of
 # steps; between `full` and `leak` the greater part is direction, which the reset term improves at nearly every rate.
-# What the paper did not ask is whether the gradient along the membrane is needed at all: neither `full` nor `spatial`,
+# Whether the gradient along the membrane is needed at all, the paper did not ask: neither `full` nor `spatial`,
 # which needs no recursion along the membrane, is the better direction at every rate. At the largest rates of
 # {numref}`learning-rates` and {numref}`scale-free`, `spatial` has the lowest loss under SGD, with its own length or with
 # length one, but not under Adam.
@@ -554,7 +532,7 @@ figures.show("crossover-table", tables.show(crossings_table, "study"))
 # neuron far from threshold has next to no gradient left to come back by. The lengths in {numref}`along` and the share
 # of silent neurons fit this reading.
 #
-# The opposite should happen when the surrogate is steep. At the threshold the factor of `full` is
+# A steep surrogate should do the opposite. At the threshold the factor of `full` is
 # $(1 - \frac1{\tau_m})(1 - S - \frac{\vartheta}{4\Theta})$; right above it, where $S = 1$, it is larger than one in
 # size when $\Theta < (1 - \frac1{\tau_m})\frac{\vartheta}{4}$.
 

@@ -281,7 +281,7 @@ ENTRIES = Entries(
         "phase D of `full` outgrows C": phase_d_outgrows_c,
         "Under all three optimisers `full` has the widest range": full_has_the_widest_range,
         "With gradients of length one that of `spatial` is wider": spatial_is_wider_at_length_one,
-        "The choice of that distance decides nothing about `full`": full_is_wider_than_leak,
+        "The choice of the usable distance decides nothing about `full`": full_is_wider_than_leak,
         "it is the shortest gradient": spatial_is_shortest_and_its_range_lies_higher,
         "a little of it is enough to keep the neuron": weaker_term_keeps_the_neuron_learning,
         "With gradients of length one and under Adam, the curves cross": curves_cross_early_without_length,
@@ -314,5 +314,6 @@ ENTRIES = Entries(
         "a potential just below the threshold is about to be emptied",
         "<zenke2021> saw learning fail",
         "Call a rate usable if the mean loss",
+        "It was chosen after the losses up to a rate of 0.1",
     ),
 )
