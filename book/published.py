@@ -74,9 +74,9 @@ def publish(site: Path) -> None:
     for name, paths in archives().items():
         archive = site / FOLDER / f"{name}.zip"
         archive.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
+        with zipfile.ZipFile(archive, "w") as zipped:
             for path in paths:  # without the time of the file: equal records make equal archives
-                zipped.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+                zipped.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
         experiment = PROJECT / "experiments" / f"{name}.yaml"
         if experiment.exists():
             shutil.copy(experiment, archive.with_suffix(".yaml"))

@@ -72,12 +72,15 @@ def slim(site: Path) -> None:
 
 
 def _for_the_screen(notebook: str) -> str:
-    """An executed notebook without the drawings that only a book on paper uses."""
+    """An executed notebook without the drawings that only a book on paper uses, the others rounded."""
     content = json.loads(notebook)
     for cell in content["cells"]:
         for output in cell.get("outputs", ()):
-            for kind in [kind for kind in output.get("data", ()) if kind.endswith("application/pdf")]:
-                del output["data"][kind]
+            for kind, shown in list(output.get("data", {}).items()):
+                if kind.endswith("application/pdf"):
+                    del output["data"][kind]
+                elif kind.endswith("image/svg+xml"):
+                    output["data"][kind] = rounded("".join(shown))
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
