@@ -19,7 +19,7 @@ PROSE = {
     for name in WRITTEN
 }
 FIGURES = {name: prose.count("```{glue:figure}") for name, prose in PROSE.items()}
-TABLES = {name: len(re.findall("```{(?:glue:)?table}", prose)) for name, prose in PROSE.items()}
+TABLES = {name: len(re.findall("(?:```|:::){(?:glue:)?table}", prose)) for name, prose in PROSE.items()}
 MATHEMATICS = {name: len(re.findall(r"\$\$.+?\$\$|\$[^$]+\$", prose, re.DOTALL)) for name, prose in PROSE.items()}
 MATHEMATICS |= {"notation": 10}
 # Words that are markup, and should have become something else.
@@ -32,7 +32,7 @@ KNOWN = "THEBE_JS_URL"  # declared twice by the theme's own sphinx-thebe; harmle
 def visit(page, address: str, name: str) -> None:
     page.goto(f"{address}/book/{name}.html", wait_until="load")
     if MATHEMATICS.get(name):
-        page.wait_for_selector("mjx-container", timeout=20_000)
+        page.wait_for_selector("mjx-container", state="attached", timeout=20_000)  # it may be in a folded solution
         page.evaluate("MathJax.startup.promise")
 
 
