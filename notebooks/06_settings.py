@@ -428,7 +428,7 @@ for n in (1, 100):
 # :name: other-accuracies
 # :figclass: full-width
 #
-# {numref}`network-others` in numbers.
+# {numref}`network-others` in numbers: test accuracy in per cent with 95 % intervals.
 # ```
 #
 # ```{glue:table} sensitivity-table

@@ -216,7 +216,7 @@ def networks(runs: "pandas.DataFrame", dataset: str) -> Claim:
         " ".join(["Accuracy with the term less that without: " + "; ".join(evidence) + ".", *filter(None, rate)])
         if evidence
         else "",
-        "05_data_sets.html#is-there-a-difference",
+        "05_data_sets.html#all-at-one-rate",
         tuple(names),
     )
 
