@@ -31,8 +31,11 @@ def archives() -> dict[str, list[Path]]:
     """Name → records: those of each experiment and, under the name of their folder, those of none."""
     found: dict[str, list[Path]] = {}
     by_key: dict[str, list[Path]] = {}
-    rest = {path: None for path, _ in records.every()}
-    for path, record in records.every(kinds=("train", "cell", "toy")):
+    rest: list[Path] = []
+    for path, record in records.every():
+        rest.append(path)
+        if record["kind"] not in ("train", "cell", "toy"):
+            continue
         config = KINDS[record["kind"]].restored(record)
         for key in {experiments.key(config), experiments.key(config, record.get("data_fingerprint", ""))}:
             by_key.setdefault(key, []).append(path)

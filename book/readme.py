@@ -6,7 +6,7 @@ from pathlib import Path
 from tsbp.runs import experiments
 from tsbp.runs.files import PROJECT, write_text
 from tsbp.study import figures, toy_figures
-from tsbp.study.claims import verdict_table
+from tsbp.study.claims import claims, verdict_table
 from tsbp.study.studies import loss_study
 
 README = PROJECT / "README.md"
@@ -15,7 +15,7 @@ PICTURE = PROJECT / "results" / "learning-rates.svg"
 
 def results() -> str:
     """The claims with verdict and number, in Markdown."""
-    table = verdict_table().to_markdown(index=False, disable_numparse=True)
+    table = verdict_table(claims()).to_markdown(index=False, disable_numparse=True)
     return f"{table}\n\nBrackets and ± are 95 % intervals; differences are paired by draw or seed."
 
 

@@ -255,13 +255,7 @@ figures.note("largest-rate", f"{rates[-1]:g}")
 
 # %% tags=["hide-input"]
 draws = toy.draw(config.but(repeats=1, dtype="float64"))
-HTML(
-    figures.explorable(
-        draws.input_spikes[0].numpy(),
-        draws.target_spikes[:, 0].numpy(),
-        draws.weights[0].numpy(),
-    )
-)
+HTML(toy_figures.explorable(draws))
 
 # %% [markdown]
 # A slider shows the result of its training at once; *Restart* shows it happen. C and D keep one scale for all gradients.
@@ -671,7 +665,7 @@ figures.note("fails-guess", 0.2 * np.nanmedian(lengths["full"]))
 print(", ".join(f"{name} at {rate}: {x:.2f}" for (name, rate), x in final.items()))
 
 # %% [markdown]
-# **3.** The reset term may have any weight: `full` is weight 1, `leak` weight 0, and a number in the place of a gradient's
+# **3.** The reset term may have any weight: `full` is weight 1, `leak` weight 0, and a number instead of a gradient's
 # name is the weight. Train with the weights 0, ½, 1 and 2 at the learning rates 0.002 and 0.05. Which weight would you
 # choose?
 #

@@ -136,12 +136,8 @@ figures.show(
 )
 words = [word for pair in protocols.verdicts(fair) for word in pair]
 figures.note("fair-rows", len(words))
-for one in fair:
-    if one.title.startswith("digits"):
-        lost = one.outcomes.difference("leak")
-        figures.note(
-            f"digits-{one.protocol}", f"{-lost.mean:.2f} ± {lost.half_width:.2f}"
-        )
+for protocol, cost in protocols.costs(fair, "digits").items():
+    figures.note(f"digits-{protocol}", cost)
 for word in ("higher", "lower", "equal", "open"):
     figures.note(f"fair-{word}", sum(word in found for found in words))
 

@@ -34,6 +34,7 @@ from tsbp.peers import libraries
 from tsbp.runs import experiments, provenance, records, toy
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study import (
+    claims,
     comparison,
     figures,
     protocols,
@@ -41,7 +42,6 @@ from tsbp.study import (
     tables,
     toy_figures,
 )
-from tsbp.study.claims import claims, claims_table
 from tsbp.study.statistics import with_interval
 from tsbp.study.studies import loss_study
 
@@ -51,14 +51,7 @@ figures.note("shown-rate", shown_rate)
 
 # %% tags=["remove-input"]
 draws = toy.draw(toy.ToyConfig(repeats=1, dtype="float64"))
-HTML(
-    figures.explorable(
-        draws.input_spikes[0].numpy(),
-        draws.target_spikes[:, 0].numpy(),
-        draws.weights[0].numpy(),
-        learning_rate=shown_rate,
-    )
-)
+HTML(toy_figures.explorable(draws, shown_rate))
 
 # %% tags=["remove-cell"]
 table_1 = experiments.load("toy/table-1")
@@ -85,11 +78,9 @@ equal = comparison.paired_difference(
     comparison.accuracies(recorded, "mnist-long"), "leak"
 )
 figures.note("mnist-difference", with_interval(equal, "+.2f"))
-for one in protocols.comparisons(recorded):
-    if one.title.startswith("digits"):
-        lost = one.outcomes.difference("leak")
-        words = f"{-lost.mean:.2f} ± {lost.half_width:.2f}"
-        figures.note(f"digits-{one.protocol}", words)
+fair = protocols.comparisons(recorded)
+for protocol, cost in protocols.costs(fair, "digits").items():
+    figures.note(f"digits-{protocol}", cost)
 peers = libraries.PEERS
 switches = [("tsbp", 'gradient="full", the default', 'gradient="leak"')] + [
     (library, peers[keep].setting, peers[detach].setting)
@@ -152,19 +143,17 @@ figures.note("torch", here["versions"]["torch"])
 # draws for every gradient, repeats, intervals.
 
 # %% tags=["remove-input", "remove-output"]
-figures.show("claims-table", claims_table())
-verdicts = [claim.verdict for claim in claims()]
-figures.note("claims", len(verdicts))
-for word in ("reproduced with a caveat", "not reproduced", "open"):
-    figures.note(f"claims-{word.split()[0]}", verdicts.count(word))
-figures.note("claims-held", verdicts.count("reproduced"))
+every_claim = claims.claims()
+figures.show("claims-table", claims.claims_table(every_claim))
+for what, count in claims.tally(every_claim).items():
+    figures.note(f"claims-{what}", count)
 
 # %% [markdown]
 # ```{glue:table} claims-table
 # :name: claims
 # :figclass: full-width
 #
-# Of {glue:text}`claims` claims {glue:text}`claims-held` is reproduced outright, {glue:text}`claims-reproduced` with a caveat
+# Of {glue:text}`claims-all` claims {glue:text}`claims-reproduced` is reproduced outright, {glue:text}`claims-caveat` with a caveat
 # (in part, or not in every setting that was tried), {glue:text}`claims-not` not, and {glue:text}`claims-open` are open (too few
 # runs to tell, or none on the whole and original data). Verdicts and numbers are computed from the records by rules that stand
 # in `tsbp/study/claims.py`. Brackets and ± are 95 % intervals; accuracies are in per cent, their differences in percentage

@@ -19,7 +19,7 @@
 #
 # *Temporal Surrogate Back-propagation for Spiking Neural Networks* {cite}`yang2020` adds the derivative of the
 # membrane reset to surrogate gradients. We test each claim that the paper makes about this term:
-# {glue:text}`n-claims` in all.
+# {glue:text}`claims-all` in all.
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "quick"  # quick or full; this page is the same in both
@@ -28,14 +28,10 @@ profile: str = "quick"  # quick or full; this page is the same in both
 from tsbp.study import claims, figures, reproduce, tables
 
 figures.use_style()
-verdicts = claims.verdict_table()
-tally = verdicts["verdict"].value_counts()
-figures.note("n-claims", len(verdicts))
-figures.note("n-reproduced", int(tally.get(claims.REPRODUCED, 0)))
-figures.note("n-caveat", int(tally.get(claims.CAVEAT, 0)))
-figures.note("n-not", int(tally.get(claims.NOT_REPRODUCED, 0)))
-undecided = tally.get(claims.OPEN, 0) + tally.get(claims.NOT_MEASURED, 0)
-figures.note("n-open", int(undecided))
+found = claims.claims()
+verdicts = claims.verdict_table(found)
+for what, count in claims.tally(found).items():
+    figures.note(f"claims-{what}", count)
 total = reproduce.totals()
 figures.note("n-records", f"{total['records']:,}")
 figures.note("core-hours", f"{total['core_hours']:,.0f}")
@@ -55,8 +51,8 @@ figures.show("summary-verdicts", tables.show(verdicts, *verdicts.columns))
 #
 # ## Results
 #
-# Verdicts on the {glue:text}`n-claims` claims: {glue:text}`n-reproduced` reproduced, {glue:text}`n-caveat` reproduced
-# with a caveat, {glue:text}`n-not` not reproduced, {glue:text}`n-open` open or not measured. The front page gives the
+# Verdicts on the {glue:text}`claims-all` claims: {glue:text}`claims-reproduced` reproduced, {glue:text}`claims-caveat` reproduced
+# with a caveat, {glue:text}`claims-not` not reproduced, {glue:text}`claims-open` open or not measured. The front page gives the
 # evidence for each: {doc}`index`.
 #
 # ```{glue:table} summary-verdicts

@@ -13,7 +13,7 @@ import torch
 
 from tsbp.runs import experiments, records, toy
 from tsbp.runs.settings import TrainingConfig
-from tsbp.study import comparison, robustness, studies
+from tsbp.study import comparison, protocols, robustness, studies
 from tsbp.study.statistics import mean_interval, p_values
 
 GRADIENT = r"`(?:full|leak|spatial)`|\b(?:term|gradients|difference|advantage|harm)\b|\b(?:learning|training) \*with"
@@ -93,6 +93,11 @@ class Evidence:
     def studies(self) -> dict[str, pd.DataFrame]:
         """Title → trainings that differ in one setting."""
         return studies.studies(self.runs)
+
+    @cached_property
+    def fair(self) -> list[protocols.Comparison]:
+        """At learning rates that held-out examples choose."""
+        return protocols.comparisons(self.runs)
 
     @functools.cache  # noqa: B019
     def losses(self, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:

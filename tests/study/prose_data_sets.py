@@ -105,8 +105,7 @@ def equal_in_the_longer_training(e: Evidence) -> bool:
 
 def fair_verdicts(e: Evidence) -> dict[tuple[str, str], tuple[str, str]]:
     """Title and protocol → verdict against ``leak`` and against ``spatial``."""
-    found = protocols.comparisons(e.runs)
-    return {(one.title, one.protocol): pair for one, pair in zip(found, protocols.verdicts(found), strict=True)}
+    return {(one.title, one.protocol): pair for one, pair in zip(e.fair, protocols.verdicts(e.fair), strict=True)}
 
 
 def digits_cost_at_the_common_rate(e: Evidence) -> bool:
@@ -116,7 +115,7 @@ def digits_cost_at_the_common_rate(e: Evidence) -> bool:
 
 
 def digits_open_at_their_own_rates(e: Evidence) -> bool:
-    fair = {one.protocol: one.outcomes for one in protocols.comparisons(e.runs) if "digits" in one.title}
+    fair = {one.protocol: one.outcomes for one in e.fair if "digits" in one.title}
     words = {protocol: pair[0] for (title, protocol), pair in fair_verdicts(e).items() if "digits" in title}
     return words["own"] == "open" and fair["own"].difference("leak").mean < 0
 

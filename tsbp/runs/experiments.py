@@ -264,8 +264,7 @@ def progress_table() -> "pandas.DataFrame":
     rates: dict[tuple[Any, ...], list[float]] = {}
     for config, record in recorded.values():
         if isinstance(config, NetworkConfig) and {"threads", "wall_time", "n_train"} <= record.keys():
-            cores = record["threads"] if record.get("device", "cpu") == "cpu" else 1
-            share = record["wall_time"] * cores / config.epochs / record["n_train"] / config.n_networks / 3600
+            share = records.hours(record) / config.epochs / record["n_train"] / config.n_networks
             rates.setdefault(_cost_group(config), []).append(share)
     rows = []
     for name in names():

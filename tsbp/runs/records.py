@@ -190,6 +190,12 @@ def files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*.json")) if path.parent.name != "schema"]
 
 
+def hours(record: Mapping[str, Any]) -> float:
+    """Core-hours that a run took, or hours on a GPU; 0 where its time was not recorded."""
+    cores = record["threads"] if record.get("device", "cpu") == "cpu" else 1
+    return record.get("wall_time", 0) * cores / 3600
+
+
 def select(runs: "pandas.DataFrame", config: Config, but: Sequence[str] = ()) -> "pandas.DataFrame":
     """Those rows of :func:`load` that have the settings of a configuration, some excepted."""
     for name, value in config.model_dump().items():

@@ -1,5 +1,6 @@
 """The claims of the paper, each with a verdict that follows from the records by the rule in its function."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -310,16 +311,22 @@ def _single_neuron() -> tuple[np.ndarray, dict[str, np.ndarray], str]:
     return np.array(rates), losses, records.name_of(table_1.config)
 
 
-def verdict_table() -> "pandas.DataFrame":
+def tally(found: Sequence[Claim]) -> dict[str, int]:
+    """How many claims there are, and how many have each verdict; what is not measured is open."""
+    verdicts = [claim.verdict for claim in found]
+    counts = {"all": len(verdicts), "reproduced": verdicts.count(REPRODUCED), "caveat": verdicts.count(CAVEAT)}
+    counts |= {"not": verdicts.count(NOT_REPRODUCED)}
+    return counts | {"open": verdicts.count(OPEN) + verdicts.count(NOT_MEASURED)}
+
+
+def verdict_table(found: Sequence[Claim]) -> "pandas.DataFrame":
     """The claims in short, a row for each: what the paper says, the verdict, and the number that decides it."""
     import pandas as pd
 
-    return pd.DataFrame(
-        [{"the paper says": claim.says, "verdict": claim.verdict, "measured": claim.number} for claim in claims()]
-    )
+    return pd.DataFrame([{"the paper says": one.says, "verdict": one.verdict, "measured": one.number} for one in found])
 
 
-def claims_table() -> Output:
+def claims_table(found: Sequence[Claim] | None = None) -> Output:
     """The claims as a table; on the web with links to sections and records, for a page beside the chapters.
 
     pandas would write the HTML in as many lines, and with a class and alignments of its own.
@@ -328,7 +335,7 @@ def claims_table() -> Output:
 
     heads = ("the paper says", "verdict", "what was measured", "where")
     rows, texts = [], []
-    for claim in claims():
+    for claim in claims() if found is None else found:
         where = f"<a href='{claim.section}'>section</a>"
         if claim.records:
             many = f"{len(claim.records)} records" if len(claim.records) > 1 else "record"

@@ -1,7 +1,6 @@
 """The book's style; figures of the neuron, the surrogate and the benchmarks. Each returns a matplotlib figure."""
 
 import itertools
-import json
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -202,32 +201,6 @@ def against_differences(differences: Tensor, gradients: Mapping[str, Tensor]) ->
         axis.set(title=name, xlabel="finite difference", aspect="equal")
     axes[0].set_ylabel("hand-written gradient")
     return figure
-
-
-def explorable(
-    input_spikes: np.ndarray, target_spikes: np.ndarray, weights: np.ndarray, learning_rate: float | None = None
-) -> str:
-    """The single neuron as HTML: ``neuron.js`` trains it in the reader's browser, at first from these draws.
-
-    Args:
-        input_spikes: ``[T, n_inputs]``.
-        target_spikes: ``[T]``.
-        weights: initial weights, ``[n_inputs]``.
-        learning_rate: show the result at this rate, without the phases and with no other slider; None: show the whole
-            figure, and the training from its start. Rates are twenty to a factor of ten, and the nearest is taken.
-    """
-    draws = {
-        "inputSpikes": input_spikes.astype(int).tolist(),
-        "targetSpikes": target_spikes.astype(int).tolist(),
-        "weights": weights.tolist(),
-    }
-    colours = "; ".join(f"--{name}: {colour}" for name, colour in {**COLOURS, "target": RESET_COLOUR}.items())
-    kind = f'class="tsbp-neuron compact" data-rate="{learning_rate:g}"' if learning_rate else 'class="tsbp-neuron"'
-    return (
-        f'<div {kind} style="{colours}"><noscript>This figure trains a neuron in your browser, '
-        "for which it needs JavaScript.</noscript>"
-        f'<script type="application/json">{json.dumps(draws, separators=(",", ":"))}</script></div>'
-    )
 
 
 def speed(runs: "pandas.DataFrame") -> Figure:

@@ -167,6 +167,17 @@ def protocol_table(found: Sequence[Comparison]) -> "pandas.DataFrame":
     return pd.DataFrame(rows)
 
 
+def costs(found: Sequence[Comparison], title: str) -> dict[str, str]:
+    """By how many percentage points ``full`` is below ``leak``, with its interval, for each protocol.
+
+    Args:
+        found: comparisons.
+        title: how the title of those that are wanted begins.
+    """
+    lost = {one.protocol: one.outcomes.difference("leak") for one in found if one.title.startswith(title)}
+    return {protocol: f"{-one.mean:.2f} ± {one.half_width:.2f}" for protocol, one in lost.items()}
+
+
 def verdicts(found: Sequence[Comparison]) -> list[tuple[str, str]]:
     """Whether ``full`` is higher or lower than ``leak`` and than ``spatial``, or equal to it within the margin.
 

@@ -96,11 +96,9 @@ def effort_table() -> "pandas.DataFrame":
             place = found.setdefault((folder, record.get("device", "cpu")), {})
             place.setdefault(what.removeprefix("tsbp "), []).append(record)
     rows = []
-    for (folder, device), kinds in found.items():
+    for (folder, _), kinds in found.items():
         runs = list(itertools.chain(*kinds.values()))
-        hours = (
-            sum(record.get("wall_time", 0) * (record["threads"] if device == "cpu" else 1) for record in runs) / 3600
-        )
+        hours = sum(map(records.hours, runs))
         row = {"records": f"results/{folder}", "hours": f"{hours:.1f}" if hours else "not recorded", "runs": len(runs)}
         row |= {"of": ", ".join(kinds), "on": ", ".join(sorted({record["device_name"] for record in runs}))}
         rows.append(row)
@@ -111,10 +109,8 @@ def totals() -> dict[str, float]:
     """How many records there are, and the core-hours and GPU hours that they took, as in :func:`effort_table`."""
     total: dict[str, float] = {"records": 0, "core_hours": 0.0, "gpu_hours": 0.0}
     for _, record in records.every():
-        on_cpu = record.get("device", "cpu") == "cpu"
-        hours = record.get("wall_time", 0) * (record["threads"] if on_cpu else 1) / 3600
         total["records"] += 1
-        total["core_hours" if on_cpu else "gpu_hours"] += hours
+        total["core_hours" if record.get("device", "cpu") == "cpu" else "gpu_hours"] += records.hours(record)
     return total
 
 

@@ -1,7 +1,8 @@
 """Figures of the single neuron's study: its gradient, loss and convergence. Each returns a matplotlib figure."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +10,9 @@ from matplotlib.figure import Figure
 
 from tsbp.study.figures import COLOURS, GREY, LABELS, RESET_COLOUR, label_edges, legend_above
 from tsbp.study.statistics import mean_interval
+
+if TYPE_CHECKING:
+    from tsbp.runs.toy import Draws
 
 
 def phases(phases: Mapping[str, np.ndarray], spikes: np.ndarray, target: np.ndarray) -> Figure:
@@ -190,3 +194,25 @@ def along_the_way(cosines: Mapping[str, np.ndarray], norms: Mapping[str, np.ndar
     left.legend(loc="lower left")
     right.legend()
     return figure
+
+
+def explorable(draws: "Draws", learning_rate: float | None = None) -> str:
+    """The single neuron as HTML: ``neuron.js`` trains it in the reader's browser, at first from these draws.
+
+    Args:
+        draws: those of the first repeat are shown.
+        learning_rate: show the result at this rate, without the phases and with no other slider; None: show the whole
+            figure, and the training from its start. Rates are twenty to a factor of ten, and the nearest is taken.
+    """
+    first = {
+        "inputSpikes": draws.input_spikes[0].int().tolist(),
+        "targetSpikes": draws.target_spikes[:, 0].int().tolist(),
+        "weights": draws.weights[0].tolist(),
+    }
+    colours = "; ".join(f"--{name}: {colour}" for name, colour in {**COLOURS, "target": RESET_COLOUR}.items())
+    kind = f'class="tsbp-neuron compact" data-rate="{learning_rate:g}"' if learning_rate else 'class="tsbp-neuron"'
+    return (
+        f'<div {kind} style="{colours}"><noscript>This figure trains a neuron in your browser, '
+        "for which it needs JavaScript.</noscript>"
+        f'<script type="application/json">{json.dumps(first, separators=(",", ":"))}</script></div>'
+    )
