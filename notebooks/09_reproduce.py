@@ -95,6 +95,8 @@ figures.note("n-records", int(effort["runs"].sum()))
 # ```
 #
 # ## Every record and its command
+#
+# As files: {records}`toy, widths, settings, tuning, networks, held-out, fresh-seeds, agreement, bench, cuda`.
 
 # %% tags=["remove-cell"]
 figures.show("records-table", HTML(reproduce.command_list()))
