@@ -320,6 +320,32 @@ assert first == [2, 1]
 print(f"first spike in step {first[0]}, and in step {first[1]}")
 
 # %% [markdown]
+# **3.** How many steps does the paper's network for CIFAR-10 need, with the printed delay, for a signal to reach its
+# output at all?
+#
+# :::{admonition} Solution
+# :class: dropdown
+#
+# One more than it has layers of weights: a signal arrives in step {glue:text}`n-layers`, counted from 0, so that
+# {glue:text}`steps-needed` steps are needed. The paper has {glue:text}`steps-cifar10`.
+# :::
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 3", "code_prompt_hide": "Hide the check of exercise 3"}
+n_layers = depth(TABLE_3["cifar10"])
+arrives = {}
+for n_steps in (n_layers, n_layers + 1):
+    signal = torch.ones(n_steps, dtype=torch.float64)
+    for _ in range(n_layers):
+        delayed = torch.cat([torch.zeros(1), signal[:-1]])
+        signal = lif(2 * threshold * delayed, **neuron).spikes
+    arrives[n_steps] = bool(signal.any())
+assert arrives == {n_layers: False, n_layers + 1: True}
+figures.note("n-layers", n_layers)
+figures.note("steps-needed", n_layers + 1)
+figures.note("steps-cifar10", steps["cifar10"])
+print(arrives)
+
+# %% [markdown]
 # ## Further reading
 #
 # - {cite}`zhang2020`: TSSL-BP, whose networks the paper uses; its README and configuration files answer much of what the

@@ -19,7 +19,11 @@ PROSE = {
     for name in WRITTEN
 }
 FIGURES = {name: prose.count("```{glue:figure}") for name, prose in PROSE.items()}
-TABLES = {name: len(re.findall("(?:```|:::){(?:glue:)?table}", prose)) for name, prose in PROSE.items()}
+# Tables by directive, and those that a cell displays.
+TABLES = {
+    name: len(re.findall("(?:```|:::){(?:glue:)?table}|MarkdownTable\\(", (NOTEBOOKS / f"{name}.py").read_text()))
+    for name in WRITTEN
+}
 MATHEMATICS = {name: len(re.findall(r"\$\$.+?\$\$|\$[^$]+\$", prose, re.DOTALL)) for name, prose in PROSE.items()}
 MATHEMATICS |= {"notation": 10}
 # Words that are markup, and should have become something else.
@@ -84,10 +88,10 @@ def test_tables_are_numbered_and_captioned(page, address, name):
     """All of them, where some are."""
     visit(page, address, name)
     assert page.locator("article figcaption table").count() == 0
-    tables = page.locator("article table:not(.admonition table)").all()
+    tables = page.locator("figure.tsbp-table, article table:not(figure table, .admonition table)").all()
     assert len(tables) == TABLES[name]
     for n, table in enumerate(tables, 1):
-        caption = table.evaluate("t => (t.caption || t.closest('figure').querySelector('figcaption')).innerText")
+        caption = table.evaluate("t => (t.caption || t.querySelector('figcaption')).innerText")
         number = r"\d" if name in ("index", "summary") else rf"\d\.{n}"  # pages without a number of their own
         assert re.match(rf"Table {number} \S", caption.strip()) and len(caption) > 30, caption
 
