@@ -48,6 +48,8 @@ class RateStudy:
     repeats are paired: the same draws or seeds for every gradient and rate."""
     distance: float
     """From the best mean, up to which a mean is usable."""
+    best_of: tuple[str, ...] = STUDIED
+    """Gradients whose best mean counts."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def widths(studied: RateStudy, distance: float | None = None) -> Widths:
     shares = random.multinomial(repeats, np.full(repeats, 1 / repeats), RESAMPLES).T / repeats
     shares = np.concatenate([np.full((repeats, 1), 1 / repeats), shares], axis=1)  # the first sample is what was found
     means = {name: values @ shares for name, values in results.items()}
-    limit = np.min([means[name].min(0) for name in means if name in STUDIED], axis=0) + distance
+    limit = np.min([means[name].min(0) for name in means if name in studied.best_of], axis=0) + distance
     found = {name: _usable(np.log10(studied.rates), values, limit) for name, values in means.items()}
     decades = {name: one.high - one.low for name, one in found.items()}
     most = {name: np.where(one.open_below | one.open_above, np.inf, decades[name]) for name, one in found.items()}

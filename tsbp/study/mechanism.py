@@ -1,0 +1,139 @@
+"""How an error travels back in time: along the membranes of one layer, and through a whole network."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tsbp.gradients import resolve
+from tsbp.layers import LIF, SpikingLayer
+from tsbp.runs import evaluation
+from tsbp.runs.data import DataSet
+from tsbp.runs.settings import TrainingConfig
+from tsbp.surrogate import surrogate_derivative
+
+
+@dataclass(frozen=True)
+class Travel:
+    """What becomes of an error in one hidden layer with one gradient."""
+
+    transport: np.ndarray
+    """Root mean square, over neurons, examples and starting steps, of the product of the factors of k steps backwards
+    along a membrane, ``[T]`` for k = 0 ... T - 1; 1 at k = 0. NaN or infinite where it is too large for float64."""
+    amplified: float
+    """Share of steps that multiply the error by more than 1 or less than -1."""
+    error: np.ndarray
+    """Root mean square of the error at the currents of each step, ``[T]``, over neurons and examples."""
+    firing: np.ndarray
+    """Spikes of a neuron in each step, ``[T]``, the mean over neurons and examples."""
+    near: float
+    """Share of potentials within one temperature of the threshold."""
+
+    @property
+    def per_step(self) -> float:
+        """Growth of ``transport`` a step, the geometric mean over its first half: above 1 it explodes."""
+        half = len(self.transport) // 2
+        with np.errstate(divide="ignore", over="ignore"):
+            return float(np.exp(np.log(self.transport[half]) / half))
+
+
+def travel(
+    network: nn.Module, images: Tensor, labels: Tensor, dataset: DataSet, config: TrainingConfig
+) -> list[Travel]:
+    """What becomes of an error on its way back, in every hidden layer of a network.
+
+    Args:
+        network: from :func:`tsbp.runs.evaluation.build_network`, fully connected, trained or not.
+        images: examples, uint8.
+        labels: of these.
+        dataset: theirs.
+        config: of the network; its gradient is the one that the error travels by.
+    """
+    with _currents(network) as seen:
+        target = evaluation.target_of(labels, dataset, config)
+        evaluation.loss_of(network, images, target, dataset, config).mean().backward()
+    found = []
+    for layer, current in seen[:-1]:
+        assert current.grad is not None  # kept by _currents
+        recurrent = None if layer.recurrent is None else layer.recurrent.weight
+        with torch.no_grad():
+            potential = cast(LIF, layer.neuron).simulate(current, recurrent=recurrent).potential
+            factors = membrane_factors(potential, config)
+        near = (potential - config.threshold).abs() < config.temperature
+        found.append(
+            Travel(
+                transport(factors),
+                float((factors.abs() > 1).double().mean()),
+                current.grad.double().square().mean((1, 2)).sqrt().numpy(),
+                (potential > config.threshold).double().mean((1, 2)).numpy(),
+                float(near.double().mean()),
+            )
+        )
+    network.zero_grad()
+    return found
+
+
+@contextmanager
+def _currents(network: nn.Module) -> Iterator[list[tuple[SpikingLayer, Tensor]]]:
+    """The layers and the currents from their weights, which keep their gradients, in the order of the forward pass."""
+    seen: list[tuple[SpikingLayer, Tensor]] = []
+    hooks = []
+    for layer in network.modules():
+        if isinstance(layer, SpikingLayer):
+
+            def keep(module: nn.Module, given: tuple, current: Tensor, layer: SpikingLayer = layer) -> None:
+                current.retain_grad()
+                seen.append((layer, current))
+
+            hooks.append(layer.weights.register_forward_hook(keep))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def membrane_factors(potential: Tensor, config: TrainingConfig) -> Tensor:
+    """What each step multiplies the error of the step after it by, along the membrane: ``(1 - 1/τm) · factor``.
+
+    Args:
+        potential: ``[T, ...]``.
+        config: constants of the neuron and the gradient.
+    """
+    potential = potential.double()
+    above = potential - config.threshold
+    h = surrogate_derivative(above, config.temperature, config.surrogate, config.surrogate_scale)
+    factor = resolve(config.gradient)(potential, (above > 0).double(), h)
+    return (1 - 1 / config.tau_m) * torch.as_tensor(factor, dtype=torch.float64).expand_as(potential)
+
+
+def transport(factors: Tensor) -> np.ndarray:
+    """Root mean square of the product of k factors in a row, for k = 0 ... T - 1.
+
+    Args:
+        factors: ``[T, ...]`` of float64.
+    """
+    product, found = torch.ones_like(factors), []
+    for k in range(len(factors)):
+        found.append(float(product.square().mean().sqrt()))
+        product = product[:-1] * factors[k:-1]  # of the step k later
+    return np.array(found)
+
+
+def mean_travel(found: Sequence[Travel]) -> Travel:
+    """Of several networks, by the mean of the logarithms of what grows, and the mean of the rest."""
+    with np.errstate(divide="ignore"):
+        logs = [
+            np.exp(np.mean([np.log(getattr(one, name)) for one in found], axis=0)) for name in ("transport", "error")
+        ]
+    return Travel(
+        logs[0],
+        float(np.mean([one.amplified for one in found])),
+        logs[1],
+        np.mean([one.firing for one in found], axis=0),
+        float(np.mean([one.near for one in found])),
+    )
