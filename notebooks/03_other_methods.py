@@ -369,7 +369,7 @@ figures.note("in-float32", ", ".join(single))
 # float32, at least in part ({glue:text}`in-float32`).
 # ```
 #
-# The distances come from a record of `tsbp agreement` ({doc}`09_reproduce`), with {glue:text}`versions`. snnTorch is
+# The distances come from a record of `tsbp agreement` ({doc}`10_reproduce`), with {glue:text}`versions`. snnTorch is
 # compared with its reset to zero, because its subtractive reset follows the leak (exercise 3).
 #
 # ```{glue:table} left-out-table

@@ -325,7 +325,7 @@ figures.show("digits-table", live)
 # tsbp train mnist --gradient leak --seed 7
 # ```
 #
-# {doc}`09_reproduce` has the command of every record, and lists what is not measured yet.
+# {doc}`10_reproduce` has the command of every record, and lists what is not measured yet.
 #
 # ## Summary
 #

@@ -180,13 +180,16 @@ for what, count in claims.tally(every_claim).items():
 # {doc}`06_settings`
 # : Do the optimiser, temperature, time steps or depth of a network decide whether it matters?
 #
-# {doc}`07_cost`
+# {doc}`07_time`
+# : Should the gradient pass through the reset where only time carries the answer?
+#
+# {doc}`08_cost`
 # : What does it cost in time and memory?
 #
-# {doc}`08_errata`
+# {doc}`09_errata`
 # : Where is the paper's print wrong, and what shows it?
 #
-# {doc}`09_reproduce`
+# {doc}`10_reproduce`
 # : Which record is behind which number, and which command makes it again?
 #
 # {doc}`plan`

@@ -70,7 +70,7 @@ figures.show("summary-verdicts", tables.show(verdicts, *verdicts.columns))
 #
 # The paper does not state the threshold, the initialisation, the optimiser, the number of repeats, the learning rates
 # of its Figure 3, the encoding of images or the target spike trains. Some of its statements contradict each other
-# ({doc}`08_errata`). The networks on the whole of N-MNIST and CIFAR-10 need the original data and long training on a
+# ({doc}`09_errata`). The networks on the whole of N-MNIST and CIFAR-10 need the original data and long training on a
 # GPU.
 #
 # ## Communication with the original authors

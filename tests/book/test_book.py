@@ -17,8 +17,8 @@ import pages
 from book import build
 
 CHAPTERS = {
-    "index", "01_neuron", "02_gradient", "03_other_methods", "04_one_neuron", "05_data_sets", "06_settings", "07_cost",
-    "08_errata", "09_reproduce",
+    "index", "01_neuron", "02_gradient", "03_other_methods", "04_one_neuron", "05_data_sets", "06_settings", "07_time",
+    "08_cost", "09_errata", "10_reproduce",
 }  # fmt: skip
 """Those whose dependencies are tested here. One that is added needs no place among them."""
 
@@ -165,10 +165,10 @@ def change(monkeypatch, tmp_path):
         (
             "tsbp/runs/graph.py",
             "a = 1",
-            {"05_data_sets", "06_settings", "07_cost", "09_reproduce", "index"},
+            {"05_data_sets", "06_settings", "08_cost", "10_reproduce", "index"},
         ),  # in a function
         ("tsbp/__main__.py", "a = 1", set()),
-        ("results/a.json", "{}", CHAPTERS - {"01_neuron", "02_gradient", "08_errata"}),
+        ("results/a.json", "{}", CHAPTERS - {"01_neuron", "02_gradient", "09_errata"}),
         ("requirements.txt", "numpy", CHAPTERS),
         ("notebooks/01_neuron.py", "\n# %%\na = 1\n", {"01_neuron"}),
         ("notebooks/01_neuron.py", "\n# %% [markdown]\n# Prose.\n", set()),
@@ -180,7 +180,7 @@ def test_a_chapter_is_executed_again_if_what_it_depends_on_changed(change, path,
 
 def test_experiments_are_of_the_chapters_that_read_them(change):
     changed = change("experiments/short.yaml", "lr: 1")
-    assert {"04_one_neuron", "06_settings"} <= changed and not {"01_neuron", "02_gradient", "08_errata"} & changed
+    assert {"04_one_neuron", "06_settings"} <= changed and not {"01_neuron", "02_gradient", "09_errata"} & changed
 
 
 def test_what_is_said_of_the_code_executes_nothing_again():

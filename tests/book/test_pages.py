@@ -92,7 +92,7 @@ def test_tables_are_numbered_and_captioned(page, address, name):
     assert len(tables) == TABLES[name]
     for n, table in enumerate(tables, 1):
         caption = table.evaluate("t => (t.caption || t.querySelector('figcaption')).innerText")
-        number = r"\d" if name in ("index", "summary") else rf"\d\.{n}"  # pages without a number of their own
+        number = r"\d" if name in ("index", "summary") else rf"\d+\.{n}"  # pages without a number of their own
         assert re.match(rf"Table {number} \S", caption.strip()) and len(caption) > 30, caption
 
 

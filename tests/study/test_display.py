@@ -58,7 +58,7 @@ def test_names_of_records_are_no_markup(monkeypatch, tmp_path):
     claim = claims.Claim(HOSTILE, HOSTILE, claims.OPEN, "", HOSTILE, "a.html", (HOSTILE, "b"))
     monkeypatch.setattr(claims, "claims", lambda: [claim])
     html = claims.claims_table()._repr_html_()
-    assert "<img" not in html and re.fullmatch(r"09_reproduce\.html#[\w~%-]+", re.findall(r"href='(.*?)'", html)[1])
+    assert "<img" not in html and re.fullmatch(r"10_reproduce\.html#[\w~%-]+", re.findall(r"href='(.*?)'", html)[1])
     folder = tmp_path / "<img src=x>"
     monkeypatch.setenv("TSBP_RESULTS", str(tmp_path))
     config = TrainingConfig(dataset="<img src=x>'", network=HOSTILE)

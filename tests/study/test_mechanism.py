@@ -7,6 +7,7 @@ import torch
 from tsbp import lif, scaled
 from tsbp.runs import data, evaluation
 from tsbp.runs.settings import CellConfig
+from tsbp.runs.training import train
 from tsbp.study import mechanism
 from tsbp.surrogate import surrogate_derivative
 
@@ -63,6 +64,17 @@ def test_errors_are_those_at_the_currents():
     hook.remove()
     expected = torch.stack(per_example).double().square().mean((0, 2)).sqrt().numpy()
     assert errors == pytest.approx(expected, rel=1e-3, abs=1e-12)
+
+
+def test_a_trained_network_is_that_of_the_training():
+    config, dataset, start = built("full")
+    config = config.but(epochs=1, examples=300)
+    dataset = evaluation.prepare(config, data.load("randman", None, 100))
+    network = mechanism.trained(config, dataset)
+    assert not torch.equal(network.layers[0].weights.weight, start.layers[0].weights.weight)
+    accuracy = 100 * float(evaluation.evaluate(network, dataset, config).double().mean())
+    record = train(config, dataset=data.load("randman", None, 100), quiet=True)
+    assert accuracy == pytest.approx(record["test_accuracy"])
 
 
 def built(gradient: str):

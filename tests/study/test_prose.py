@@ -8,6 +8,7 @@ import prose_one_neuron
 import prose_other_methods
 import prose_reproduce
 import prose_settings
+import prose_time
 import pytest
 from prose import Entries, Evidence, sentences
 
@@ -20,9 +21,10 @@ CHAPTERS: dict[str, Entries] = {
     "04_one_neuron": prose_one_neuron.ENTRIES,
     "05_data_sets": prose_data_sets.ENTRIES,
     "06_settings": prose_settings.ENTRIES,
-    "07_cost": prose_cost.ENTRIES,
-    "08_errata": prose_errata.ENTRIES,
-    "09_reproduce": prose_reproduce.ENTRIES,
+    "07_time": prose_time.ENTRIES,
+    "08_cost": prose_cost.ENTRIES,
+    "09_errata": prose_errata.ENTRIES,
+    "10_reproduce": prose_reproduce.ENTRIES,
     "summary": Entries(),  # its table compares; its sentences do not
 }
 

@@ -299,7 +299,7 @@ def cost() -> Claim:
         f"A training step on MNIST takes {ours:.2f} [{low:.2f}, {high:.2f}] times as long with it when the backward "
         f"pass is written by hand; a layer of neurons {theirs:.2f} [{theirs_low:.2f}, {theirs_high:.2f}] times through "
         "automatic differentiation.",
-        "07_cost.html",
+        "08_cost.html",
         tuple(Path(record["path"]).stem for record in (step, layer)),
     )
 
@@ -339,7 +339,7 @@ def claims_table(found: Sequence[Claim] | None = None) -> Output:
         where = f"<a href='{claim.section}'>section</a>"
         if claim.records:
             many = f"{len(claim.records)} records" if len(claim.records) > 1 else "record"
-            where += f", <a href='09_reproduce.html#{escape(quote(claim.records[0]))}'>{many}</a>"
+            where += f", <a href='10_reproduce.html#{escape(quote(claim.records[0]))}'>{many}</a>"
         word = f"<strong class='tsbp-verdict' data-verdict='{claim.verdict}'>{claim.verdict}</strong>"
         cells = (f"{escape(claim.says)} <small>({escape(claim.source)})</small>", word, escape(claim.evidence), where)
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tsbp.gradients import resolve
+from tsbp.gradients import STUDIED, resolve
 from tsbp.layers import LIF, SpikingLayer
 from tsbp.runs import evaluation
 from tsbp.runs.data import DataSet
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import CellConfig, TrainingConfig
+from tsbp.runs.training import Run
 from tsbp.surrogate import surrogate_derivative
 
 
@@ -124,16 +125,41 @@ def transport(factors: Tensor) -> np.ndarray:
     return np.array(found)
 
 
-def mean_travel(found: Sequence[Travel]) -> Travel:
-    """Of several networks, by the mean of the logarithms of what grows, and the mean of the rest."""
-    with np.errstate(divide="ignore"):
-        logs = [
-            np.exp(np.mean([np.log(getattr(one, name)) for one in found], axis=0)) for name in ("transport", "error")
-        ]
-    return Travel(
-        logs[0],
-        float(np.mean([one.amplified for one in found])),
-        logs[1],
-        np.mean([one.firing for one in found], axis=0),
-        float(np.mean([one.near for one in found])),
-    )
+def before_training(
+    cell: CellConfig, dataset: DataSet, gradients: Sequence[str] = STUDIED, seed: int = 0, examples: int = 50
+) -> dict[str, Travel]:
+    """What becomes of an error in the first hidden layer of a cell's untrained network.
+
+    Args:
+        cell: the network.
+        dataset: its data, as :func:`tsbp.runs.evaluation.prepare` leaves them.
+        gradients: by which the error travels.
+        seed: of the initial weights.
+        examples: the first training examples, over which the loss is averaged.
+
+    Returns:
+        Gradient → what becomes of it.
+    """
+    found = {}
+    for gradient in gradients:
+        config = cell.alone(gradient, 1.0, seed)
+        network = evaluation.build_network(config, dataset)
+        images, labels = dataset.train_images[:examples], dataset.train_labels[:examples]
+        found[gradient] = travel(network, images, labels, dataset, config)[0]
+    return found
+
+
+def trained(config: TrainingConfig, dataset: DataSet) -> nn.Module:
+    """The network of a training after its last epoch.
+
+    Args:
+        config: the training.
+        dataset: its data, as :func:`tsbp.runs.evaluation.prepare` leaves them.
+    """
+    with torch.random.fork_rng(devices=[]):
+        run = Run(config, dataset)
+        while run.epoch <= config.epochs:
+            for _ in run.batches():
+                pass
+            run.finish_epoch(quiet=True)
+    return run.network

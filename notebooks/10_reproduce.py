@@ -44,9 +44,10 @@
 # | the learning rates of the networks, chosen on held-out examples | `tsbp sweep tuning --workers 2` |
 # | the comparison on fresh seeds | `tsbp sweep held-out --workers 2`, then `tsbp sweep fresh-seeds --workers 2` |
 # | whether to rotate images of MNIST, chosen the same way | `tsbp sweep tuning/augmentation --workers 2` |
+# | tasks of time, {doc}`07_time` | `tsbp sweep held-out --workers 2`, then `tsbp sweep time --workers 2` |
 # | one setting at a time, {doc}`06_settings` | `tsbp sweep settings --workers 2` |
 # | the paper's Table 2 at full length, on CUDA | `tsbp sweep paper --time-budget 570` |
-# | the timings, {doc}`07_cost` | `make bench`, or `make bench DEVICE=cuda` |
+# | the timings, {doc}`08_cost` | `make bench`, or `make bench DEVICE=cuda` |
 # | the gradients of other libraries, {doc}`03_other_methods` | `make peers`, then `tsbp agreement --out results/agreement` |
 # ```
 #
@@ -96,7 +97,7 @@ figures.note("n-records", int(effort["runs"].sum()))
 #
 # ## Every record and its command
 #
-# As files: {records}`toy, widths, settings, tuning, networks, held-out, fresh-seeds, agreement, bench, cuda`.
+# As files: {records}`toy, widths, settings, tuning, networks, held-out, fresh-seeds, time, agreement, bench, cuda`.
 
 # %% tags=["remove-cell"]
 figures.show("records-table", HTML(reproduce.command_list()))

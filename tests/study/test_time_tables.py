@@ -1,0 +1,40 @@
+"""Tables of the study of time from made-up cells."""
+
+from made_up_cells import made_up
+
+from tsbp.study import time_tables
+
+CELLS = [
+    made_up({"full": 80, "leak": 70, "spatial": 60}),
+    made_up({"full": 60, "leak": 70, "spatial": 60}, temperature=2.0),
+    made_up({"full": 71, "leak": 70, "spatial": 60}, network="128R", temperature=0.02, examples=4000),
+    made_up({"full": 71, "leak": 70, "spatial": 60}, network="128-128", noise=0.9, examples=100),
+]
+
+
+def test_every_verdict_gives_advice():
+    table = time_tables.cell_table(CELLS)
+    assert table["verdict"].tolist() == ["higher", "lower", "higher, equal", "open"]
+    assert table["so"].tolist() == ["keep", "detach", "either", "open"]
+    assert table["network"].tolist() == ["128", "128", "128 recurrent", "2 x 128"]
+    assert table["full - leak"][0].startswith("+10.00 ± ")
+    assert time_tables.tally(CELLS) == {"all": 4, "keep": 1, "detach": 1, "either": 1, "open": 1}
+
+
+def test_more_cells_make_each_one_less_sure():
+    weak = made_up({"full": 75, "leak": 70}, noise=0.6)
+    assert 0.05 / 100 < weak.difference().p_value < 0.05 / 2
+    assert time_tables.verdicts([weak]) == {"own": ["higher"], "common": ["higher"]}
+    assert set(time_tables.verdicts([weak] * 100)["own"]) == {"open"}
+
+
+def test_cells_without_a_gradient_are_open():
+    two = [made_up({"full": 80, "leak": 70}), CELLS[0]]
+    assert time_tables.verdicts(two, "spatial")["own"] == ["open", "higher"]
+    assert time_tables.cell_table(two)["spatial"][0] == ""
+
+
+def test_widths_at_several_distances():
+    cell = made_up({"full": 70, "leak": 70}, {"full": 2, "leak": 1})
+    table = time_tables.usable_table([cell], (5.0,))
+    assert list(table) == ["network", "Θ", "5 points"] and table["5 points"][0].startswith("+1.00")
