@@ -10,7 +10,7 @@ from command import assert_one_clear_line, here
 from tsbp.gradients import STUDIED
 from tsbp.runs import experiments, files, records, sweep, training
 from tsbp.runs.experiments import read, trainings
-from tsbp.runs.settings import TrainingConfig
+from tsbp.runs.settings import CellConfig, TrainingConfig
 from tsbp.runs.toy import ToyConfig
 
 
@@ -126,16 +126,20 @@ def test_published_experiments(name):
     assert planned and len(set(experiment.keys)) == len(experiment.keys)
     assert experiment.folder == records.results_folder() / name.partition("/")[0]
     assert experiment.axis in ("", *type(experiment.config).model_fields)
-    gradients = defaultdict(set)
+    gradients, side_by_side = defaultdict(set), defaultdict(set)
     for config in planned:
         if isinstance(config, TrainingConfig):
             config = training.resolve(config.but(device="cpu"))
             config = config.but(lr=1) if experiment.chosen_by else config  # a gradient may have one of its own
             gradients[config.but(gradient="full", seed=0)].add(config.gradient)
+        elif isinstance(config, CellConfig):
+            side_by_side[config.but(gradients=("full",), learning_rates=(1.0,))].update(config.gradients)
         else:  # gradients side by side in one run
             assert "full" in config.gradients and len(config.gradients) > 1
     for config, found in gradients.items():
         assert found >= set(STUDIED), f"every training needs the three gradients of the study, got {found} of {config}"
+    for config, found in side_by_side.items():
+        assert found >= {"full", "leak"}, f"every cell needs both, got {found} of {config}"
 
 
 def test_names():

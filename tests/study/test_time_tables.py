@@ -21,6 +21,13 @@ def test_every_verdict_gives_advice():
     assert time_tables.tally(CELLS) == {"all": 4, "keep": 1, "detach": 1, "either": 1, "open": 1}
 
 
+def test_advice_for_networks():
+    narrow = [made_up({"full": 80, "leak": 70}, temperature=t, network=n) for n in ("128", "128R") for t in (0.2, 2.0)]
+    table = time_tables.advice_table([*narrow, made_up({"full": 80, "leak": 70}, temperature=0.6)])
+    assert list(table) == ["network", "Θ = 0.2", "Θ = 2"] and table["network"].tolist() == ["128", "128 recurrent"]
+    assert table["Θ = 2"][1].startswith("keep (+10.0 ± ")
+
+
 def test_more_cells_make_each_one_less_sure():
     weak = made_up({"full": 75, "leak": 70}, noise=0.6)
     assert 0.05 / 100 < weak.difference().p_value < 0.05 / 2

@@ -68,6 +68,29 @@ def cell_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFram
     return pd.DataFrame(rows)
 
 
+def advice_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFrame":
+    """What follows for a network: a row for each network, a column for each temperature that all of them have.
+
+    Args:
+        cells: as one family.
+        protocol: ``own`` or ``common``.
+
+    Returns:
+        ``keep (+3.5 ± 1.2)``, with the accuracy of ``full`` less that of ``leak`` in percentage points.
+    """
+    import pandas as pd
+
+    found: dict[str, dict[float, str]] = {}
+    for cell, verdict in zip(cells, verdicts(cells)[protocol], strict=True):
+        if protocol in cell.right:
+            one = cell.difference(protocol=protocol)
+            words = f"{advice(verdict)} ({one.mean:+.1f} ± {one.half_width:.1f})"
+            found.setdefault(cell.network, {})[cell.config.temperature] = words
+    shared = sorted(set.intersection(*(set(row) for row in found.values())))
+    rows = [{"network": name} | {f"Θ = {one:g}": row[one] for one in shared} for name, row in found.items()]
+    return pd.DataFrame(rows)
+
+
 def usable_table(cells: Sequence[Cell], distances: Sequence[float] = (2.5, 5.0, 10.0)) -> "pandas.DataFrame":
     """Width of the range of usable learning rates in decades, ``full`` less ``leak``, a row for each cell.
 
