@@ -87,6 +87,7 @@ switches = [("tsbp", 'gradient="full", the default', 'gradient="leak"')] + [
     for library, keep, detach in (
         ("SpikingJelly", "SpikingJelly", "SpikingJelly, detached"),
         ("snnTorch", "snnTorch, no delay", "snnTorch"),
+        ("Norse", "Norse", "Norse, detached"),
     )
 ]
 columns = ["library", "with the reset term", "without it"]
@@ -123,8 +124,8 @@ figures.note("torch", here["versions"]["torch"])
 # ```{glue:table} switches-table
 # :name: switches
 #
-# The line of code that decides. Norse has no such setting: it keeps the term in feed-forward layers and detaches it in
-# recurrent ones. {doc}`03_other_methods` has more libraries, and what each was seen to compute.
+# The line of code that decides. In Norse it is a parameter of `lif_box`; its recurrent neuron detaches the reset anyway.
+# {doc}`03_other_methods` has more libraries, and what each was seen to compute.
 # ```
 #
 # ```{glue:figure} front-figure

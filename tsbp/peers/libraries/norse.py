@@ -11,10 +11,11 @@ from torch import Tensor
 from tsbp.peers.libraries.peer import Library, Peer, Simulate, step_by_step
 
 
-def norse(kind: str, soft_reset: bool = False) -> Callable[[float, float, float], Simulate]:
+def norse(kind: str, soft_reset: bool = False, detached: bool = False) -> Callable[[float, float, float], Simulate]:
     """The builder of a neuron: ``box`` without a current of its own, ``current`` and ``recurrent`` with one.
 
-    They weigh the input by 1/tau_m, so that goes in times tau_m. The recurrent weights are zero.
+    Norse has no switch for the reset's gradient, but takes a function for the reset: detached gives it spikes without
+    a gradient. The neurons weigh the input by 1/tau_m, so that goes in times tau_m. The recurrent weights are zero.
     """
 
     def build(tau_m: float, threshold: float, temperature: float) -> Simulate:
@@ -28,7 +29,8 @@ def norse(kind: str, soft_reset: bool = False) -> Callable[[float, float, float]
             constants: dict[str, Any] = dict(tau_mem_inv=number(1 / tau_m), v_leak=number(0.0), v_th=number(threshold))
             constants |= dict(v_reset=number(0.0), method="tanh", alpha=1 / (2 * temperature))
             if kind == "box":
-                method = reset.reset_subtract if soft_reset else reset.reset_value
+                usual = reset.reset_subtract if soft_reset else reset.reset_value
+                method = (lambda z, *others: usual(z.detach(), *others)) if detached else usual
                 parameters = lif_box.LIFBoxParameters(**constants, reset_method=method)
                 step, state = lif_box.lif_box_feed_forward_step, lif_box.LIFBoxFeedForwardState(v=zero)
             else:
@@ -50,7 +52,13 @@ LIBRARY = Library(
     "norse",
     "`lif_box` or `lif`, the input times τm",
     {
-        "Norse": Peer("norse", "full", norse("box"), timed=True),
+        "Norse": Peer("norse", "full", norse("box"), setting="reset_method=reset_value, the default", timed=True),
+        "Norse, detached": Peer(
+            "norse",
+            "leak",
+            norse("box", detached=True),
+            setting="reset_method=lambda z, *v: reset_value(z.detach(), *v)",
+        ),
         "Norse, subtractive": Peer("norse", "full", norse("box", soft_reset=True), soft_reset=True),
         "Norse, with a current": Peer("norse", "full", norse("current")),
         "Norse, recurrent": Peer("norse", "leak", norse("recurrent")),
