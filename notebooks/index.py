@@ -81,7 +81,7 @@ figures.note("mnist-difference", with_interval(equal, "+.2f"))
 fair = protocols.comparisons(recorded)
 for protocol, cost in protocols.costs(fair, "digits").items():
     figures.note(f"digits-{protocol}", cost)
-peers = libraries.PEERS
+peers = libraries.PEERS | libraries.MORE
 switches = [("tsbp", 'gradient="full", the default', 'gradient="leak"')] + [
     (library, peers[keep].setting, peers[detach].setting)
     for library, keep, detach in (
