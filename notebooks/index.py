@@ -17,10 +17,11 @@
 # there was one, and so on the potential before it: one more path along which a training signal can travel back through
 # time. Should the gradient follow it?
 #
-# **It depends on the learning rate.** With the reset term in its gradient a single neuron works over a wider range of
-# learning rates: it learns more slowly at small ones, and at large ones the term keeps it from falling silent. Near a good
-# learning rate, networks on MNIST are as accurate without the term. For tasks in which only time carries the answer, the
-# study is [planned](time-plan) and under way.
+# **It depends on two settings.** One is the width of the surrogate: where only time carries the answer, networks are more
+# accurate with the reset term at a moderate width, and more accurate without it where the surrogate is steep or wide. The
+# other is the learning rate: with the term a single neuron works over a wider range of rates. It learns more slowly at small
+# ones, and at large ones the term keeps it from falling silent. On MNIST, near a good learning rate, networks are as accurate
+# without the term.
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "quick"  # quick or full; this page is the same in both
@@ -34,12 +35,14 @@ from tsbp.peers import libraries
 from tsbp.runs import experiments, provenance, records, toy
 from tsbp.runs.settings import TrainingConfig
 from tsbp.study import (
+    cells,
     claims,
     comparison,
     figures,
     protocols,
     robustness,
     tables,
+    time_tables,
     toy_figures,
 )
 from tsbp.study.statistics import with_interval
@@ -81,6 +84,8 @@ figures.note("mnist-difference", with_interval(equal, "+.2f"))
 fair = protocols.comparisons(recorded)
 for protocol, cost in protocols.costs(fair, "digits").items():
     figures.note(f"digits-{protocol}", cost)
+advice = time_tables.advice_table(cells.cells("time/randman"))
+figures.show("advice-table", tables.show(advice, *advice.columns))
 peers = libraries.PEERS | libraries.MORE
 switches = [("tsbp", 'gradient="full", the default', 'gradient="leak"')] + [
     (library, peers[keep].setting, peers[detach].setting)
@@ -108,6 +113,9 @@ figures.note("torch", here["versions"]["torch"])
 #
 # ## Keep it or detach it?
 #
+# Where time carries the answer, {numref}`advice` says what to do for which network and width of the surrogate
+# ({doc}`07_time`). Everywhere else:
+#
 # - **Keep it** if you train with SGD, or with momentum, at a learning rate near the largest that works. The range of usable
 #   rates of a single neuron is {glue:text}`wider-leak` factors of ten wider with the term ({numref}`front`), and with
 #   momentum networks fail first without it ({doc}`06_settings`).
@@ -120,6 +128,15 @@ figures.note("torch", here["versions"]["torch"])
 # - **Open: CIFAR-10.** A reduced network on a part of it is more accurate with the term at the learning rate
 #   {glue:text}`reduced-rate:g`, by {glue:text}`reduced-difference` points over {glue:text}`reduced-seeds` seeds, but that
 #   rate is the best one for `full` alone. Whether the term helps when every gradient has its own best rate is open.
+#
+# ```{glue:table} advice-table
+# :name: advice
+#
+# Keep the reset or detach it, by network and by temperature $\Theta$, the width of the surrogate of area 1 in multiples of the
+# threshold. In brackets: test accuracy with it less that without, in percentage points, each at its own best learning rate,
+# on Randman, a task of spike times; 95 % intervals over seeds and test examples. *Either*: equal within 2 points. *Open*:
+# not decided. Records: {records}`time/randman`.
+# ```
 #
 # ```{glue:table} switches-table
 # :name: switches
@@ -194,7 +211,7 @@ for what, count in claims.tally(every_claim).items():
 # : Which record is behind which number, and which command makes it again?
 #
 # {doc}`plan`
-# : What will tell whether the term matters where time does?
+# : What was fixed before the study of time was run?
 #
 # Every chapter is a notebook: its code imports the package `tsbp`, and the cell of its parameters can be changed.
 # {doc}`using` says how to execute one with others, how to train a network, and how to use the neuron in a project of your

@@ -70,8 +70,7 @@ def test_folds_stand_side_by_side_and_a_broken_network_gets_nothing_right(study)
     ]
     for config in configs[:3]:
         test(config)
-    (cell,) = cells()
-    assert list(cell.right) == ["common"], "the rate of leak is not tested in the second fold"
+    assert cells() == [], "the rate of leak is not tested in the second fold"
     test(configs[3], wrong=0)
     (cell,) = cells("time/few")
     leak = cell.right["own"]["leak"]
@@ -102,4 +101,5 @@ def test_the_best_of_any_gradient_says_what_is_usable():
 def test_networks_have_names():
     assert made_up({"full": 1}, network="128R").network == "128 recurrent"
     assert made_up({"full": 1}, network="128R", detach_recurrence=True).network == "128 recurrent, detached"
+    assert made_up({"full": 1}, dataset="recall", time_steps=30, network="128R").network == "128 recurrent, delay 20"
     assert made_up({"full": 1}, temperature=0.02).title == "128, Θ = 0.02"

@@ -12,6 +12,7 @@ import numpy as np
 
 from tsbp.gradients import ordered
 from tsbp.runs import experiments, records, tuning
+from tsbp.runs.data import recall
 from tsbp.runs.experiments import Experiment
 from tsbp.runs.settings import CellConfig
 from tsbp.study.robustness import RateStudy, Widths, widths
@@ -41,7 +42,7 @@ class Cell:
     """What they choose, in each fold, or at all."""
     right: Mapping[str, Mapping[str, np.ndarray]]
     """Protocol → gradient → which test examples were right, ``[seeds, examples]`` of bool; none where training broke
-    down. Protocols that are not recorded for all gradients are left out."""
+    down."""
     names: tuple[str, ...]
     """Of the test records."""
 
@@ -56,11 +57,14 @@ class Cell:
 
     @property
     def network(self) -> str:
-        """As the tables call it: ``128``, ``4 x 128``, ``128 recurrent``, ``128 recurrent, detached``."""
+        """As the tables call it: ``128``, ``4 x 128``, ``128 recurrent``, ``128 recurrent, detached``; with the delay of
+        store and recall."""
         width = self.config.network.partition("-")[0].removesuffix("R")
         name = width if self.hidden == 1 else f"{self.hidden} x {width}"
         name += " recurrent" if self.recurrent else ""
-        return name + (", detached" if self.recurrent and self.config.detach_recurrence else "")
+        name += ", detached" if self.recurrent and self.config.detach_recurrence else ""
+        delay = self.config.time_steps - recall.CUE - recall.GO
+        return name + (f", delay {delay}" if self.config.dataset == "recall" else "")
 
     @property
     def title(self) -> str:
@@ -83,7 +87,8 @@ class Cell:
 
 
 def cells(folder: str = STUDY) -> list[Cell]:
-    """All whose tuning runs are recorded, and whose test runs are for one protocol at least, in the plan's order.
+    """All that are recorded whole, tuning and test at both protocols: experiment by experiment, network by network, and
+    by temperature.
 
     Args:
         folder: in ``experiments/``, or one experiment in it.
@@ -91,7 +96,12 @@ def cells(folder: str = STUDY) -> list[Cell]:
     recorded: dict[str, Record] = {}
     for _, record in records.every(kinds=(CellConfig.kind,)):
         recorded[CellConfig.restored(record).identity()] = record
-    return [cell for experiment in experiments.named(folder) for cell in _of(experiment, recorded)]
+    found = []
+    for experiment in experiments.named(folder):
+        those = list(_of(experiment, recorded))
+        networks = list(dict.fromkeys(cell.network for cell in those))
+        found += sorted(those, key=lambda cell: (networks.index(cell.network), cell.config.temperature))
+    return found
 
 
 def _of(experiment: Experiment, recorded: Mapping[str, Record]) -> Iterator[Cell]:
@@ -103,8 +113,8 @@ def _of(experiment: Experiment, recorded: Mapping[str, Record]) -> Iterator[Cell
         one = _cell(config, tunings[choice][1], experiment.rates[choice], tested)
         folds.setdefault(config.but(fold=0, learning_rates=(1.0,)).identity(), []).append(one)
     for parts in folds.values():
-        if len(parts) == max(parts[0].config.folds, 1) and (whole := _together(parts)).right:
-            yield whole
+        if len(parts) == max(parts[0].config.folds, 1) and all(set(PROTOCOLS) == one.right.keys() for one in parts):
+            yield _together(parts)
 
 
 def _by_choice(experiment: Experiment, recorded: Mapping[str, Record]) -> dict[str, tuple[CellConfig, list[Record]]]:
@@ -154,7 +164,6 @@ def _together(folds: Sequence[Cell]) -> Cell:
             for name in first.right[protocol]
         }
         for protocol in PROTOCOLS
-        if all(protocol in fold.right for fold in folds)
     }
     rates = tuple(rates for fold in folds for rates in fold.rates)
     names = tuple(name for fold in folds for name in fold.names)

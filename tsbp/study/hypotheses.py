@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from tsbp.study.cells import DETACHED, KEPT, Cell
+from tsbp.study.robustness import in_decades
 from tsbp.study.statistics import Crossed, holm
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def reset_widens(cells: Sequence[Cell]) -> Finding:
     found = [one.usable().differences[DETACHED] for one in there]
     wider, narrower = [low > 0 for _, low, _ in found], [high < 0 for _, _, high in found]
     verdict = SUPPORTED if any(wider) else REFUTED if all(narrower) else UNDECIDED
-    return Finding(*said, verdict, f"wider with it in {sum(wider)} of 4 cells, narrower in {sum(narrower)}")
+    listed = "; ".join(f"{in_decades(*one, '+')} ({cell.title})" for cell, one in zip(there, found, strict=True))
+    return Finding(*said, verdict, f"factors of ten by which it is wider with the reset: {listed}")
 
 
 def time_is_needed(cells: Sequence[Cell]) -> Finding:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from tsbp.runs.data import DataSet
 from tsbp.study.cells import DETACHED, KEPT, PROTOCOLS, Cell
@@ -46,7 +46,7 @@ def differences(cells: Sequence[Cell]) -> Figure:
         axis.axvline(0, color=GREY, linewidth=0.8)
         for place, cell in enumerate(cells):
             for protocol, shift in zip(PROTOCOLS, (-0.15, 0.15), strict=True):
-                if other not in cell.right.get(protocol, ()):
+                if other not in cell.right[protocol]:
                     continue
                 found = cell.difference(other, protocol=protocol)
                 inside = COLOURS[other] if protocol == "own" else "white"
@@ -103,6 +103,7 @@ def over_rates(cells: Sequence[Cell]) -> Figure:
                 axis.plot(cell.learning_rates, accuracy.mean(1), color=colour, label=name)
                 axis.plot(cell.learning_rates, accuracy, ".", color=colour, markersize=3, alpha=0.5)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_locator(NullLocator())
     for axis, temperature in zip(axes[0], temperatures, strict=True):
         axis.set_title(f"Θ = {temperature:g}")
@@ -167,5 +168,8 @@ def predicted(cells: Sequence[Cell], ratios: Sequence[float], protocol: str = "c
     axis.set(
         xscale="log", xlabel="largest error before training, full / leak", ylabel="full − leak\nin percentage points"
     )
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.legend(ncols=2)
     return figure

@@ -32,7 +32,7 @@ def verdicts(cells: Sequence[Cell], other: str = DETACHED) -> dict[str, list[str
     found: dict[tuple[str, int], Crossed] = {}
     for protocol in PROTOCOLS:
         for number, cell in enumerate(cells):
-            if other in cell.right.get(protocol, ()):
+            if other in cell.right[protocol]:
                 found[protocol, number] = cell.difference(other, protocol=protocol)
     words = corrected_words(
         [one.mean for one in found.values()],
@@ -62,9 +62,9 @@ def cell_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFram
         row: dict = {"task": titles()[cell.config.dataset], "network": cell.network}
         row |= {"Θ": f"{cell.config.temperature:g}"}
         for name in STUDIED:
-            row[name] = _with_width(cell.accuracy(name, protocol)) if name in cell.right.get(protocol, ()) else ""
-        kept = str(cell.difference(protocol=protocol)) if protocol in cell.right else ""
-        rows.append(row | {"full - leak": kept, "verdict": verdict, "so": advice(verdict)})
+            row[name] = _with_width(cell.accuracy(name, protocol)) if name in cell.right[protocol] else ""
+        row["full - leak"] = str(cell.difference(protocol=protocol))
+        rows.append(row | {"verdict": verdict, "so": advice(verdict)})
     return pd.DataFrame(rows)
 
 
@@ -82,10 +82,9 @@ def advice_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFr
 
     found: dict[str, dict[float, str]] = {}
     for cell, verdict in zip(cells, verdicts(cells)[protocol], strict=True):
-        if protocol in cell.right:
-            one = cell.difference(protocol=protocol)
-            words = f"{advice(verdict)} ({one.mean:+.1f} ± {one.half_width:.1f})"
-            found.setdefault(cell.network, {})[cell.config.temperature] = words
+        one = cell.difference(protocol=protocol)
+        words = f"{advice(verdict)} ({one.mean:+.1f} ± {one.half_width:.1f})"
+        found.setdefault(cell.network, {})[cell.config.temperature] = words
     shared = sorted(set.intersection(*(set(row) for row in found.values())))
     rows = [{"network": name} | {f"Θ = {one:g}": row[one] for one in shared} for name, row in found.items()]
     return pd.DataFrame(rows)
