@@ -57,8 +57,7 @@ class Cell:
 
     @property
     def network(self) -> str:
-        """As the tables call it: ``128``, ``4 x 128``, ``128 recurrent``, ``128 recurrent, detached``; with the delay of
-        store and recall."""
+        """As the tables call it: ``128``, ``4 x 128``, ``128 recurrent``, ``128 recurrent, detached``; and a delay."""
         width = self.config.network.partition("-")[0].removesuffix("R")
         name = width if self.hidden == 1 else f"{self.hidden} x {width}"
         name += " recurrent" if self.recurrent else ""
