@@ -85,6 +85,10 @@ cuda = timed["on"].str.contains("NVIDIA")
 figures.note("hours-cpu", timed["hours"][~cuda].astype(float).sum())
 figures.note("hours-gpu", timed["hours"][cuda].astype(float).sum())
 figures.note("n-records", int(effort["runs"].sum()))
+missing = reproduce.missing_table()
+figures.show(
+    "missing-table", tables.show(missing, "data set", "training", "command")
+)
 
 # %% [markdown]
 # ```{glue:table} effort-table
@@ -93,6 +97,13 @@ figures.note("n-records", int(effort["runs"].sum()))
 # The trainings among {glue:text}`n-records:,d` records took {glue:text}`hours-cpu:.0f` hours on one core and
 # {glue:text}`hours-gpu:.1f` hours on a GPU. Two cores take half as long; trainings that shared the GPU took longer in
 # proportion to their number.
+# ```
+#
+# ```{glue:table} missing-table
+# :name: missing
+#
+# Trainings without a run on the whole and original data: the command of one run, and how long it should take, in proportion
+# to runs on a part of the data or to a training step. An empty cell: nothing like it was timed.
 # ```
 #
 # ## Every record and its command

@@ -1,5 +1,6 @@
 """Data sets: real ones where they are at hand, files made by hand for the formats, and what happens to damaged ones."""
 
+import gzip
 import hashlib
 import pickle
 import re
@@ -22,7 +23,7 @@ from PIL import Image
 
 from tsbp.networks import TABLE_3
 from tsbp.runs import data, memory, records
-from tsbp.runs.data import download, folders, mnist
+from tsbp.runs.data import download, fashion_mnist, folders, idx, mnist
 from tsbp.runs.plugins import load_plugin
 from tsbp.runs.settings import TrainingConfig
 
@@ -473,10 +474,45 @@ def test_mnist(real_data):
 def test_a_byte_of_mnist_that_is_not_the_published_one_is_noted(real_data, tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     shutil.copytree(real_data("MNIST") / "MNIST" / "raw", raw)
-    content = bytearray((raw / mnist.FILES[2]).read_bytes())
+    content = bytearray((raw / idx.FILES[2]).read_bytes())
     content[5000] ^= 1
-    (raw / mnist.FILES[2]).write_bytes(content)
-    assert data.load("mnist", tmp_path).note == mnist.OTHER_NOTE
+    (raw / idx.FILES[2]).write_bytes(content)
+    assert data.load("mnist", tmp_path).note == "not the published files of mnist"
+
+
+def test_fashion_mnist(tmp_path):
+    """From Debian's package, where it is installed."""
+    if not fashion_mnist.DEBIAN.is_dir():
+        pytest.skip("dataset-fashion-mnist is not installed")
+    loaded = data.load("fashion-mnist", tmp_path)
+    assert loaded.note == "" and loaded.train_images.shape == (60_000, 1, 28, 28)
+    assert (
+        loaded.train_labels.bincount().tolist() == [6000] * 10 and loaded.test_labels.bincount().tolist() == [1000] * 10
+    )
+    assert loaded.train_labels[:5].tolist() == [9, 0, 0, 3, 0]
+    # Published statistics of its training pixels.
+    mean, std = loaded.normalisation
+    assert (mean.item() / 255, std.item() / 255) == pytest.approx((0.2860, 0.3530), abs=1e-4)
+    assert sorted(file.name for file in (tmp_path / "FashionMNIST" / "raw").iterdir()) == sorted(idx.FILES)
+
+
+def test_fashion_mnist_is_unpacked_from_a_package(tmp_path, monkeypatch):
+    """Made-up files in the package's place; a byte of them that was not published is noted."""
+    monkeypatch.setattr(fashion_mnist, "N_TRAIN", 5)
+    monkeypatch.setattr(fashion_mnist, "N_TEST", 3)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", tmp_path / "package")
+    for part, n in (("train", 5), ("t10k", 3)):
+        write_idx(tmp_path / "package" / f"{part}-images-idx3-ubyte", np.arange(n * 6).reshape(n, 2, 3))
+        write_idx(tmp_path / "package" / f"{part}-labels-idx1-ubyte", np.arange(n))
+    for file in (tmp_path / "package").iterdir():
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    loaded = data.load("fashion-mnist", tmp_path / "data")
+    assert loaded.train_images.flatten().tolist() == list(range(30)) and loaded.test_labels.tolist() == [0, 1, 2]
+    assert loaded.note.startswith("not the published files of fashion-mnist; ")
+    (tmp_path / "package" / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"^fashion-mnist: expected the four files [^\n]+$"):
+        data.load("fashion-mnist", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def write_idx(file: Path, array: np.ndarray) -> None:
@@ -503,7 +539,7 @@ def test_idx_files_by_hand(small_mnist, tmp_path):
     assert loaded.train_labels.tolist() == [5, 6, 7, 8, 9] and loaded.test_labels.tolist() == [5, 6, 7]
 
 
-@pytest.mark.parametrize("name", mnist.FILES)
+@pytest.mark.parametrize("name", idx.FILES)
 @pytest.mark.parametrize("damage", ["empty", "short", "long", "of floats"])
 def test_a_damaged_idx_file_is_named(small_mnist, tmp_path, name, damage):
     file = small_mnist / name
@@ -521,13 +557,13 @@ def test_a_damaged_idx_file_is_named(small_mnist, tmp_path, name, damage):
 
 
 def test_what_else_may_be_wrong_with_idx_files(small_mnist, tmp_path):
-    write_idx(small_mnist / mnist.FILES[3], np.array([1, 2, 11]))
+    write_idx(small_mnist / idx.FILES[3], np.array([1, 2, 11]))
     with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte is damaged: expected labels from 0 to 9, got 11"):
         data.load("mnist", tmp_path)
-    write_idx(small_mnist / mnist.FILES[3], np.array([1, 2]))
+    write_idx(small_mnist / idx.FILES[3], np.array([1, 2]))
     with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte is damaged: expected 3 entries, got 2"):
         data.load("mnist", tmp_path)
-    (small_mnist / mnist.FILES[3]).unlink()
+    (small_mnist / idx.FILES[3]).unlink()
     with pytest.raises(FileNotFoundError, match=r"mnist: expected the four files.*; missing: t10k-labels-idx1-ubyte$"):
         data.load("mnist", tmp_path)
 
@@ -600,13 +636,13 @@ def test_nmnist(real_data):
 def test_the_registry_has_the_order_of_the_tables():
     from tsbp.study.comparison import titles
 
-    static, temporal = ["nmnist", "mnist", "cifar10", "digits"], ["randman", "spoken-digits", "recall"]
-    assert list(data.DATA_SETS)[:7] == [*static, *temporal]
+    static, temporal = ["nmnist", "mnist", "cifar10", "digits", "fashion-mnist"], ["randman", "spoken-digits", "recall"]
+    assert list(data.DATA_SETS)[:8] == [*static, *temporal]
     assert [name for name, source in data.DATA_SETS.items() if source.temporal][:3] == temporal
-    known = ["N-MNIST", "MNIST", "CIFAR-10", "digits, 8×8 pixels", "Randman", "spoken digits", "store and recall"]
-    assert list(titles().values())[:7] == known
-    sizes = [source.n_train for source in data.DATA_SETS.values()][:7]
-    assert sizes == [60_000, 60_000, 50_000, 1_437, 2_000, 2_500, 2_000]
+    known = ["N-MNIST", "MNIST", "CIFAR-10", "digits, 8×8 pixels", "Fashion-MNIST"]
+    assert list(titles().values())[:8] == [*known, "Randman", "spoken digits", "store and recall"]
+    sizes = [source.n_train for source in data.DATA_SETS.values()][:8]
+    assert sizes == [60_000, 60_000, 50_000, 1_437, 60_000, 2_000, 2_500, 2_000]
 
 
 def test_the_size_of_the_digits(digits):

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas
 
 
-NOT_MEASURED = "not measured"
 MAY_DIFFER = ("gradient", "seed", "device", "precision", "plugin")
 
 
@@ -64,9 +63,9 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
         runs: records of ``tsbp train``. Those count that have the default settings of their data set, or a preset's.
 
     Returns:
-        For every data set but the tasks that need time: what the paper reports, then a row for each training, measured
-        or not: mean over seeds of every gradient, and the difference of ``full`` and ``leak`` paired by seed, with
-        intervals.
+        For every data set but the tasks that need time: what the paper reports, then a row for each training that was
+        measured: mean over seeds of every gradient, and the difference of ``full`` and ``leak`` paired by seed, with
+        intervals. :func:`tsbp.study.reproduce.missing_table` has the others.
     """
     import pandas as pd
 
@@ -80,8 +79,8 @@ def table_2(runs: "pandas.DataFrame") -> "pandas.DataFrame":
             rows[-1] |= {name: f"{reported[name]:.2f}" for name in ("full", "leak")}
             rows[-1] |= {"full - leak": f"{reported['full'] - reported['leak']:+.2f}"}
         for config, preset, group in groups(runs, dataset):
-            cells = accuracy_cells(group) if len(group) else {"seeds": NOT_MEASURED}
-            rows.append(_what(config, preset, group) | cells)
+            if len(group):
+                rows.append(_what(config, preset, group) | accuracy_cells(group))
     recorded = runs["gradient"].unique() if len(runs) else ()
     order = ["data set", "T", "training", "seeds", *ordered([*STUDIED, *recorded]), "full - leak"]
     return pd.DataFrame(rows, columns=order, dtype=object).fillna("")

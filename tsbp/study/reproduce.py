@@ -79,7 +79,7 @@ def _step_seconds(bench: "pandas.DataFrame", config: TrainingConfig, device: str
     steps = bench[(bench["benchmark"] == config.dataset) & (bench["device"] == device)]
     if device == "cpu":
         steps = steps[(steps["threads"] == 2) & (steps["precision"] == "float32")]
-    if not len(steps) or config.network != TABLE_3[config.dataset]:
+    if not len(steps) or config.network != TABLE_3.get(config.dataset):
         return math.nan
     closest = steps.loc[(steps["time_steps"] - config.time_steps).abs().idxmin()]
     seconds = median(closest["seconds"]["tsbp full"]) * config.time_steps / closest["time_steps"]

@@ -1,5 +1,5 @@
-"""Data sets as tensors: the 8x8 digits of scikit-learn, MNIST, N-MNIST, CIFAR-10, or a folder of class folders; and
-tasks that need time: Randman, spoken digits, and store and recall.
+"""Data sets as tensors: the 8x8 digits of scikit-learn, MNIST, Fashion-MNIST, N-MNIST, CIFAR-10, or a folder of class
+folders; and tasks that need time: Randman, spoken digits, and store and recall.
 
 A data set is held whole, as uint8, on the device where it is used. Its fingerprint, a hash of every pixel and label,
 goes into the record of each run on it.
@@ -24,7 +24,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from tsbp.runs.data import cifar10, digits, mnist, nmnist, randman, recall, spoken_digits
+from tsbp.runs.data import cifar10, digits, fashion_mnist, mnist, nmnist, randman, recall, spoken_digits
 from tsbp.runs.data.dataset import DataSet, Source
 from tsbp.runs.data.folders import CLASS_FOLDERS, JPEG_NOTE
 
@@ -37,6 +37,7 @@ DATA_SETS: dict[str, Source] = {
     "mnist": mnist.SOURCE,
     "cifar10": cifar10.SOURCE,
     "digits": digits.SOURCE,
+    "fashion-mnist": fashion_mnist.SOURCE,
     "randman": randman.SOURCE,
     "spoken-digits": spoken_digits.SOURCE,
     "recall": recall.SOURCE,
