@@ -100,7 +100,9 @@ def test_what_is_missing_has_a_command_and_a_time(asked, tmp_path, monkeypatch):
     assert {"tsbp train nmnist", "tsbp train paper-mnist", "tsbp train paper-cifar10"} <= set(missing.index)
     for command, row in missing.iterrows():
         assert asked(command)["time_steps"] == str(row["T"])
-        assert re.fullmatch(r"[1-9]\d* (min|h|days)", row["two cores"]) or "fashion" in command  # which is timed nowhere
+        assert (
+            re.fullmatch(r"[1-9]\d* (min|h|days)", row["two cores"]) or "fashion" in command
+        )  # which is timed nowhere
         assert re.fullmatch(r"[1-9]\d* (min|h|days)", row["GPU"]) or re.search("nmnist|reduced|fashion", command)
 
 
