@@ -10,7 +10,7 @@ import torch
 from scipy.io import wavfile
 
 from tsbp.runs import data
-from tsbp.runs.controls import count_accuracy
+from tsbp.runs.controls import count_accuracy, first_spike_accuracy, first_spikes
 from tsbp.runs.data import download, randman, recall, spoken_digits
 from tsbp.runs.settings import TrainingConfig
 from tsbp.runs.training import prepare, train
@@ -433,6 +433,18 @@ def test_a_run_on_shuffled_data_is_another_run():
     plain, shuffled = (train(config.but(shuffle_time=shuffle), quiet=True) for shuffle in (False, True))
     assert plain["data_fingerprint"] != shuffled["data_fingerprint"] and plain["identity"] != shuffled["identity"]
     assert "random order" in shuffled["data_note"] and shuffled["shuffle_time"] is True
+
+
+def test_first_spikes_by_hand():
+    frames = torch.zeros(1, 4, 1, 1, 3, dtype=torch.uint8)
+    frames[0, 2, 0, 0, 0] = frames[0, 3, 0, 0, 0] = frames[0, 0, 0, 0, 1] = 1
+    assert first_spikes(frames).tolist() == [[2, 0, 4]]
+
+
+def test_a_linear_classifier_reads_times_unless_each_is_spread_evenly(small_randman):
+    assert first_spike_accuracy(small_randman) > 50
+    even = randman.source(classes=3, inputs=10, n_train=300, n_test=150, marginal="uniform").load(HERE, 50)
+    assert first_spike_accuracy(even) < 50
 
 
 def test_counts_say_nothing_about_randman_and_all_about_the_cue(small_randman, digits):

@@ -15,7 +15,7 @@ from prose_one_neuron import (
     spatial_is_lowest_at_the_largest_rate,
 )
 from prose_settings import leak_breaks_down_first, leak_is_ahead_at_small_rates
-from prose_time import in_short
+from prose_time import moderate_or_not
 
 from tsbp.gradients import STUDIED
 from tsbp.runs import toy
@@ -64,7 +64,7 @@ def learns_as_well_at_smaller_rates(e: Evidence) -> bool:
 
 ENTRIES = Entries(
     statements={
-        "networks are more accurate with the reset term at a moderate width": in_short,
+        "networks are more accurate with the reset term at a moderate width": moderate_or_not,
         "with the term a single neuron works over a wider range": range_is_widest_with_the_term,
         "the term keeps it from falling silent": slower_and_kept_from_falling_silent,
         "On MNIST, near a good learning rate, networks": as_well_without_it_on_mnist,

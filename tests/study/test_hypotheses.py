@@ -43,10 +43,12 @@ def peaked(*differences: float, noise: float = 0.0):
         made_up(
             {"full": 70 + one, "leak": 70},
             surrogate_scale="peak",
+            network=network,
             temperature=t,
             noise=noise,
             examples=100 if noise else 400,
         )
+        for network in ("128R", "128-128-128-128")
         for one, t in zip(differences, (0.02, 0.2), strict=False)
     ]
 
@@ -59,6 +61,7 @@ def peaked(*differences: float, noise: float = 0.0):
         (peaked(-10, 0), REFUTED),
         (peaked(1, 1, noise=0.9), UNDECIDED),
         (steep(0, 0), NOT_RUN),
+        (peaked(0, 1)[1:], NOT_RUN),
     ],
 )
 def test_peak_is_neutral(cells, verdict):
@@ -91,7 +94,8 @@ def test_reset_widens(cells, verdict):
 def tasks(*spatial: float, noise: float = 0.0):
     return [
         made_up({"full": 60, "leak": 70, "spatial": one}, dataset=task, noise=noise, examples=100 if noise else 400)
-        for one, task in zip(spatial, hypotheses.TASKS, strict=False)
+        for one, (task, n) in zip(spatial, hypotheses.TASKS.items(), strict=False)
+        for _ in range(n)
     ]
 
 
@@ -103,6 +107,7 @@ def tasks(*spatial: float, noise: float = 0.0):
         (tasks(80, 40, 20), UNDECIDED),
         (tasks(68, 68, 68, noise=0.9), UNDECIDED),
         (tasks(60, 40), NOT_RUN),
+        (tasks(60, 40, 20)[1:], NOT_RUN),
     ],
 )
 def test_time_is_needed(cells, verdict):

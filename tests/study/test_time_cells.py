@@ -7,7 +7,7 @@ from made_up_cells import made_up
 
 from tsbp.runs import experiments, records
 from tsbp.runs.settings import CellConfig
-from tsbp.study.cells import cells
+from tsbp.study.cells import cells, each_at_its_best
 
 SHARED = "dataset: randman, network: 8-8, folds: 2, fold: [0, 1], gradients: [full, leak, spatial]"
 HELD_OUT = {"full": [50.0, 60.0], "leak": [40.0, 30.0], "spatial": [20.0, 30.0]}
@@ -103,3 +103,10 @@ def test_networks_have_names():
     assert made_up({"full": 1}, network="128R", detach_recurrence=True).network == "128 recurrent, detached"
     assert made_up({"full": 1}, dataset="recall", time_steps=30, network="128R").network == "128 recurrent, delay 20"
     assert made_up({"full": 1}, temperature=0.02).title == "128, Θ = 0.02"
+
+
+def test_each_gradient_at_its_own_temperature():
+    narrow = made_up({"full": 80, "leak": 70}, temperature=0.2)
+    wide = made_up({"full": 60, "leak": 75}, temperature=2.0)
+    kept, detached, difference = each_at_its_best([narrow, wide])
+    assert kept is narrow and detached is wide and difference.mean == pytest.approx(5)

@@ -15,17 +15,31 @@ CELLS = [
 def test_every_verdict_gives_advice():
     table = time_tables.cell_table(CELLS)
     assert table["verdict"].tolist() == ["higher", "lower", "higher, equal", "open"]
-    assert table["so"].tolist() == ["keep", "detach", "either", "open"]
+    assert table["recommended"].tolist() == ["keep", "detach", "either", "open"]
     assert table["network"].tolist() == ["128", "128", "128 recurrent", "2 x 128"]
     assert table["full - leak"][0].startswith("+10.00 ± ")
-    assert time_tables.tally(CELLS) == {"all": 4, "keep": 1, "detach": 1, "either": 1, "open": 1}
+    assert time_tables.tally(CELLS) == {"all": 4, "keep": 1, "detach": 1, "either": 1, "open": 1, "cut": 0}
 
 
 def test_advice_for_networks():
     narrow = [made_up({"full": 80, "leak": 70}, temperature=t, network=n) for n in ("128", "128R") for t in (0.2, 2.0)]
     table = time_tables.advice_table([*narrow, made_up({"full": 80, "leak": 70}, temperature=0.6)])
-    assert list(table) == ["network", "Θ = 0.2", "Θ = 2"] and table["network"].tolist() == ["128", "128 recurrent"]
+    assert list(table) == ["network", "Θ = 0.2", "Θ = 0.6", "Θ = 2"]
+    assert table["network"].tolist() == ["128", "128 recurrent"] and table["Θ = 0.6"][1] == ""
     assert table["Θ = 2"][1].startswith("keep (+10.0 ± ")
+
+
+def test_the_path_is_cut_where_it_harms():
+    """``spatial`` is compared with the one that held-out examples prefer."""
+    cell = made_up({"full": 50, "leak": 70, "spatial": 80})
+    assert time_tables.advice([cell]) == [time_tables.CUT] and time_tables.verdicts([cell])["own"] == ["lower"]
+    assert time_tables.advice_table([cell])["Θ = 0.2"][0].startswith("cut the path (+10.0 ± ")
+    assert time_tables.tally([cell])["cut"] == 1
+
+
+def test_two_networks_that_broke_down_are_not_equal():
+    broken = made_up({"full": 0, "leak": 0, "spatial": 0})
+    assert time_tables.advice([broken]) == ["open"]
 
 
 def test_more_cells_make_each_one_less_sure():
@@ -37,7 +51,7 @@ def test_more_cells_make_each_one_less_sure():
 
 def test_cells_without_a_gradient_are_open():
     two = [made_up({"full": 80, "leak": 70}), CELLS[0]]
-    assert time_tables.verdicts(two, "spatial")["own"] == ["open", "higher"]
+    assert time_tables.verdicts(two, "path")["own"] == ["open", "higher"]
     assert time_tables.cell_table(two)["spatial"][0] == ""
 
 

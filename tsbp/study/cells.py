@@ -103,6 +103,27 @@ def cells(folder: str = STUDY) -> list[Cell]:
     return found
 
 
+def better(cell: Cell) -> str:
+    """Of ``full`` and ``leak`` the one with the higher accuracy on held-out examples, each at its best rate."""
+    return max((KEPT, DETACHED), key=lambda name: cell.held_out[name].mean(1).max())
+
+
+def each_at_its_best(cells: Sequence[Cell]) -> tuple[Cell, Cell, Crossed]:
+    """``full`` and ``leak``, each in the cell that held-out examples prefer for it.
+
+    Args:
+        cells: they differ in their temperature, and share seeds and test examples.
+
+    Returns:
+        Both cells, and the accuracy of ``full`` minus that of ``leak`` in percentage points, each at its own rate.
+    """
+    kept, detached = (
+        max(cells, key=lambda cell, name=name: cell.held_out[name].mean(1).max()) for name in (KEPT, DETACHED)
+    )
+    difference = kept.right["own"][KEPT].astype(float) - detached.right["own"][DETACHED]
+    return kept, detached, crossed(100.0 * difference)
+
+
 def _of(experiment: Experiment, recorded: Mapping[str, Record]) -> Iterator[Cell]:
     """The cells of an experiment, from records by the identity of their settings."""
     tests = _by_choice(experiment, recorded)
@@ -154,7 +175,10 @@ def _cell(config: CellConfig, tuned: Iterable[Record], rates: tuning.Rates, test
 
 
 def _together(folds: Sequence[Cell]) -> Cell:
-    """One cell of all folds, whose test examples stand side by side."""
+    """One cell of all folds, whose test examples stand side by side.
+
+    Intervals then cover other examples of the same groups: of the same speakers, not other speakers.
+    """
     first = folds[0]
     held_out = {name: np.concatenate([fold.held_out[name] for fold in folds], axis=1) for name in first.held_out}
     right = {

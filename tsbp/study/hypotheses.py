@@ -1,8 +1,13 @@
 """The hypotheses of ``book/plan.md``, each with the rule that says what the cells show of it.
 
-The plan leaves some details open. They were decided here before any test result was seen: the plan's *wider* and
-*narrower* are told by the interval, and so is *above -1 point*; in H4 the better of c = 0 and 1 is the one that
-held-out examples prefer, and a task needs time if one of its networks does.
+The plan leaves some details open. They were decided here before there was a test result, and before those of tuning
+were looked at:
+
+- H1: *lower at 4 than at 1* is told by the means; *above -1 point* by the corrected interval.
+- H2: *within 2 points* is a test of equality at the 5 % level (TOST).
+- H3: *wider* and *narrower* are told by the interval, cell by cell, without a correction. Of two tuning seeds it is
+  little more than their range.
+- H4: the better of c = 0 and 1 is the one that held-out examples prefer. A task needs time if one of its networks does.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from tsbp.study.cells import DETACHED, KEPT, Cell
+from tsbp.study.cells import DETACHED, Cell, better
 from tsbp.study.robustness import in_decades
 from tsbp.study.statistics import Crossed, holm
 
@@ -22,7 +27,8 @@ if TYPE_CHECKING:
 SUPPORTED, REFUTED, UNDECIDED, NOT_RUN = "supported", "refuted", "undecided", "not run yet"
 CLOSE = 2.0
 """Percentage points within which a difference counts as none."""
-TASKS = ("randman", "recall", "spoken-digits")
+TASKS = {"randman": 5, "recall": 3, "spoken-digits": 1}
+"""Number of cells of each task in H4."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def peak_is_neutral(cells: Sequence[Cell]) -> Finding:
     """H2, where the surrogate has a peak of 1."""
     said = "H2", "with a peak of 1 it makes no difference"
     at = [one for one in _usual(cells) if one.config.surrogate_scale == "peak"]
-    if not at:
+    if len(at) < 4:
         return Finding(*said, NOT_RUN, "")
     found = [one.difference() for one in at]
     close = _sure(found, lambda one: one.equivalence(CLOSE))
@@ -86,7 +92,7 @@ def time_is_needed(cells: Sequence[Cell]) -> Finding:
     said = "H4", "these tasks need time"
     at = [one for one in _usual(cells) if one.config.temperature == 0.2 and one.config.surrogate_scale == "area"]
     at = [one for one in at if one.config.dataset in TASKS]
-    if {one.config.dataset for one in at} != set(TASKS):
+    if any(sum(one.config.dataset == task for one in at) < n for task, n in TASKS.items()):
         return Finding(*said, NOT_RUN, "")
     found = [one.difference(better(one), "spatial") for one in at]
     below, close = _sure(found, lambda one: _below(one, 0.0)), _sure(found, lambda one: one.equivalence(CLOSE))
@@ -95,11 +101,6 @@ def time_is_needed(cells: Sequence[Cell]) -> Finding:
     supported, refuted = all(map(any, need.values())), any(map(all, none.values()))
     verdict = SUPPORTED if supported else REFUTED if refuted else UNDECIDED
     return Finding(*said, verdict, f"spatial less the better of the two: {_listed(at, found)}")
-
-
-def better(cell: Cell) -> str:
-    """Of ``full`` and ``leak`` the one with the higher accuracy on held-out examples, each at its best rate."""
-    return max((KEPT, DETACHED), key=lambda name: cell.held_out[name].mean(1).max())
 
 
 def _usual(cells: Sequence[Cell]) -> list[Cell]:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tsbp.gradients import STUDIED
-from tsbp.study.cells import DETACHED, PROTOCOLS, Cell
-from tsbp.study.comparison import titles
+from tsbp.study.cells import DETACHED, KEPT, PROTOCOLS, Cell, better
 from tsbp.study.hypotheses import CLOSE
 from tsbp.study.robustness import in_decades
 from tsbp.study.statistics import Crossed, corrected_words
@@ -15,16 +14,19 @@ if TYPE_CHECKING:
 
 ADVICE = {"higher": "keep", "lower": "detach", "open": "open"}
 """Verdict on the accuracy with the reset term less that without → what follows; equal within the margin: either."""
+CUT = "cut the path"
+"""What follows where a gradient without any path along the membrane is more accurate than both."""
 
 
-def verdicts(cells: Sequence[Cell], other: str = DETACHED) -> dict[str, list[str]]:
-    """Whether ``full`` is higher or lower than another gradient, or equal to it within two percentage points.
+def verdicts(cells: Sequence[Cell], difference: str = "reset") -> dict[str, list[str]]:
+    """Whether a difference of accuracies is above or below zero, or within two percentage points of it.
 
     The p values of all cells and both protocols are corrected together by Holm's method, and so are those of equality.
 
     Args:
-        cells: as one family; those without the gradient are ``open``.
-        other: the gradient.
+        cells: as one family. Those without a network that gets anything right, with either gradient, are ``open``.
+        difference: ``reset``: ``full`` less ``leak``. ``path``: the one of them that held-out examples prefer, less
+            ``spatial``.
 
     Returns:
         Protocol → for each cell ``higher``, ``lower``, ``equal``, ``open``, or both of ``higher, equal``.
@@ -32,8 +34,10 @@ def verdicts(cells: Sequence[Cell], other: str = DETACHED) -> dict[str, list[str
     found: dict[tuple[str, int], Crossed] = {}
     for protocol in PROTOCOLS:
         for number, cell in enumerate(cells):
-            if other in cell.right[protocol]:
-                found[protocol, number] = cell.difference(other, protocol=protocol)
+            one, other = (KEPT, DETACHED) if difference == "reset" else (better(cell), "spatial")
+            right = cell.right[protocol]
+            if other in right and (right[one].any() or right[other].any()):
+                found[protocol, number] = cell.difference(other, one, protocol)
     words = corrected_words(
         [one.mean for one in found.values()],
         [one.p_value for one in found.values()],
@@ -43,9 +47,10 @@ def verdicts(cells: Sequence[Cell], other: str = DETACHED) -> dict[str, list[str
     return {protocol: [by_place.get((protocol, n), "open") for n in range(len(cells))] for protocol in PROTOCOLS}
 
 
-def advice(verdict: str) -> str:
-    """``keep``, ``detach``, ``either`` or ``open``."""
-    return "either" if "equal" in verdict else ADVICE[verdict]
+def advice(cells: Sequence[Cell], protocol: str = "own") -> list[str]:
+    """For each cell ``keep``, ``detach``, ``either``, ``open``, or ``CUT``."""
+    both = zip(verdicts(cells)[protocol], verdicts(cells, "path")[protocol], strict=True)
+    return [CUT if path == "lower" else "either" if "equal" in reset else ADVICE[reset] for reset, path in both]
 
 
 def cell_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFrame":
@@ -58,40 +63,43 @@ def cell_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFram
     import pandas as pd
 
     rows = []
-    for cell, verdict in zip(cells, verdicts(cells)[protocol], strict=True):
-        row: dict = {"task": titles()[cell.config.dataset], "network": cell.network}
-        row |= {"Θ": f"{cell.config.temperature:g}"}
+    for cell, verdict, said in zip(cells, verdicts(cells)[protocol], advice(cells, protocol), strict=True):
+        row = {"network": cell.network, "Θ": f"{cell.config.temperature:g}"}
         for name in STUDIED:
             row[name] = _with_width(cell.accuracy(name, protocol)) if name in cell.right[protocol] else ""
         row["full - leak"] = str(cell.difference(protocol=protocol))
-        rows.append(row | {"verdict": verdict, "so": advice(verdict)})
+        rows.append(row | {"verdict": verdict, "recommended": said})
     return pd.DataFrame(rows)
 
 
 def advice_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFrame":
-    """What follows for a network: a row for each network, a column for each temperature that all of them have.
+    """What follows for a network: a row for each network, a column for each temperature.
 
     Args:
         cells: as one family.
         protocol: ``own`` or ``common``.
 
     Returns:
-        ``keep (+3.5 ± 1.2)``, with the accuracy of ``full`` less that of ``leak`` in percentage points.
+        ``keep (+3.5 ± 1.2)``, with the accuracy of ``full`` less that of ``leak`` in percentage points; where the path
+        is to be cut, with that of ``spatial`` less that of the better one.
     """
     import pandas as pd
 
-    found: dict[str, dict[float, str]] = {}
-    for cell, verdict in zip(cells, verdicts(cells)[protocol], strict=True):
-        one = cell.difference(protocol=protocol)
-        words = f"{advice(verdict)} ({one.mean:+.1f} ± {one.half_width:.1f})"
-        found.setdefault(cell.network, {})[cell.config.temperature] = words
-    shared = sorted(set.intersection(*(set(row) for row in found.values())))
-    rows = [{"network": name} | {f"Θ = {one:g}": row[one] for one in shared} for name, row in found.items()]
-    return pd.DataFrame(rows)
+    found: dict[str, dict[str, str]] = {}
+    for cell, said in zip(cells, advice(cells, protocol), strict=True):
+        pair = ("spatial", better(cell)) if said == CUT else (KEPT, DETACHED)
+        one = cell.difference(pair[1], pair[0], protocol)
+        words = f"{said} ({one.mean:+.1f} ± {one.half_width:.1f})"
+        found.setdefault(cell.network, {})[f"Θ = {cell.config.temperature:g}"] = words
+    temperatures = sorted({cell.config.temperature for cell in cells})
+    columns = ["network", *(f"Θ = {one:g}" for one in temperatures)]
+    return pd.DataFrame([{"network": name} | row for name, row in found.items()], columns=columns).fillna("")
 
 
 def usable_table(cells: Sequence[Cell], distances: Sequence[float] = (2.5, 5.0, 10.0)) -> "pandas.DataFrame":
     """Width of the range of usable learning rates in decades, ``full`` less ``leak``, a row for each cell.
+
+    With two tuning seeds, the brackets are little more than the range of both.
 
     Args:
         cells: what was tuned.
@@ -108,9 +116,10 @@ def usable_table(cells: Sequence[Cell], distances: Sequence[float] = (2.5, 5.0, 
 
 
 def tally(cells: Sequence[Cell], protocol: str = "own") -> Mapping[str, int]:
-    """How many cells there are, and in how many the advice is ``keep``, ``detach``, ``either`` and ``open``."""
-    said = [advice(verdict) for verdict in verdicts(cells)[protocol]]
-    return {"all": len(said)} | {word: said.count(word) for word in ("keep", "detach", "either", "open")}
+    """How many cells there are, and for how many of them each is recommended; ``cut`` for ``CUT``."""
+    said = advice(cells, protocol)
+    counts = {word: said.count(word) for word in ("keep", "detach", "either", "open")}
+    return {"all": len(said)} | counts | {"cut": said.count(CUT)}
 
 
 def _with_width(one: Crossed) -> str:
