@@ -103,6 +103,11 @@ def cells(folder: str = STUDY) -> list[Cell]:
     return found
 
 
+def _preferred(cells: Sequence[Cell], gradient: str) -> Cell:
+    """The cell with the highest accuracy on held-out examples, with that gradient at its best rate."""
+    return max(cells, key=lambda cell: cell.held_out[gradient].mean(1).max())
+
+
 def better(cell: Cell) -> str:
     """Of ``full`` and ``leak`` the one with the higher accuracy on held-out examples, each at its best rate."""
     return max((KEPT, DETACHED), key=lambda name: cell.held_out[name].mean(1).max())
@@ -117,9 +122,7 @@ def each_at_its_best(cells: Sequence[Cell]) -> tuple[Cell, Cell, Crossed]:
     Returns:
         Both cells, and the accuracy of ``full`` minus that of ``leak`` in percentage points, each at its own rate.
     """
-    kept, detached = (
-        max(cells, key=lambda cell, name=name: cell.held_out[name].mean(1).max()) for name in (KEPT, DETACHED)
-    )
+    kept, detached = (_preferred(cells, name) for name in (KEPT, DETACHED))
     difference = kept.right["own"][KEPT].astype(float) - detached.right["own"][DETACHED]
     return kept, detached, crossed(100.0 * difference)
 
