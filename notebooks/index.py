@@ -114,7 +114,8 @@ figures.note("torch", here["versions"]["torch"])
 # ## Keep it or detach it?
 #
 # Where time carries the answer, {numref}`advice` says what to do for which network and width of the surrogate
-# ({doc}`07_time`). Everywhere else:
+# ({doc}`07_time`); the default surrogates of SpikingJelly, snnTorch and Norse are moderately wide ({numref}`defaults`).
+# Everywhere else:
 #
 # - **Keep it** if you train with SGD, or with momentum, at a learning rate near the largest that works. The range of usable
 #   rates of a single neuron is {glue:text}`wider-leak` factors of ten wider with the term ({numref}`front`), and with
@@ -132,10 +133,12 @@ figures.note("torch", here["versions"]["torch"])
 # ```{glue:table} advice-table
 # :name: advice
 #
-# Keep the reset or detach it, by network and by temperature $\Theta$, the width of the surrogate of area 1 in multiples of the
-# threshold. In brackets: test accuracy with it less that without, in percentage points, each at its own best learning rate,
-# on Randman, a task of spike times; 95 % intervals over seeds and test examples. *Either*: equal within 2 points. *Open*:
-# not decided. Records: {records}`time/randman`.
+# Keep the reset where the surrogate is moderately wide, and detach it where it is steep or wide. Where errors also travel
+# through recurrent weights, cut the path instead, unless the surrogate is steep. Rows are networks on Randman, a task of spike times; $\Theta$ is the width of a surrogate of area 1, in multiples of the
+# threshold. In brackets: points of test accuracy that keeping is worth against detaching, each at its own best learning rate,
+# with 95 % intervals over seeds and test examples. *Cut the path*: pass no gradient along the membrane (`spatial`); in brackets,
+# what it is worth against the better of both. *Either*: equal within 2 points. *Open*: not decided. Empty: not measured.
+# Records: {records}`time/randman`.
 # ```
 #
 # ```{glue:table} switches-table

@@ -81,5 +81,8 @@ ENTRIES = Entries(
         "A neuron learns a spike train in your browser",
         "restores the term to methods that leave it out",
         "At which learning rates does the term help",
+        "*Cut the path*: pass no gradient",
+        "*Either*: equal within 2 points",
+        "*Open*: not decided",
     ),
 )

@@ -90,6 +90,11 @@ def test_what_is_said_follows_from_the_records(evidence, chapter, part):
     assert said(evidence), f"{chapter} says {part!r}: the records do not ({module(chapter)}.{said.__name__})"
 
 
+@pytest.mark.parametrize("rule", prose_time.RECOMMENDATIONS, ids=lambda rule: rule.__name__)
+def test_recommendations_follow_from_the_records(evidence, rule):
+    assert rule(evidence)
+
+
 EXCHANGED = [
     ("index", "there the term slows learning"),
     ("04_one_neuron", "At small learning rates `leak` is ahead; at the largest it stops"),
