@@ -165,7 +165,7 @@ def change(monkeypatch, tmp_path):
         (
             "tsbp/runs/graph.py",
             "a = 1",
-            {"05_data_sets", "06_settings", "08_cost", "10_reproduce", "index"},
+            {"05_data_sets", "06_settings", "07_time", "08_cost", "10_reproduce", "index"},
         ),  # in a function
         ("tsbp/__main__.py", "a = 1", set()),
         ("results/a.json", "{}", CHAPTERS - {"01_neuron", "02_gradient", "09_errata"}),
