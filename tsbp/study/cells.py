@@ -86,8 +86,8 @@ class Cell:
 
 
 def cells(folder: str = STUDY) -> list[Cell]:
-    """All that are recorded whole, tuning and test at both protocols: experiment by experiment, network by network, and
-    by temperature.
+    """All that are recorded whole, tuning and test at both protocols: experiment by experiment, then by network and
+    temperature.
 
     Args:
         folder: in ``experiments/``, or one experiment in it.
@@ -95,12 +95,16 @@ def cells(folder: str = STUDY) -> list[Cell]:
     recorded: dict[str, Record] = {}
     for _, record in records.every(kinds=(CellConfig.kind,)):
         recorded[CellConfig.restored(record).identity()] = record
-    found = []
+    found: list[Cell] = []
     for experiment in experiments.named(folder):
-        those = list(_of(experiment, recorded))
-        networks = list(dict.fromkeys(cell.network for cell in those))
-        found += sorted(those, key=lambda cell: (networks.index(cell.network), cell.config.temperature))
+        found += sorted(_of(experiment, recorded), key=_place)
     return found
+
+
+def _place(cell: Cell) -> tuple[Any, ...]:
+    """In tables and figures: feed-forward before recurrent, shallow before deep, steep before wide."""
+    config = cell.config
+    return cell.recurrent, config.detach_recurrence, cell.hidden, config.time_steps, config.temperature
 
 
 def _preferred(cells: Sequence[Cell], gradient: str) -> Cell:
