@@ -99,5 +99,7 @@ ENTRIES = Entries(
     neutral=(
         "ten fresh seeds were tested at both",
         "A network that breaks down counts",
+        "is the smallest or the largest tried in",
+        "had the higher mean accuracy",
     ),
 )

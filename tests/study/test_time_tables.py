@@ -1,5 +1,7 @@
 """Tables of the study of time from made-up cells."""
 
+from dataclasses import replace
+
 from made_up_cells import made_up
 
 from tsbp.study import time_tables
@@ -59,3 +61,9 @@ def test_widths_at_several_distances():
     cell = made_up({"full": 70, "leak": 70}, {"full": 2, "leak": 1})
     table = time_tables.usable_table([cell], (5.0,))
     assert list(table) == ["network", "Θ", "5 points"] and table["5 points"][0].startswith("+1.00")
+
+
+def test_cells_whose_best_rate_is_at_an_end():
+    inside = made_up({"full": 70, "leak": 70})
+    outside = replace(inside, rates=({"full": 1.0, "leak": 0.01, "common": 0.01},))
+    assert time_tables.at_an_end([inside]) == [] and time_tables.at_an_end([outside]) == ["128, Θ = 0.2"]

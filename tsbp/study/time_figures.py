@@ -168,7 +168,8 @@ def predicted(cells: Sequence[Cell], ratios: Sequence[float], protocol: str = "c
     axis.set(
         xscale="log", xlabel="largest error before training, full / leak", ylabel="full − leak\nin percentage points"
     )
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if max(ratios) < 100 * min(ratios):  # powers of ten alone would be too few to read it
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_locator(NullLocator())
     axis.legend(ncols=2)

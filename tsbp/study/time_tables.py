@@ -115,6 +115,16 @@ def usable_table(cells: Sequence[Cell], distances: Sequence[float] = (2.5, 5.0, 
     return pd.DataFrame(rows)
 
 
+def at_an_end(cells: Sequence[Cell]) -> list[str]:
+    """Titles of the cells in which the best rate of ``full`` or ``leak`` is the smallest or the largest tried."""
+    return [
+        cell.title
+        for cell in cells
+        if {cell.learning_rates[0], cell.learning_rates[-1]}
+        & {rates[name] for rates in cell.rates for name in (KEPT, DETACHED)}
+    ]
+
+
 def tally(cells: Sequence[Cell], protocol: str = "own") -> Mapping[str, int]:
     """How many cells there are, and for how many of them each is recommended; ``cut`` for ``CUT``."""
     said = advice(cells, protocol)
