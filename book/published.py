@@ -8,7 +8,7 @@ import functools
 import json
 import re
 import shutil
-import zipfile
+import tarfile
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from tsbp.runs.files import PROJECT
 
 FOLDER = "records"
 """Of the site, where the archives lie."""
-FORMATS = {".zip": "application/zip", ".yaml": "application/yaml", ".html": "text/html"}
+ARCHIVE = ".tar.xz"
+"""Compressed as a whole: records of one experiment resemble each other, and take a third of the space of a .zip."""
+FORMATS = {".xz": "application/x-xz", ".yaml": "application/yaml", ".html": "text/html"}
 
 
 @functools.cache
@@ -75,14 +77,17 @@ def publish(site: Path) -> None:
         site: the folder with ``index.html``.
     """
     for name, paths in archives().items():
-        archive = site / FOLDER / f"{name}.zip"
+        archive = site / FOLDER / f"{name}{ARCHIVE}"
         archive.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(archive, "w") as zipped:
+        with tarfile.open(archive, "w:xz") as archived:
             for path in paths:  # without the time of the file: equal records make equal archives
-                zipped.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+                member = tarfile.TarInfo(path.name)
+                member.size = path.stat().st_size
+                with path.open("rb") as record:
+                    archived.addfile(member, record)
         experiment = PROJECT / "experiments" / f"{name}.yaml"
         if experiment.exists():
-            shutil.copy(experiment, archive.with_suffix(".yaml"))
+            shutil.copy(experiment, site / FOLDER / f"{name}.yaml")
     files.write_text(site / "ro-crate-metadata.json", json.dumps(crate(site), ensure_ascii=False) + "\n")
 
 
@@ -96,12 +101,12 @@ def crate(site: Path) -> dict[str, Any]:
     software = {"@id": "#tsbp", "@type": "SoftwareApplication", "name": "tsbp", "softwareVersion": cited["version"]}
     found.license, found.root_dataset["citation"] = found.add_jsonld(licence), found.add_jsonld(paper)
     found.creator, instrument = list(map(found.add_jsonld, makers)), found.add_jsonld(software)
-    zipped: dict[str, Any] = {}
+    packed: dict[str, Any] = {}
     for name, paths in archives().items():
-        archive = f"{FOLDER}/{name}.zip"
+        archive = f"{FOLDER}/{name}{ARCHIVE}"
         experiment = PROJECT / "experiments" / f"{name}.yaml"
         asked = [_file(found, site, f"{FOLDER}/{name}.yaml", f"What was run: {name}")] if experiment.exists() else []
-        zipped[archive] = _file(
+        packed[archive] = _file(
             found, site, archive, f"The records of {name}", numberOfItems=len(paths), isBasedOn=asked
         )
         for path in paths:
@@ -110,16 +115,16 @@ def crate(site: Path) -> dict[str, Any]:
                 {"@id": f"#{path.stem}", "@type": "CreateAction", "name": path.name, "endTime": record["finished"]}
             )
             run["instrument"] = instrument
-            run.append_to("result", zipped[archive])
+            run.append_to("result", packed[archive])
             for experiment_file in asked:
                 run.append_to("object", experiment_file)
     for page in sorted(site.glob("book/*.html")):
         text = page.read_text(encoding="utf-8")
         heading = re.search("<title>(.*?)</title>", text, re.DOTALL)
         title = re.sub(r" &#8212; .*|<[^>]*>", "", heading[1] if heading else page.stem)
-        shown = dict.fromkeys(re.findall(rf'href="\.\./({FOLDER}/[^"]+\.zip)"', text))
+        shown = dict.fromkeys(re.findall(rf'href="\.\./({FOLDER}/[^"]+{re.escape(ARCHIVE)})"', text))
         _file(
-            found, site, f"book/{page.name}", unescape(title), isBasedOn=[zipped[one] for one in shown if one in zipped]
+            found, site, f"book/{page.name}", unescape(title), isBasedOn=[packed[one] for one in shown if one in packed]
         )
     return found.metadata.generate()
 

@@ -96,7 +96,7 @@ class Records(SphinxRole):
         up = "../" * self.env.docname.count("/")
         links: list[nodes.Node] = []
         for name, paths in found.items():
-            address = f"{up}{published.FOLDER}/{name}.zip"
+            address = f"{up}{published.FOLDER}/{name}{published.ARCHIVE}"
             links += [nodes.Text(", ")] if links else []
             links.append(nodes.reference("", f"{name} ({len(paths)})", refuri=address, classes=[RECORDS]))
         return links, []

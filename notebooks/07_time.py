@@ -129,23 +129,14 @@ figures.note("timed", timed)
 
 # %%
 weight = temperature / SURROGATES["sigmoid"].peak
-images, labels = randman.train_images[:50], randman.train_labels[:50]
-
-
-def weight_gradients(gradient: str, **settings) -> list[torch.Tensor]:
-    """Of both layers of weights, before training."""
-    one = config.but(temperature=temperature, **settings).alone(
-        gradient, 0.01, seed
+narrow = config.but(temperature=temperature)
+with_peak, with_area = (
+    mechanism.weight_gradients(cell, randman, gradient, seed)
+    for cell, gradient in (
+        (narrow.but(surrogate_scale="peak"), "full"),
+        (narrow, str(weight)),
     )
-    network = evaluation.build_network(one, randman).double()
-    network.register_forward_pre_hook(lambda module, given: (given[0].double(),))
-    target = evaluation.target_of(labels, randman, one)
-    loss = evaluation.loss_of(network, images, target, randman, one).mean()
-    return list(torch.autograd.grad(loss, list(network.parameters())))
-
-
-with_peak = weight_gradients("full", surrogate_scale="peak")
-with_area = weight_gradients(str(weight))
+)
 ratios = [
     (x.norm() / y.norm()).item() for x, y in zip(with_peak, with_area, strict=True)
 ]
@@ -393,6 +384,7 @@ figures.note("signs", right)
 # Does training with the reset term move potentials away from the threshold, where the term acts?
 
 # %%
+images, labels = randman.train_images[:50], randman.train_labels[:50]
 rows = []
 for at in (0.02, 0.2, 2.0):
     for gradient in ("full", "leak"):

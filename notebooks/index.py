@@ -132,6 +132,7 @@ figures.note("torch", here["versions"]["torch"])
 #
 # ```{glue:table} advice-table
 # :name: advice
+# :figclass: full-width
 #
 # Keep the reset where the surrogate is moderately wide, and detach it where it is steep or wide. Where errors also travel
 # through recurrent weights, cut the path instead, unless the surrogate is steep. Rows are networks on Randman, a task of spike times; $\Theta$ is the width of a surrogate of area 1, in multiples of the

@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-import zipfile
+import tarfile
 
 import jupytext
 import pytest
@@ -21,7 +21,7 @@ def site(tmp_path_factory):
     """A site of one page, which shows two archives."""
     site = tmp_path_factory.mktemp("site")
     (site / "book").mkdir()
-    links = "".join(f'<a href="../records/{name}.zip">x</a>' for name in ("toy/table-1", "toy/adam"))
+    links = "".join(f'<a href="../records/{name}.tar.xz">x</a>' for name in ("toy/table-1", "toy/adam"))
     (site / "book" / "page.html").write_text(f"<title>A &amp; B &#8212; book</title>{links}")
     published.publish(site)
     return site
@@ -38,9 +38,9 @@ def entities(site):
 
 def test_every_record_is_in_an_archive_as_it_is(site):
     held = {}
-    for path in site.rglob("*.zip"):
-        with zipfile.ZipFile(path) as archive:
-            held |= {name: archive.read(name) for name in archive.namelist()}
+    for path in site.rglob("*.tar.xz"):
+        with tarfile.open(path) as archive:
+            held |= {name: archive.extractfile(name).read() for name in archive.getnames()}
     assert held == {path.name: path.read_bytes() for path, _ in records.every()}
 
 
@@ -53,9 +53,9 @@ def test_an_archive_has_the_runs_of_its_experiment():
 
 
 def test_equal_records_make_equal_archives(site):
-    before = {path: path.read_bytes() for path in site.rglob("*.zip")}
+    before = {path: path.read_bytes() for path in site.rglob("*.tar.xz")}
     published.publish(site)
-    assert {path: path.read_bytes() for path in site.rglob("*.zip")} == before
+    assert {path: path.read_bytes() for path in site.rglob("*.tar.xz")} == before
 
 
 def test_unknown_records_are_an_error():
@@ -100,8 +100,8 @@ def test_the_crate_leads_from_an_experiment_to_records_and_pages(entities):
     run = entities[f"#{path.stem}"]
     assert run["@type"] == "CreateAction" and run["endTime"] == records.read(path)["finished"]
     assert "records/toy/table-1.yaml" in str(run["object"])  # another experiment has the same run
-    assert "records/toy/table-1.zip" in str(run["result"])
-    assert "records/toy/table-1.yaml" in str(entities["records/toy/table-1.zip"]["isBasedOn"])
+    assert "records/toy/table-1.tar.xz" in str(run["result"])
+    assert "records/toy/table-1.yaml" in str(entities["records/toy/table-1.tar.xz"]["isBasedOn"])
     page = entities["book/page.html"]
-    assert page["name"] == "A & B" and "records/toy/table-1.zip" in str(page["isBasedOn"])
+    assert page["name"] == "A & B" and "records/toy/table-1.tar.xz" in str(page["isBasedOn"])
     assert sum(one["@type"] == "CreateAction" for one in entities.values()) == len(list(records.every()))

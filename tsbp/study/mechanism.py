@@ -149,6 +149,27 @@ def before_training(
     return found
 
 
+def weight_gradients(
+    cell: CellConfig, dataset: DataSet, gradient: str, seed: int = 0, examples: int = 50
+) -> list[Tensor]:
+    """Gradients of all weights of a cell's untrained network, in float64.
+
+    Args:
+        cell: the network.
+        dataset: its data, as :func:`tsbp.runs.evaluation.prepare` leaves them.
+        gradient: of the neurons.
+        seed: of the initial weights.
+        examples: the first training examples, over which the loss is averaged.
+    """
+    config = cell.alone(gradient, 1.0, seed)
+    network = evaluation.build_network(config, dataset).double()
+    network.register_forward_pre_hook(lambda module, given: (given[0].double(),))  # inputs are encoded in float32
+    images, labels = dataset.train_images[:examples], dataset.train_labels[:examples]
+    target = evaluation.target_of(labels, dataset, config)
+    loss = evaluation.loss_of(network, images, target, dataset, config).mean()
+    return list(torch.autograd.grad(loss, list(network.parameters())))
+
+
 def trained(config: TrainingConfig, dataset: DataSet) -> nn.Module:
     """The network of a training after its last epoch.
 
