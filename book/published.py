@@ -76,6 +76,7 @@ def publish(site: Path) -> None:
     Args:
         site: the folder with ``index.html``.
     """
+    shutil.rmtree(site / FOLDER, ignore_errors=True)  # of an earlier build
     for name, paths in archives().items():
         archive = site / FOLDER / f"{name}{ARCHIVE}"
         archive.parent.mkdir(parents=True, exist_ok=True)

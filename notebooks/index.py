@@ -115,6 +115,19 @@ figures.note("torch", here["versions"]["torch"])
 #
 # Where time carries the answer, {numref}`advice` says what to do for which network and width of the surrogate
 # ({doc}`07_time`); the default surrogates of SpikingJelly, snnTorch and Norse are moderately wide ({numref}`defaults`).
+#
+# ```{glue:table} advice-table
+# :name: advice
+# :figclass: full-width
+#
+# Keep the reset where the surrogate is moderately wide, and detach it where it is steep or wide. Where errors also travel
+# through recurrent weights, cut the path instead, unless the surrogate is steep. Rows are networks on Randman, a task of spike times; $\Theta$ is the width of a surrogate of area 1, in multiples of the
+# threshold. In brackets: points of test accuracy that keeping is worth against detaching, each at its own best learning rate,
+# with 95 % intervals over seeds and test examples. *Cut the path*: pass no gradient along the membrane (`spatial`); in brackets,
+# what it is worth against the better of both. *Either*: equal within 2 points. *Open*: not decided. Empty: not measured.
+# Records: {records}`time/randman`.
+# ```
+#
 # Everywhere else:
 #
 # - **Keep it** if you train with SGD, or with momentum, at a learning rate near the largest that works. The range of usable
@@ -129,18 +142,6 @@ figures.note("torch", here["versions"]["torch"])
 # - **Open: CIFAR-10.** A reduced network on a part of it is more accurate with the term at the learning rate
 #   {glue:text}`reduced-rate:g`, by {glue:text}`reduced-difference` points over {glue:text}`reduced-seeds` seeds, but that
 #   rate is the best one for `full` alone. Whether the term helps when every gradient has its own best rate is open.
-#
-# ```{glue:table} advice-table
-# :name: advice
-# :figclass: full-width
-#
-# Keep the reset where the surrogate is moderately wide, and detach it where it is steep or wide. Where errors also travel
-# through recurrent weights, cut the path instead, unless the surrogate is steep. Rows are networks on Randman, a task of spike times; $\Theta$ is the width of a surrogate of area 1, in multiples of the
-# threshold. In brackets: points of test accuracy that keeping is worth against detaching, each at its own best learning rate,
-# with 95 % intervals over seeds and test examples. *Cut the path*: pass no gradient along the membrane (`spatial`); in brackets,
-# what it is worth against the better of both. *Either*: equal within 2 points. *Open*: not decided. Empty: not measured.
-# Records: {records}`time/randman`.
-# ```
 #
 # ```{glue:table} switches-table
 # :name: switches

@@ -109,6 +109,18 @@ def test_compared_gradients(digits):
     assert compare_gradients(build_network(config, digits), digits, config)["cosine_leak"][1:] == [None, None]
 
 
+def test_gradients_that_overflow_are_not_compared(digits):
+    """Weights that are far too large: the record can be written nevertheless."""
+    config = training.resolve(TINY.but(compare_gradients=True, device="cpu"))
+    network = build_network(config, digits)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter *= 1e30
+    found = compare_gradients(network, digits, config)
+    assert all(None in values for values in found.values())
+    json.dumps(found, allow_nan=False)
+
+
 def test_gradients_of_averages(digits):
     """The mean over examples is what the network sees: of all of them, its cosine is that of the whole batch."""
     config = TINY.but(compare_gradients=True)

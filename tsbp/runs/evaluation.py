@@ -1,5 +1,6 @@
 """The network of a run, its size in memory, its loss and accuracy, and how its gradients differ."""
 
+import math
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,7 +167,8 @@ def compare_gradients(
 
     Returns:
         ``cosine_leak``, ``length_leak`` and the same of ``spatial``: cosine to the gradient ``full``, and length in
-        multiples of its length; a number for each layer with weights, None where no gradient reaches it.
+        multiples of its length; a number for each layer with weights, None where no gradient reaches it or one has
+        overflowed.
     """
     gradients = _Gradients(network, dataset, config, compiled).of(slice(COMPARED))
     found: dict[str, list[float | None]] = {}
@@ -225,11 +227,12 @@ class _Gradients:
 
 
 def _beside(one: Tensor, other: Tensor) -> tuple[float | None, float | None]:
-    """Cosine of two gradients, and how many times as long the first is; None where one is zero."""
+    """Cosine of two gradients, and how many times as long the first is; None where one is zero or has overflowed."""
     if not one.any() or not other.any():
         return None, None
-    cosine = functional.cosine_similarity(one.double(), other.double(), dim=0)
-    return round(cosine.item(), 6), round((one.norm() / other.norm()).item(), 6)
+    cosine = functional.cosine_similarity(one.double(), other.double(), dim=0).item()
+    length = (one.norm() / other.norm()).item()
+    return (round(cosine, 6), round(length, 6)) if math.isfinite(cosine + length) else (None, None)
 
 
 @contextmanager
