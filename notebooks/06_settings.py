@@ -95,7 +95,8 @@ figures.show("rates-table", rates_table)
 # :alt: Above, test error over the learning rate for three gradients; below, accuracy of full minus that of leak. Four columns.
 #
 # With momentum networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones it
-# breaks down first, and `spatial` last. AdamW leaves little of that, and at its largest rates `spatial` is not ahead.
+# breaks down first, and `spatial` last. AdamW leaves less of that: within a point near the best rates, `leak` ahead at some
+# smaller one, and at its largest rates `spatial` is not ahead.
 # Near the best rates the gradients are closer together. Above: test error. Below: accuracy of `full` minus that of
 # `leak`, paired by seed, on a scale that is linear up to one percentage point and logarithmic beyond. Dots: single
 # trainings, lines: means. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits. Records:
@@ -157,8 +158,8 @@ for name, group in top.groupby("gradient"):
 # {records}`settings, widths`.
 # ```
 #
-# Width and height can disagree. At the largest rate tried, the order of the mean accuracies depends on the optimiser. With
-# momentum that of `spatial` is the highest there. Under AdamW on MNIST, at {glue:text}`top-rate:g`, it is the lowest:
+# Width and height can disagree. At the largest rate at which any network learns, the order of the mean accuracies depends on
+# the optimiser. With momentum that of `spatial` is the highest there. Under AdamW on MNIST, at {glue:text}`top-rate:g`, it is the lowest:
 # {glue:text}`top-spatial:.1f` %, against {glue:text}`top-full:.1f` % with `full` and {glue:text}`top-leak:.1f` % with
 # `leak`. Without the worst run of each gradient
 # they are closer than a point.
@@ -168,8 +169,8 @@ for name, group in top.groupby("gradient"):
 # reach {glue:text}`fall-full:.1f` % on average with `full` and {glue:text}`fall-spatial:.1f` % with `spatial`, but
 # {glue:text}`fall-leak:.1f` % with `leak`. So the paper's two halves do not contradict each other: on real data it
 # looked at one learning rate for each network, and near the best rate the gradients are closer together. If it trained
-# as TSSL-BP does, with AdamW, that hid more: of the differences between `full` and `leak`, only a cost of less than a
-# percentage point on MNIST is sure then.
+# as TSSL-BP does, with AdamW, that hid more: of the differences between `full` and `leak`, only costs are sure then, of
+# less than a percentage point near the best rates.
 #
 # ## Temperature, time steps, depth
 #
@@ -336,7 +337,7 @@ for n in (1, 1000):
 #   digits, `full` is not shown to be ahead of `leak`.
 # - With momentum, `leak` learns faster than `full` at small learning rates in networks too, and it breaks down
 #   first as the rate grows: the term costs where steps are too short, and helps where they are too long. Under AdamW,
-#   which divides the length of the gradient out, little of either is left.
+#   which divides the length of the gradient out, little of either is left near the best rates.
 #
 # ## Exercises
 #

@@ -131,18 +131,28 @@ class Evidence:
         return failed[0] if len(failed) else np.inf
 
     def accuracy(self, title: str, one: str = "full", other: str = "leak") -> pd.DataFrame:
-        """Two gradients compared by the accuracy of a network over one setting: above zero the first one is better."""
+        """Two gradients compared by the accuracy of a network over one setting: above zero the first one is better.
+
+        Values at which every training breaks down are left out, here and below.
+        """
         found = studies.by_value(self.studies[title])
-        return compared(found.index, (found[one] - found[other]).to_numpy())
+        return compared(found.index, (found[one] - found[other]).to_numpy()).loc[self._learns(title)]
 
     def mean_accuracy(self, title: str) -> pd.DataFrame:
         """Mean accuracies of a study: a row for each value, a column for each gradient."""
-        return self.studies[title].pivot_table(index="value", columns="gradient", values="test_accuracy")
+        means = self.studies[title].pivot_table(index="value", columns="gradient", values="test_accuracy")
+        return means.loc[self._learns(title)]
 
     def broken(self, title: str) -> pd.DataFrame:
-        """How many trainings of a study broke down, and how many did not: two columns for each gradient."""
+        """How many trainings of a study broke down: a column for each gradient."""
         runs = self.studies[title].assign(broken=lambda runs: runs["test_accuracy"] < studies.BROKEN)
-        return runs.pivot_table(index="value", columns="gradient", values="broken", aggfunc="sum")
+        counts = runs.pivot_table(index="value", columns="gradient", values="broken", aggfunc="sum")
+        return counts.loc[self._learns(title)]
+
+    def _learns(self, title: str) -> list[float]:
+        """The values at which some training does not break down."""
+        best = self.studies[title].groupby("value")["test_accuracy"].max()
+        return best.index[best >= studies.BROKEN].tolist()
 
     @cached_property
     def rate_studies(self) -> dict[str, robustness.RateStudy]:

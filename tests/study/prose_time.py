@@ -2,6 +2,7 @@
 
 from prose import Entries, Evidence
 
+from tsbp.gradients import STUDIED
 from tsbp.study import cells, time_tables
 from tsbp.study.cells import Cell
 
@@ -80,12 +81,22 @@ def ahead_if_both_are_tuned(e: Evidence) -> bool:
     return tuned.mean > tuned.half_width
 
 
+def recall_decides_nothing(e: Evidence) -> bool:
+    """Neither between ``full`` and ``leak`` nor against ``spatial``; solved at short delays, not at the longest."""
+    short, middle, long = cells.cells("time/recall")
+    easy = min(cell.accuracy(name).mean for cell in (short, middle) for name in STUDIED)
+    hard = max(long.accuracy(name).mean for name in STUDIED)
+    both = (time_tables.verdicts([short, middle, long], difference)["own"] for difference in ("reset", "path"))
+    return easy > 99 and hard < 90 and set().union(*both) <= {"equal", "open"}
+
+
 RECOMMENDATIONS = (
     keep_at_moderate,
     detach_where_steep,
     wide_is_cut_or_detached,
     cut_in_recurrent_networks,
     even_or_tuned,
+    recall_decides_nothing,
 )
 """What the chapter and the front page recommend, in sentences without a comparative."""
 
@@ -101,5 +112,6 @@ ENTRIES = Entries(
         "A network that breaks down counts",
         "is the smallest or the largest tried in",
         "had the higher mean accuracy",
+        "and no difference is sure",
     ),
 )
