@@ -103,7 +103,7 @@ figures.show("rates-table", rates_table)
 # {records}`settings/mnist-adamw, settings/mnist-nesterov, settings/digits-adamw, settings/digits-nesterov`.
 # ```
 #
-# :::{table} Under momentum the term costs accuracy at the smallest rate, and helps at large ones on the digits alone. The accuracy of `full`, rate by rate.
+# :::{table} Under momentum the term costs accuracy at small rates, and helps at large ones on the digits alone. The accuracy of `full`, rate by rate.
 # :name: network-verdicts
 #
 # | | compared with `leak` | with `spatial` |

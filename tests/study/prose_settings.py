@@ -184,7 +184,7 @@ ENTRIES = Entries(
     statements={
         "With momentum networks behave as the single neuron does": momentum_repeats_the_single_neuron,
         "AdamW leaves less of that": adamw_leaves_less,
-        "Under momentum the term costs accuracy at the smallest rate": momentum_costs_then_helps_on_digits,
+        "Under momentum the term costs accuracy at small rates": momentum_costs_then_helps_on_digits,
         "Where the surrogate is widest, and nowhere else": only_the_widest_surrogate_needs_the_path,
         "Near the best rates the gradients are closer together": closer_near_the_best_rate,
         "the range is wider with `full` than with `leak` under every": full_is_wider_than_leak,
