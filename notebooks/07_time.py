@@ -75,6 +75,7 @@ figures.use_style()
 profile: str = "quick"  # quick or full; the records are the same in both
 seed: int = 0  # decides the initial weights of the networks that are looked into
 temperature: float = 0.02  # at which both scales are compared
+examples: int = 50  # over which the errors before training are averaged
 trained_epochs: int = 2  # of the networks that are looked into after training
 epochs: int = 2  # of the training in the exercises
 
@@ -176,12 +177,8 @@ at = {(cell.network, cell.config.temperature): cell for cell in found}
 for network, place in (("128", "1"), ("4 x 128", "4")):
     for width, name in ((0.2, "moderate"), (0.02, "steep"), (2.0, "wide")):
         gain = at[network, width].difference()
-        figures.note(
-            f"kept-{place}-{name}", f"{gain.mean:.1f} ± {gain.half_width:.1f}"
-        )
-        figures.note(
-            f"lost-{place}-{name}", f"{-gain.mean:.1f} ± {gain.half_width:.1f}"
-        )
+        figures.note(f"kept-{place}-{name}", f"{gain:.1f}")
+        figures.note(f"lost-{place}-{name}", f"{-gain:.1f}")
 recurrent = at["128 recurrent", 0.2]
 figures.note("cut-moderate", recurrent.accuracy("spatial").mean)
 figures.note("uncut-moderate", recurrent.accuracy("full").mean)
@@ -193,7 +190,7 @@ figures.note("kept-best", kept.accuracy("full").mean)
 figures.note("kept-width", kept.config.temperature)
 figures.note("detached-best", without.accuracy("leak").mean)
 figures.note("detached-width", without.config.temperature)
-figures.note("tuned-gain", f"{tuned.mean:.1f} ± {tuned.half_width:.1f}")
+figures.note("tuned-gain", f"{tuned:.1f}")
 short = [
     max(cell.accuracy(name).mean for name in ("full", "leak"))
     - cell.accuracy("0.5").mean
@@ -335,7 +332,7 @@ figures.show("factors-table", tables.show(pd.DataFrame(rows), "gradient"))
 # %%
 looked_into = {
     (cell.network, cell.config.temperature): mechanism.before_training(
-        cell.config, randman, seed=seed
+        cell.config, randman, seed=seed, examples=examples
     )
     for cell in found
 }
@@ -353,7 +350,9 @@ every_network = {
 figures.show("errors-figure", time_figures.errors_back_in_time(every_network))
 for at, name in ((0.02, "steep"), (0.2, "moderate"), (2.0, "wide")):
     alone = config.but(temperature=at)
-    one = mechanism.before_training(alone, randman, ("full",), seed)["full"]
+    one = mechanism.before_training(alone, randman, ("full",), seed, examples)[
+        "full"
+    ]
     figures.note(f"near-{name}", 100 * one.near)
     figures.note(f"amplified-{name}", 100 * one.amplified)
 
@@ -391,8 +390,8 @@ right = int(((ratio < 1) == (gained > 0)).sum())
 print(f"{rank:+.2f}; sign as expected in {right} of {len(found)}")
 
 # %% tags=["remove-cell"]
-figures.show("predicted-figure", time_figures.predicted(found, ratio, "own"))
-figures.note("looked-examples", 50)
+figures.show("predicted-figure", time_figures.predicted(found, ratio))
+figures.note("looked-examples", examples)
 figures.note("rank", f"{rank:+.2f}")
 figures.note("signs", right)
 
@@ -409,7 +408,7 @@ figures.note("signs", right)
 # Does training with the reset term move potentials away from the threshold, where the term acts?
 
 # %%
-images, labels = randman.train_images[:50], randman.train_labels[:50]
+images, labels = randman.train_images[:examples], randman.train_labels[:examples]
 rows = []
 for at in (0.02, 0.2, 2.0):
     for gradient in ("full", "leak"):

@@ -18,7 +18,7 @@ CHANGED = {
     "04_one_neuron": {"repeats": 4, "iterations": 20, "learning_rates": [0.01, 0.1]},
     "05_data_sets": {"epochs": 1, "seeds": 1, "seed": 2},
     "06_settings": {"lr": 0.02, "epochs": 1, "seed": 3},
-    "07_time": {"temperature": 0.5, "trained_epochs": 1, "epochs": 1, "seed": 1},
+    "07_time": {"temperature": 0.5, "examples": 20, "trained_epochs": 1, "epochs": 1, "seed": 1},
     "08_cost": {"time_steps": 3, "batch_size": 2, "neurons": 100, "repeats": 3, "seed": 1},
     "09_errata": {"tau_m": 4.0, "threshold": 0.8, "temperature": 0.5, "seed": 1},
     "10_reproduce": {"epochs": 1, "seed": 2},

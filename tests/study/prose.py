@@ -13,7 +13,7 @@ import torch
 
 from tsbp.runs import experiments, records, toy
 from tsbp.runs.settings import TrainingConfig
-from tsbp.study import comparison, protocols, robustness, studies
+from tsbp.study import cells, comparison, protocols, robustness, studies, time_tables
 from tsbp.study.statistics import mean_interval, p_values
 
 GRADIENT = r"`(?:full|leak|spatial)`|\b(?:term|gradients|difference|advantage|harm)\b|\b(?:learning|training) \*with"
@@ -153,6 +153,18 @@ class Evidence:
         """The values at which some training does not break down."""
         best = self.studies[title].groupby("value")["test_accuracy"].max()
         return best.index[best >= studies.BROKEN].tolist()
+
+    @cached_property
+    def cells(self) -> list[cells.Cell]:
+        """Of the study of time, on Randman."""
+        return cells.cells("time/randman")
+
+    @cached_property
+    def cell_words(self) -> dict[tuple[str, float], tuple[str, str]]:
+        """Network and temperature → verdict on ``full`` against ``leak``, and what is recommended."""
+        words = zip(time_tables.verdicts(self.cells)["own"], time_tables.advice(self.cells), strict=True)
+        places = [(cell.network, cell.config.temperature) for cell in self.cells]
+        return dict(zip(places, words, strict=True))
 
     @cached_property
     def rate_studies(self) -> dict[str, robustness.RateStudy]:

@@ -7,20 +7,13 @@ from tsbp.study import cells, time_tables
 from tsbp.study.cells import Cell
 
 
-def judged() -> dict[tuple[str, float], str]:
-    """Network and temperature → verdict on ``full`` against ``leak`` at each one's own learning rate."""
-    found = cells.cells("time/randman")
-    words = time_tables.verdicts(found)["own"]
-    return {(one.network, one.config.temperature): word for one, word in zip(found, words, strict=True)}
-
-
-def one_layer() -> dict[float, Cell]:
-    return {one.config.temperature: one for one in cells.cells("time/randman") if one.network == "128"}
+def one_layer(e: Evidence) -> list[Cell]:
+    return [cell for cell in e.cells if cell.network == "128"]
 
 
 def leak_is_even(e: Evidence) -> bool:
     """Over all widths it varies by less than half of what ``full`` does."""
-    reached = {name: [one.accuracy(name).mean for one in one_layer().values()] for name in ("full", "leak")}
+    reached = {name: [one.accuracy(name).mean for one in one_layer(e)] for name in ("full", "leak")}
     spread = {name: max(means) - min(means) for name, means in reached.items()}
     return len(reached["leak"]) == 5 and spread["leak"] < spread["full"] / 2 and spread["leak"] < 4
 
@@ -29,22 +22,22 @@ THROUGH_MEMBRANES = ("128", "2 x 128", "4 x 128", "128 recurrent, detached")
 """Networks in which errors do not travel through recurrent weights."""
 
 
-def verdicts_at(temperature: float) -> set[str]:
-    """Of those networks."""
-    words = judged()
-    return {words[network, temperature] for network in THROUGH_MEMBRANES}
+def words_at(e: Evidence, temperature: float) -> tuple[set[str], ...]:
+    """Verdicts and recommendations of those networks."""
+    verdicts, said = zip(*(e.cell_words[network, temperature] for network in THROUGH_MEMBRANES), strict=True)
+    return set(verdicts), set(said)
 
 
 def keep_at_moderate(e: Evidence) -> bool:
-    return verdicts_at(0.2) == {"higher"}
+    return words_at(e, 0.2)[0] == {"higher"}
 
 
 def detach_where_steep(e: Evidence) -> bool:
-    return verdicts_at(0.02) == {"lower"}
+    return words_at(e, 0.02)[0] == {"lower"}
 
 
 def detach_where_wide(e: Evidence) -> bool:
-    return verdicts_at(2.0) == {"lower"}
+    return words_at(e, 2.0)[0] == {"lower"}
 
 
 def moderate_or_not(e: Evidence) -> bool:
@@ -52,16 +45,12 @@ def moderate_or_not(e: Evidence) -> bool:
 
 
 def cut_in_recurrent_networks(e: Evidence) -> bool:
-    found = cells.cells("time/randman")
-    said = dict(zip([(c.network, c.config.temperature) for c in found], time_tables.advice(found), strict=True))
-    return all(said["128 recurrent", width] == time_tables.CUT for width in (0.2, 2.0))
+    return all(e.cell_words["128 recurrent", width][1] == time_tables.CUT for width in (0.2, 2.0))
 
 
 def wide_is_cut_or_detached(e: Evidence) -> bool:
     """And in one network at least ``spatial`` is the most accurate."""
-    found = [one for one in cells.cells("time/randman") if one.network in THROUGH_MEMBRANES]
-    said = [a for one, a in zip(found, time_tables.advice(found), strict=True) if one.config.temperature == 2.0]
-    return detach_where_wide(e) and set(said) == {"detach", time_tables.CUT}
+    return detach_where_wide(e) and words_at(e, 2.0)[1] == {"detach", time_tables.CUT}
 
 
 def even_or_tuned(e: Evidence) -> bool:
@@ -71,13 +60,12 @@ def even_or_tuned(e: Evidence) -> bool:
 def half_is_never_far(e: Evidence) -> bool:
     """Within two points of the better of both, as a mean."""
     return all(
-        one.accuracy("0.5").mean > max(one.accuracy(name).mean for name in ("full", "leak")) - 2
-        for one in one_layer().values()
+        one.accuracy("0.5").mean > max(one.accuracy(name).mean for name in ("full", "leak")) - 2 for one in one_layer(e)
     )
 
 
 def ahead_if_both_are_tuned(e: Evidence) -> bool:
-    _, _, tuned = cells.each_at_its_best(list(one_layer().values()))
+    _, _, tuned = cells.each_at_its_best(one_layer(e))
     return tuned.mean > tuned.half_width
 
 

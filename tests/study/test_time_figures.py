@@ -52,7 +52,7 @@ def test_a_panel_for_each_cell():
 
 
 def test_errors_back_in_time():
-    one = Travel(np.ones(4), 0.0, np.array([1.0, 0.1, 0.0, 2.0]), np.zeros(4), 0.0)
+    one = Travel(0.0, np.array([1.0, 0.1, 0.0, 2.0]), np.zeros(4), 0.0)
     figure = time_figures.errors_back_in_time({("128", 0.2): {"full": one}, ("128", 2.0): {"full": one}})
     assert len(figure.axes) == 2 and figure.axes[0].get_yscale() == "log"
     assert np.isnan(figure.axes[0].lines[0].get_ydata()[2]), "zero has no place on a logarithmic axis"

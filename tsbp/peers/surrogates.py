@@ -48,12 +48,10 @@ DEFAULTS = (
 
 def half_width(surrogate: str) -> float:
     """How far from the threshold a surrogate of temperature 1 has half its maximum."""
-    low, high = 0.0, 10.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        above = SURROGATES[surrogate].kernel(torch.tensor(middle, dtype=torch.float64)) > SURROGATES[surrogate].peak / 2
-        low, high = (middle, high) if above else (low, middle)
-    return low
+    from scipy.optimize import brentq
+
+    kernel, peak = SURROGATES[surrogate].kernel, SURROGATES[surrogate].peak
+    return float(brentq(lambda x: kernel(torch.tensor(x, dtype=torch.float64)).item() - peak / 2, 0.0, 10.0))
 
 
 def table() -> "pandas.DataFrame":

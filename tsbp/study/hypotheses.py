@@ -11,11 +11,10 @@ were looked at:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from tsbp.study.cells import DETACHED, Cell, better
 from tsbp.study.robustness import in_decades
@@ -125,9 +124,7 @@ def _feedforward(cells: Sequence[Cell], temperatures: Sequence[float]) -> dict[t
 def _below(one: Crossed, bound: float, sign: int = 1) -> float:
     """Two-sided p value that a mean is at a bound; 1 if it is not below it (sign -1: not above it)."""
     away = sign * (bound - one.mean)
-    if not one.error:
-        return float(away <= 0)
-    return float(2 * stats.t.sf(away / one.error, one.df)) if away > 0 else 1.0
+    return replace(one, mean=away).p_value if away > 0 else 1.0
 
 
 def _sure(found: Sequence[Crossed], p_value: Callable[[Crossed], float]) -> list[bool]:

@@ -22,9 +22,6 @@ from tsbp.surrogate import surrogate_derivative
 class Travel:
     """What becomes of an error in one hidden layer with one gradient."""
 
-    transport: np.ndarray
-    """Root mean square, over neurons, examples and starting steps, of the product of the factors of k steps backwards
-    along a membrane, ``[T]`` for k = 0 ... T - 1; 1 at k = 0. NaN or infinite where it is too large for float64."""
     amplified: float
     """Share of steps that multiply the error by more than 1 or less than -1."""
     error: np.ndarray
@@ -33,13 +30,6 @@ class Travel:
     """Spikes of a neuron in each step, ``[T]``, the mean over neurons and examples."""
     near: float
     """Share of potentials within one temperature of the threshold."""
-
-    @property
-    def per_step(self) -> float:
-        """Growth of ``transport`` a step, the geometric mean over its first half: above 1 it explodes."""
-        half = len(self.transport) // 2
-        with np.errstate(divide="ignore", over="ignore"):
-            return float(np.exp(np.log(self.transport[half]) / half))
 
 
 def travel(
@@ -67,7 +57,6 @@ def travel(
         near = (potential - config.threshold).abs() < config.temperature
         found.append(
             Travel(
-                transport(factors),
                 float((factors.abs() > 1).double().mean()),
                 current.grad.double().square().mean((1, 2)).sqrt().numpy(),
                 (potential > config.threshold).double().mean((1, 2)).numpy(),
@@ -110,19 +99,6 @@ def membrane_factors(potential: Tensor, config: TrainingConfig) -> Tensor:
     h = surrogate_derivative(above, config.temperature, config.surrogate, config.surrogate_scale)
     factor = resolve(config.gradient)(potential, (above > 0).double(), h)
     return (1 - 1 / config.tau_m) * torch.as_tensor(factor, dtype=torch.float64).expand_as(potential)
-
-
-def transport(factors: Tensor) -> np.ndarray:
-    """Root mean square of the product of k factors in a row, for k = 0 ... T - 1.
-
-    Args:
-        factors: ``[T, ...]`` of float64.
-    """
-    product, found = torch.ones_like(factors), []
-    for k in range(len(factors)):
-        found.append(float(product.square().mean().sqrt()))
-        product = product[:-1] * factors[k:-1]  # of the step k later
-    return np.array(found)
 
 
 def before_training(

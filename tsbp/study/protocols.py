@@ -161,7 +161,7 @@ def protocol_table(found: Sequence[Comparison]) -> "pandas.DataFrame":
             row: dict = {"data set": one.title, "rates": one.protocol, "difference": f"full - {other}"}
             row |= {"points": str(difference), "verdict": "", "margin": f"±{one.margin:.2f}"}
             row |= {"power": f"{100 * difference.power(one.margin):.0f} %", "repeats": one.outcomes.repeats}
-            rows.append(row | {name: f"{mean.mean:.2f} ± {mean.half_width:.2f}" for name, mean in means.items()})
+            rows.append(row | {name: f"{mean:.2f}" for name, mean in means.items()})
     for row, verdict in zip(rows, (word for pair in verdicts(found) for word in pair), strict=True):
         row["verdict"] = verdict
     return pd.DataFrame(rows)
@@ -175,7 +175,7 @@ def costs(found: Sequence[Comparison], title: str) -> dict[str, str]:
         title: how the title of those that are wanted begins.
     """
     lost = {one.protocol: one.outcomes.difference("leak") for one in found if one.title.startswith(title)}
-    return {protocol: f"{-one.mean:.2f} ± {one.half_width:.2f}" for protocol, one in lost.items()}
+    return {protocol: f"{-one:.2f}" for protocol, one in lost.items()}
 
 
 def verdicts(found: Sequence[Comparison]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Intervals for means and paired differences over repeats, tests of equality, and many comparisons at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -175,9 +175,18 @@ class Crossed:
         reach = margin / self.error - stats.t.ppf(0.95, self.df)
         return float(max(0.0, 2 * stats.t.cdf(reach, self.df) - 1))
 
+    def __neg__(self) -> "Crossed":
+        """The same of the values with the other sign."""
+        return replace(self, mean=-self.mean)
+
+    def __format__(self, form: str) -> str:
+        """Mean and half-width, as ``4.8 ± 1.3`` for ``.1f``; a sign that is asked for is that of the mean."""
+        form = form or "+.2f"
+        return f"{self.mean:{form}} ± {self.half_width:{form.lstrip('+')}}"
+
     def __str__(self) -> str:
         """``+0.12 ± 0.30``."""
-        return f"{self.mean:+.2f} ± {self.half_width:.2f}"
+        return format(self)
 
 
 def crossed(values: np.ndarray) -> Crossed:

@@ -142,7 +142,7 @@ def errors_back_in_time(travels: Mapping[tuple[str, float], Mapping[str, Travel]
     return figure
 
 
-def predicted(cells: Sequence[Cell], ratios: Sequence[float], protocol: str = "common") -> Figure:
+def predicted(cells: Sequence[Cell], ratios: Sequence[float], protocol: str = "own") -> Figure:
     """Accuracy of ``full`` minus that of ``leak`` against how much larger the errors of ``full`` are, a dot a cell.
 
     Args:

@@ -66,7 +66,7 @@ def cell_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFram
     for cell, verdict, said in zip(cells, verdicts(cells)[protocol], advice(cells, protocol), strict=True):
         row = {"network": cell.network, "Θ": f"{cell.config.temperature:g}"}
         for name in STUDIED:
-            row[name] = _with_width(cell.accuracy(name, protocol)) if name in cell.right[protocol] else ""
+            row[name] = f"{cell.accuracy(name, protocol):.1f}" if name in cell.right[protocol] else ""
         row["full - leak"] = str(cell.difference(protocol=protocol))
         rows.append(row | {"verdict": verdict, "recommended": said})
     return pd.DataFrame(rows)
@@ -88,8 +88,7 @@ def advice_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFr
     found: dict[str, dict[str, str]] = {}
     for cell, said in zip(cells, advice(cells, protocol), strict=True):
         pair = ("spatial", better(cell)) if said == CUT else (KEPT, DETACHED)
-        one = cell.difference(pair[1], pair[0], protocol)
-        words = f"{said} ({one.mean:+.1f} ± {one.half_width:.1f})"
+        words = f"{said} ({cell.difference(pair[1], pair[0], protocol):+.1f})"
         found.setdefault(cell.network, {})[f"Θ = {cell.config.temperature:g}"] = words
     temperatures = sorted({cell.config.temperature for cell in cells})
     columns = ["network", *(f"Θ = {one:g}" for one in temperatures)]
@@ -130,7 +129,3 @@ def tally(cells: Sequence[Cell], protocol: str = "own") -> Mapping[str, int]:
     said = advice(cells, protocol)
     counts = {word: said.count(word) for word in ("keep", "detach", "either", "open")}
     return {"all": len(said)} | counts | {"cut": said.count(CUT)}
-
-
-def _with_width(one: Crossed) -> str:
-    return f"{one.mean:.1f} ± {one.half_width:.1f}"
