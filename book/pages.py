@@ -19,6 +19,7 @@ import papermill
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from fingerprint import fingerprint
 from tsbp.runs import files
@@ -179,6 +180,7 @@ def _run(plain: Path, parameters: dict[str, Any], reports: Path) -> NotebookNode
             cwd=plain.parent,
             progress_bar=sys.stderr.isatty(),
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            config=_own_sockets(plain.parent),
         )
     except PapermillExecutionError as error:
         reports.mkdir(parents=True, exist_ok=True)
@@ -186,6 +188,13 @@ def _run(plain: Path, parameters: dict[str, Any], reports: Path) -> NotebookNode
         (reports / plain.name).with_suffix(".log").write_text(_report(error), encoding="utf-8")
         error.add_note(f"The notebook as far as it came is {reports / plain.name}")
         raise
+
+
+def _own_sockets(folder: Path) -> Config:
+    """Sockets in the notebook's own folder, for two kernels that start at once may choose the same TCP port."""
+    if sys.platform == "win32":  # which has none
+        return Config()
+    return Config(KernelManager={"transport": "ipc", "connection_file": str(folder / "kernel.json")})
 
 
 def _report(error: PapermillExecutionError) -> str:

@@ -219,6 +219,14 @@ def test_a_build_that_was_killed_goes_on(tmp_path):
     assert built()[1][0] == "to execute: nothing"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no sockets in the file system")
+def test_kernels_that_start_at_once_share_no_ports(notebook):
+    asked = "from ipykernel.connect import get_connection_info as asked\n\nprint(asked(unpack=True)['transport'])\n"
+    notebook.write_text(SOURCE + asked)
+    assert execute(notebook)
+    assert printed(notebook)[-1] == "ipc"
+
+
 def test_an_unknown_parameter_is_an_error(notebook):
     with pytest.raises(ValueError, match=r"chapter\.py has no parameter numbr"):
         execute(notebook, {"numbr": 2})
