@@ -130,6 +130,8 @@ def _jupyter_book(builder: str, result: Path) -> Path:
     around += [*(PROJECT / "book" / "_static").iterdir(), PROJECT / "_config.yml"]
     stale = not result.exists() or any(path.stat().st_mtime > result.stat().st_mtime for path in around)
     result.unlink(missing_ok=True)  # its presence proves the build: other versions of the tool end in silence
+    if stale and builder == "html":
+        shutil.rmtree(result.parent, ignore_errors=True)  # with the pages of chapters that are no more
     folder = next(parent for parent in result.parents if parent.name == "_build")
     command = [str(Path(sysconfig.get_path("scripts")) / "jupyter-book"), "build", ".", "--config", "_config.yml"]
     command += ["--toc", "book/_toc.yml", "--path-output", str(folder.parent), "--builder", builder]

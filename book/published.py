@@ -110,15 +110,12 @@ def crate(site: Path) -> dict[str, Any]:
         packed[archive] = _file(
             found, site, archive, f"The records of {name}", numberOfItems=len(paths), isBasedOn=asked
         )
-        for path in paths:
-            record = records.read(path)
-            run = found.dereference(f"#{path.stem}") or found.add_jsonld(
-                {"@id": f"#{path.stem}", "@type": "CreateAction", "name": path.name, "endTime": record["finished"]}
-            )
-            run["instrument"] = instrument
-            run.append_to("result", packed[archive])
-            for experiment_file in asked:
-                run.append_to("object", experiment_file)
+        finished = sorted(records.read(path)["finished"] for path in paths)
+        run = found.add_jsonld({"@id": f"#{name}", "@type": "CreateAction", "name": f"The runs of {name}"})
+        run["startTime"], run["endTime"] = finished[0], finished[-1]
+        run["instrument"], run["result"] = instrument, packed[archive]
+        if asked:
+            run["object"] = asked
     for page in sorted(site.glob("book/*.html")):
         text = page.read_text(encoding="utf-8")
         heading = re.search("<title>(.*?)</title>", text, re.DOTALL)

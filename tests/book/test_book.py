@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 
 import jupytext
 import pytest
@@ -344,6 +345,16 @@ def test_a_change_of_style_reaches_every_page(small_book):
     build.build_site()
     assert (build.SITE / "_static" / "book.css").read_text().rstrip().endswith("color: red; }")
     assert page.read_text() != before, "browsers would show the style that they kept"
+
+
+def test_a_page_of_a_former_chapter_is_gone(small_book):
+    build.build_site()
+    former = build.SITE / "book" / "former.html"
+    former.write_text("of a chapter that was renamed")
+    time.sleep(0.01)  # a file system may have coarse times
+    (small_book / "book" / "_toc.yml").touch()
+    assert build.build_site().exists()
+    assert not former.exists()
 
 
 def test_a_warning_is_an_error(small_book, capfd):
