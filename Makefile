@@ -91,8 +91,8 @@ bench: bench-$(DEVICE)
 
 bench-cpu: $(VENV)/bench-installed
 	$(BIN)/tsbp agreement --out results/agreement
-	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --repeats 101 $(MEASURED)
-	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --repeats 81 $(MEASURED)
+	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --repeats 51 $(MEASURED)
+	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --repeats 31 $(MEASURED)
 	$(BENCH) lif --time-steps 100 --batch-size 1000 --neurons 1 --repeats 101 $(MEASURED)
 	$(BENCH) recurrent --time-steps 100 --batch-size 100 --neurons 128 --repeats 51 $(MEASURED)
 	$(BENCH) mnist --time-steps 5 --batch-size 100 --threads 2 $(MEASURED)

@@ -105,6 +105,14 @@ def test_a_record_says_what_was_measured(benchmark):
         assert record["kept_bytes"]["tsbp full"] == 4 * 4 * 3 * 50, "the potential alone"
 
 
+def test_a_long_benchmark_of_a_layer_is_repeated_in_other_processes():
+    record = bench.run(LIF.but(repeats=bench.WITH_PROCESSES), others=["plain autograd"])
+    assert list(record["processes"]) == ["1 core, plain", "2 cores, plain", "2 cores, memory kept"]
+    for seconds in record["processes"].values():
+        assert seconds.keys() == record["seconds"].keys()
+        assert all(len(times) == bench.WITH_PROCESSES // 2 and min(times) > 0 for times in seconds.values())
+
+
 @pytest.mark.slow
 def test_the_network_of_cifar10_is_measured():
     record = bench.run(BenchConfig(benchmark="cifar10", time_steps=2, batch_size=1, repeats=2))

@@ -8,9 +8,9 @@ from tsbp.study.tables import (
     copy_speed_table,
     crossover_table,
     error_table,
+    lead_table,
     loss_table,
     memory_table,
-    plain_process_table,
     price_table,
     speed_table,
 )
@@ -85,11 +85,10 @@ def test_copy_speed_table_has_a_column_for_each_layer():
     assert list(table) == ["T = 5", "T = 10"] and table.loc["SpikingJelly"].tolist() == ["0.070", "0.070"]
 
 
-def test_plain_process_table_is_the_speed_as_a_share_of_the_speed_with_memory_kept():
-    measured = {
-        "1 core": {"plain": [2.0, 4.0], "kept": [1.0, 2.0]},
-        "2 cores": {"plain": [1.0, 1.0], "kept": [1.0, 1.0]},
-    }
-    runs = pd.DataFrame([bench("lif", 30, plain_process=measured), bench("lif", 5)])
-    row = {"layer": "T = 30", "1 core": "0.50 [0.50, 0.50]", "2 cores": "1.00 [1.00, 1.00]"}
-    assert plain_process_table(runs).to_dict("records") == [row]
+def test_lead_table_names_the_fastest_other_library_in_each_kind_of_process():
+    times = bench("lif", 5)["seconds"]
+    measured = {"2 cores, plain": times | {"JAX": [3.0, 6.0, 12.0], "JAX (spikes alone)": [1.0, 1.0, 1.0]}}
+    runs = pd.DataFrame([bench("lif", 30, processes=measured, threads=1), bench("lif", 5, threads=1)])
+    ours, theirs = "12.0 [12.0, 12.0], SpikingJelly", "3.0 [3.0, 3.0], JAX"
+    row = {"layer": "T = 30", "1 core, memory kept": ours, "2 cores, plain": theirs}
+    assert lead_table(runs).to_dict("records") == [row]

@@ -33,6 +33,8 @@ SPIKES_ALONE = " (spikes alone)"
 """Ends the name of a peer that is timed without eq. 5."""
 WARM_UP = 2
 """Rounds that are not counted."""
+WITH_PROCESSES = 20
+"""Rounds of a layer from which on it is timed in other processes too."""
 EXAMPLES = 500
 """Random images, as many as a training step may need."""
 
@@ -93,19 +95,11 @@ def run(
     config = config.but(device=device.type)
     processes.keep_freed_memory()
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
     try:
-        jax_functions.use_threads(config.threads)
-        found = {
-            name: peer
-            for name, peer in libraries.PEERS.items()
-            if (peer.installed if others is None else name in others)
-            and (peer.layer is None or (config.benchmark == "lif" and device.type == "cpu"))
-        }
+        _use_threads(config.threads)
+        found = _found(config, others)
         agreement = {name: comparison.check(peer, device) for name, peer in found.items()}
-        candidates = LAYERS.get(config.benchmark, _steps)(config, device, found)
-        left_out = _leave_out(candidates)
-        candidates["copy"] = _copy(device)
+        candidates, left_out = _candidates(config, found)
         foreign = {f"{name}{end}" for name, peer in found.items() if peer.layer for end in ("", SPIKES_ALONE)}
         measured = candidates.keys() - foreign - {"copy"}  # PyTorch sees its own memory alone
         used = {name: bench_memory.peak_and_kept(candidates[name], device) for name in candidates if name in measured}
@@ -115,7 +109,7 @@ def run(
     copied = 2 * _COPIED[device.type] * 4
     bandwidth = copied / statistics.median(seconds["copy"])
     results: dict[str, Any] = {
-        "seconds": {name: [float(f"{x:.4g}") for x in times] for name, times in seconds.items()},
+        "seconds": seconds,
         "peak_bytes": {name: peak for name, (peak, _) in used.items()},
         "kept_bytes": {name: kept for name, (_, kept) in used.items()},
         "agreement": agreement,
@@ -124,19 +118,55 @@ def run(
         "first_call_seconds": bench_processes.first_call(config.time_steps, device),
         "peer_versions": {peer.package: metadata.version(peer.package) for peer in found.values()},
     }
-    pairs = min(bench_processes.PAIRS, config.repeats // 10)  # a short benchmark does without
-    if config.benchmark == "lif" and device.type == "cpu" and pairs:
-        shape = (config.time_steps, config.batch_size, config.neurons)
-        results["plain_process"] = {
-            f"{threads} core{'s' * (threads > 1)}": bench_processes.plain_and_kept(shape, threads, pairs)
-            for threads in (1, 2)
-        }
+    if config.benchmark == "lif" and device.type == "cpu" and config.repeats >= WITH_PROCESSES:
+        again = config.but(repeats=config.repeats // 2).model_dump()
+        results["processes"] = bench_processes.in_processes(again, list(found))
     if config.benchmark == "lif":
         moved = BYTES_PER_STEP * config.time_steps * config.batch_size * config.neurons
         results["floor_fraction"] = {
             name: moved / bandwidth / statistics.median(times) for name, times in seconds.items() if name != "copy"
         }
     return records.new(config, results, device)
+
+
+def seconds_here(config: BenchConfig, others: Sequence[str], kept: bool) -> dict[str, list[float]]:
+    """Seconds of every candidate in this process.
+
+    Args:
+        config: what to measure.
+        others: which of the peers to compare with.
+        kept: whether this process keeps freed memory from now on.
+    """
+    if kept:
+        processes.keep_freed_memory()
+    _use_threads(config.threads)
+    candidates, _ = _candidates(config, _found(config, others))
+    return measure(candidates, config.repeats, torch.device(config.device))
+
+
+def _use_threads(number: int) -> None:
+    """Of PyTorch, and of XLA if it has not computed here yet."""
+    torch.set_num_threads(number)
+    jax_functions.use_threads(number)
+
+
+def _found(config: BenchConfig, others: Sequence[str] | None) -> dict[str, libraries.Peer]:
+    """The peers to compare with; those in JAX have a layer on a CPU alone."""
+    return {
+        name: peer
+        for name, peer in libraries.PEERS.items()
+        if (peer.installed if others is None else name in others)
+        and (peer.layer is None or (config.benchmark == "lif" and config.device == "cpu"))
+    }
+
+
+def _candidates(config: BenchConfig, found: dict[str, libraries.Peer]) -> tuple[dict[str, Callable], dict[str, str]]:
+    """What is timed, and what is not, with the reason."""
+    device = torch.device(config.device)
+    candidates = LAYERS.get(config.benchmark, _steps)(config, device, found)
+    left_out = _leave_out(candidates)
+    candidates["copy"] = _copy(device)
+    return candidates, left_out
 
 
 def _check_memory(config: BenchConfig, device: torch.device) -> None:
@@ -165,7 +195,7 @@ def measure(
             result = candidates[name]()
             _wait(device)
             if round_ >= 0:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(float(f"{time.perf_counter() - started:.4g}"))
             del result
     return seconds
 

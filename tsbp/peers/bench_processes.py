@@ -1,9 +1,12 @@
-"""Timings that need a process of their own: the first call, and whether the measured speed is the user's."""
+"""Timings that need a process of their own: the first call, and a layer as programs of different kinds run it."""
 
+import itertools
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import torch
 
@@ -14,44 +17,46 @@ started = time.perf_counter()
 tsbp.lif(current, compiled=True).psc.sum().backward()
 print(time.perf_counter() - started)
 """
-
-_IN_A_PROCESS = """
-import statistics, sys, time, torch, tsbp
-if sys.argv[1] == "kept":
-    from tsbp.runs.processes import keep_freed_memory
-    keep_freed_memory()
-torch.set_num_threads({threads})
-torch.manual_seed(0)
-current = (0.7 * torch.randn({shape}) + 0.4).requires_grad_()
-grad = torch.randn(current.shape)
-seconds = []
-for _ in range({repeats}):
-    started = time.perf_counter()
-    torch.autograd.grad(tsbp.lif(current, spikes=False, compiled=True).psc, current, grad)
-    seconds.append(time.perf_counter() - started)
-print(statistics.median(seconds[len(seconds) // 4 :]))
+_LAYER = """
+import json, sys
+from tsbp.peers import bench
+config, others, kept = json.loads(sys.argv[1])
+print(json.dumps(bench.seconds_here(bench.BenchConfig(**config), others, kept)))
 """
-PAIRS = 11
-"""The most pairs of processes, one as a user starts it and one that keeps freed memory."""
+CORES = (1, 2)
 
 
 def first_call(time_steps: int, device: torch.device) -> float:
     """Seconds of the first call of the compiled neuron, forward and backward, in a process with empty caches."""
     code = _FIRST_CALL.format(time_steps=time_steps, device=device.type)
     with tempfile.TemporaryDirectory() as folder:
-        return _seconds_printed(code, os.environ | {"TRITON_CACHE_DIR": folder, "TSBP_CACHE": folder})
+        return float(_printed(code, os.environ | {"TRITON_CACHE_DIR": folder, "TSBP_CACHE": folder}))
 
 
-def plain_and_kept(shape: tuple[int, int, int], threads: int, pairs: int, repeats: int = 40) -> dict[str, list[float]]:
-    """Seconds of a layer ``[T, B, N]`` in processes of its own: ``plain`` ones, and ones with freed memory ``kept``."""
-    code = _IN_A_PROCESS.format(threads=threads, shape=shape, repeats=repeats)
-    seconds: dict[str, list[float]] = {"plain": [], "kept": []}
-    for _ in range(pairs):
-        for name, times in seconds.items():
-            times.append(_seconds_printed(code, dict(os.environ), name))
-    return seconds
+def in_processes(config: dict[str, Any], others: list[str]) -> dict[str, dict[str, list[float]]]:
+    """Seconds of every candidate of a layer in other processes, one after the other.
+
+    Args:
+        config: the settings of a :class:`.bench.BenchConfig`, which was measured in a process that keeps freed memory.
+        others: which libraries to compare with.
+
+    Returns:
+        ``1 core, plain`` and so on → candidate → seconds. A plain process is one as a user starts it; others keep freed
+        memory.
+    """
+    found = {}
+    for cores, kept in itertools.product(CORES, (False, True)):
+        if (cores, kept) != (config["threads"], True):
+            asked = json.dumps([config | {"threads": cores}, others, kept])
+            found[kind(cores, kept)] = json.loads(_printed(_LAYER, dict(os.environ), asked))
+    return found
 
 
-def _seconds_printed(code: str, environment: dict[str, str], *arguments: str) -> float:
+def kind(cores: int, kept: bool) -> str:
+    """Of process: ``2 cores, memory kept``."""
+    return f"{cores} core{'s' * (cores > 1)}, {'memory kept' if kept else 'plain'}"
+
+
+def _printed(code: str, environment: dict[str, str], *arguments: str) -> str:
     command = [sys.executable, "-c", code, *arguments]
-    return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout

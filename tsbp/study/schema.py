@@ -117,7 +117,7 @@ class Bench(TypedDict):
     copy_bandwidth: float
     first_call_seconds: float
     peer_versions: dict[str, str]
-    plain_process: NotRequired[dict[str, Times]]
+    processes: NotRequired[dict[str, Times]]
     floor_fraction: NotRequired[dict[str, float]]
 
 

@@ -179,26 +179,37 @@ def copy_speed_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     return pd.DataFrame(shares).map("{:#.2g}".format).rename_axis("").reset_index()
 
 
-def plain_process_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
-    """How fast a layer is in a process as a user starts it, as a share of its speed where freed memory is kept.
+def lead_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
+    """How many times as long as ``tsbp full`` the fastest other library takes, in each kind of process.
 
     Args:
         runs: records of ``tsbp bench lif``.
 
     Returns:
-        A row for each layer, a column for each number of cores: medians with 95 % intervals over processes.
+        A row for each layer, a column for each kind of process: median with 95 % interval, and the library.
     """
     import pandas as pd
 
     rows = []
     for row in _rows(runs):
-        if isinstance(row.get("plain_process"), dict):
-            shares = {
-                cores: _ratio(ratio_interval(seconds["kept"], seconds["plain"]))
-                for cores, seconds in row["plain_process"].items()
-            }
-            rows.append({"layer": f"T = {row['time_steps']}"} | shares)
+        if isinstance(row.get("processes"), dict):
+            timed = row["processes"] | {_process(row): row["seconds"]}
+            leads = {kind: fastest_peer(timed[kind]) for kind in sorted(timed)}
+            cells = {kind: f"{_ratio(ratio)}, {name}" for kind, (name, ratio) in leads.items()}
+            rows.append({"layer": f"T = {row['time_steps']}"} | cells)
     return pd.DataFrame(rows)
+
+
+def _process(row: Mapping) -> str:
+    """The kind of process that a benchmark ran in, as :func:`tsbp.peers.bench_processes.kind` names the others."""
+    return f"{row['threads']} core{'s' * (row['threads'] > 1)}, memory kept"
+
+
+def fastest_peer(seconds: Mapping[str, Sequence[float]]) -> tuple[str, tuple[float, float, float]]:
+    """The fastest other library for the whole neuron, and its time as a multiple of ``tsbp full``: median, interval."""
+    ratios = whole_neurons(ratio_intervals(seconds))
+    peers = {name: ratio for name, ratio in ratios.items() if not name.startswith("tsbp")}
+    return min(peers.items(), key=lambda item: item[1][0])
 
 
 def _rows(runs: "pandas.DataFrame") -> list[dict]:
