@@ -165,8 +165,8 @@ figures.note("n-steps", time_steps)
 # I[t] = W a_\text{in}[t - \Delta]
 # $$ (layers)
 #
-# The paper's eq. 1 writes $W a[t]$ into $U[t+1]$, a synaptic delay of $\Delta = 1$: a spike needs one time step to reach
-# the next layer. So does eq. 4, in which the index of the layer differs as well.
+# The paper's eq. 1 writes $W a[t]$ into $U[t+1]$, a synaptic delay of $\Delta = 1$: a spike needs one time step to
+# reach the next layer. Eq. 4 has the same delay; its layer index is a misprint ({ref}`erratum 2 <erratum-2>`).
 #
 # Taken literally, this contradicts the paper's own Table 3. Behind $n$ layers of weights, an output layer receives its
 # first input at step $n$. The next cell measures it in the networks themselves: all weights are positive and so large
@@ -202,8 +202,9 @@ figures.show("answers-table", answers)
 # ```{glue:table} answers-table
 # :name: first-answers
 #
-# With a delay, the paper's CIFAR-10 network never answers within its $T$ steps. When does the output layer of each network
-# of the paper's Table 3 first respond?
+# With a delay, the paper's CIFAR-10 network never answers within its $T$ steps: the step at which the output layer of
+# each network of the paper's Table 3 first responds. `12C5` is a convolution with 12 channels and 5×5 kernels, `P2`
+# pooling by 2, `300` a layer of 300 neurons; ten output neurons follow.
 # ```
 #
 # The network for CIFAR-10 has eight layers of weights and five time steps, so the reported accuracies cannot have been

@@ -193,6 +193,9 @@ in_the_package = (1 - 1 / tau) * tsbp.GRADIENTS["full"](U, H(U - theta), slope)
 assert sympy.simplify((derivative - in_the_package).doit()) == 0
 
 # %% [markdown]
+# In code type `leak` is the gradient; *the leak* is the factor $1 - 1/\tau_m$, which all gradients share. With every
+# gradient, `spatial` included, errors still travel through time along the synaptic current, by {eq}`alpha`.
+#
 # `tsbp.lif(current, gradient="leak")` chooses a factor by name. A function of your own does as well, and
 # `tsbp.scaled(c)` weights the reset term by a number, $1 - S - c\,U h$.
 #

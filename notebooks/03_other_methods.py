@@ -32,7 +32,7 @@ import sympy
 import torch
 
 import tsbp
-from tsbp.peers import libraries, questions, survey
+from tsbp.peers import comparison, libraries, questions, survey
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.peers.libraries import TEMPERATURE
 from tsbp.runs import records
@@ -83,9 +83,9 @@ assert without == ["SLAYER", "SuperSpike", "ANTLR"]
 # methods that began as a paper, in the code of its authors. The {ref}`appendix <every-neuron-read>` links to each file.
 #
 # **The term was not new.** Of the four methods that the paper names, three leave it out, but the code of STBP has
-# differentiated the reset since
-# [November 2018](https://github.com/yjwu17/STBP-for-training-SpikingNN/blob/9661866/spiking_model.py). When the paper
-# appeared in November 2020, two libraries had the term: Norse, in its recurrent neuron
+# differentiated the reset since [November
+# 2018](https://github.com/yjwu17/STBP-for-training-SpikingNN/blob/9661866/spiking_model.py). When the paper appeared in
+# November 2020, at least two libraries had the term: Norse, in its recurrent neuron
 # [too](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py), and SpikingJelly, where detaching
 # the reset had become [an option](https://github.com/fangwei123456/spikingjelly/commit/73f94ab) in September. Whoever
 # leaves the derivative to autograd has the term, unless the reset is detached by hand.
@@ -138,31 +138,40 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 #   ignoring it gives none of our gradients: {glue:text}`ignored-leak:.2f` away from `leak`,
 #   {glue:text}`ignored-full:.2f` from `full`. snnax computes this by default.
 # - **The term is not small.** Without it the gradient is off by {glue:text}`leak-full:.2f` of its length.
-# - **With the reset term the gradient fades faster, and more so with a subtractive reset.** The factor is measured with a
-#   gradient that arrives at the last step alone.
+# - **With a subtractive reset the gradient fades faster with the reset term.** With a reset to zero the order depends
+#   on the draw: `leak` stops at every spike and `full` does not, and `full` fades faster in {glue:text}`faster` of
+#   {glue:text}`draws` draws of currents. The factor is measured with a gradient that arrives at the last step alone.
 # - **A setting can do more than it says.** In BrainPy's neuron without a refractory time, `detach_spk=True` detaches
 #   the output together with the reset, and the gradient is zero.
 
 # %% tags=["remove-cell"]
 growth = agreement["growth"]
-assert growth["SpikingJelly"] < growth["SpikingJelly, detached"]
 assert (
     growth["SpikingJelly, subtractive"]
     < growth["SpikingJelly, subtractive, detached"]
 )
+autograd, draws = libraries.PEERS["plain autograd"], 40
+faster = 0
+for drawn_from in range(draws):
+    shape = (agreement["time_steps"], agreement["neurons"], drawn_from)
+    _, ours = comparison.gradients(autograd, *shape, last_alone=True)
+    faster += comparison.growth(ours["full"]) < comparison.growth(ours["leak"])
+assert 0 < faster < draws
+figures.note("faster", faster)
+figures.note("draws", draws)
 
 # %% [markdown]
 # ## What others found
 #
 # **Zenke and Vogels** {cite}`zenke2021` compared networks with and without a differentiable reset in a preprint of June
 # 2020, before the paper. Their Fig. 5 has two kinds of surrogate: one with a peak of one at any width, and one that
-# approaches the true derivative as it gets steeper. By its caption, learning is sensitive to this scale. Asked
-# why the SpyTorch tutorials detach the reset, the first author
-# [answers](https://github.com/fzenke/spytorch/issues/2) that the gradient through it causes trouble when the surrogate
-# is steep and not normalised: it enters with a minus sign, and the threshold then repels the potential instead of
-# attracting it. {doc}`04_one_neuron` agrees. The factor at threshold, $1 - \vartheta/(4\Theta)$ before the leak, turns
-# negative and large as the temperature $\Theta$ falls. With a very steep surrogate the term helps at no learning rate;
-# with the paper's $\Theta$ it helps at large ones.
+# approaches the true derivative as it gets steeper. By its caption, learning is sensitive to this scale. Asked why the
+# SpyTorch tutorials detach the reset, the first author [answers](https://github.com/fzenke/spytorch/issues/2) that the
+# gradient through it causes trouble when the surrogate is steep and not normalised: it enters with a minus sign, so
+# that the update lowers a potential near the threshold that it should raise. He calls this a threshold that repels the
+# potential instead of attracting it. {doc}`04_one_neuron` agrees. The factor at threshold, $1 - \vartheta/(4\Theta)$
+# before the leak, turns negative and large as the temperature $\Theta$ falls. With a very steep surrogate the term
+# helps at no learning rate; with the paper's $\Theta$ it helps at large ones.
 #
 # **Bauer and colleagues** {cite}`bauer2023` report that SLAYER's gradient, which ignores the reset, needs its scale
 # tuned by hand for each layer, and that the complete gradient does not.
@@ -191,7 +200,8 @@ assert (
 #   {glue:text}`n-detached` detach it. Check what your library does before you compare results.
 # - "Missed in all previous works" is too strong: STBP, Norse and SpikingJelly had the term before the paper.
 # - Detaching the reset, ignoring it and cutting the path are three different gradients.
-# - What remains is the paper's question: what is the term worth, all else equal? {doc}`04_one_neuron` begins to answer it.
+# - What remains is the paper's question: what is the term worth, all else equal? {doc}`04_one_neuron` begins to answer
+#   it, and {doc}`07_time` tests what Zenke and Vogels recommend.
 #
 # ## Exercises
 #
@@ -239,15 +249,16 @@ for name, keep in carried.items():
 
 # %% [markdown]
 # **2.** In {numref}`computed` the factor a step of `leak` with a reset to zero is {glue:text}`growth-leak:.3f`, smaller
-# than the {glue:text}`growth-ignored:.3f` of the ignored reset. Explain both numbers.
+# than the {glue:text}`growth-ignored:.3f` of the ignored reset. There $\tau_m = 6$, and a share of
+# {glue:text}`rate:.2f` of the neurons fires in a step. Explain both numbers.
 #
 # :::{admonition} Solution
 # :class: dropdown
 #
 # With the reset ignored, the factor is the leak alone: $1 - 1/\tau_m$ with $\tau_m = 6$ in the comparison. For `leak`
 # the error also stops in every neuron that spikes. If a share $r$ of the neurons spikes in a step, the squared length
-# shrinks by $(1 - 1/\tau_m)^2 (1 - r)$. With the measured $r$ = {glue:text}`rate:.2f` the length shrinks by
-# {glue:text}`growth-predicted:.2f` a step, close to what was measured.
+# shrinks by $(1 - 1/\tau_m)^2 (1 - r)$. With the measured share the length shrinks by {glue:text}`growth-predicted:.2f`
+# a step, close to what was measured.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 2", "code_prompt_hide": "Hide the check of exercise 2"}
@@ -295,7 +306,7 @@ c
 # %% [markdown]
 # ## Further reading
 #
-# - {cite}`zenke2021`: the first study of the question, with networks.
+# - {cite}`zenke2021`: an earlier study of the question, with networks.
 # - {cite}`eshraghian2023`: a tutorial on training spiking networks, by the authors of snnTorch.
 # - {cite}`gygax2025`: what surrogate gradients are, in theory.
 #

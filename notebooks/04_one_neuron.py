@@ -201,8 +201,8 @@ for name, chosen in {
 # lowest loss.
 # ```
 #
-# Compared with `leak`, the loss of `full` is (paired *t* tests, the rates of a line corrected for their number by Holm's
-# method, here and below; {numref}`losses` has the numbers)
+# The loss of `full`, compared with that of `leak` (paired *t* tests; here and below, the rates of a line are corrected
+# for their number by Holm's method; {numref}`losses` has the numbers)
 #
 # - above the paper's default learning rate: {glue:text}`above`;
 # - at it: {glue:text}`at`;
@@ -234,8 +234,8 @@ for row, name in enumerate(config.gradients):
 figures.note("largest-rate", f"{rates[-1]:g}")
 
 # %% [markdown]
-# The spikes show what happens at large rates. A neuron that has gone silent, with a target it should have hit, is lost,
-# or nearly so.
+# The spikes show what happens at large rates. A neuron that stops firing receives almost no gradient and rarely
+# recovers.
 #
 # ```{glue:table} fates-table
 # :name: fates
@@ -368,9 +368,10 @@ figures.show("missing-factor-table", tables.show(beside))
 # {glue:text}`record-repeats` neurons with its 95 % interval. Records: {records}`toy/table-1, toy/precursor`.
 # ```
 #
-# An advantage that begins near 0.005 and grows with the learning rate is what the first
-# reading gives. With the second it would begin earlier, and turn into its opposite at the largest rate. The paper's
-# figure is reproduced by `leak`, then; whether it was drawn with `leak`, only its author knows.
+# Neither reading gives both halves of the paper's sentence. An advantage that begins near 0.005 and grows with the
+# learning rate is what the first reading gives, but at small rates `full` is then clearly behind. With the second,
+# `full` is competitive at small rates, but the advantage begins earlier and turns into its opposite at the largest
+# rate. The figure alone does not decide with which gradient it was drawn.
 #
 # One more variant is in that repository. When the reset term first appears in its network code (commit 1aac1d2), it is
 # multiplied by $\sigma(1-\sigma)$ without the factor $1/\Theta$ of {eq}`surrogate`: it is `full` with the term scaled
@@ -411,10 +412,10 @@ for name, cosine in cosines.items():
 # :name: along
 # :alt: Left, cosine of the leak and spatial gradients to the full one over iterations. Right, lengths of the three gradients.
 #
-# `leak` differs from `full` in size more than in direction. Medians and quartiles over neurons. Against the length of
-# `spatial`, that of `full` is {glue:text}`length-full:.1f` times as large and that of `leak`
-# {glue:text}`length-leak:.1f` times; the cosine of `full` to `leak` is {glue:text}`cosine-leak:.2f`, to `spatial`
-# {glue:text}`cosine-spatial:.2f`.
+# `leak` is the longest gradient and `spatial` the shortest; both point roughly the way of `full`. Medians and quartiles
+# over neurons. Against the length of `spatial`, that of `full` is {glue:text}`length-full:.1f` times as large and that
+# of `leak` {glue:text}`length-leak:.1f` times; the cosine of `full` to `leak` is {glue:text}`cosine-leak:.2f`, to
+# `spatial` {glue:text}`cosine-spatial:.2f`.
 # ```
 #
 # At the same learning rate `leak` takes the longest steps. That alone would put it ahead where steps are too short, and
@@ -455,24 +456,24 @@ figures.note("crossing-predicted", f"{float(crossings['sgd'][0]) * (1 - 0.9):.2g
 # :name: collapse
 # :alt: Left, loss over the learning rate for three gradients; right, the same over the rate times the gradient's length.
 #
-# Length explains half of what sets `spatial` apart, and little of what sets `full` and `leak` apart. Left: the loss
-# over a range of learning rates so wide that training fails at both ends. Right: each rate times the length of the
-# gradient, in multiples of that of `spatial`, at the weights of {numref}`along`. Mean over {glue:text}`record-repeats`
-# neurons with its 95 % interval. Records: {records}`widths/neuron-sgd`.
+# Length explains half of what sets `spatial` apart, and none demonstrably of what sets `full` and `leak` apart. Left:
+# the loss over a range of learning rates so wide that training fails at both ends. Right: each rate times the length of
+# the gradient, in multiples of that of `spatial`, at the weights of {numref}`along`. Mean over
+# {glue:text}`record-repeats` neurons with its 95 % interval. Records: {records}`widths/neuron-sgd`.
 # ```
 #
 # That removes {glue:text}`collapse-full-spatial` of the area between the curves of `full` and `spatial` and
 # {glue:text}`collapse-leak-spatial` of that between `leak` and `spatial`, but only {glue:text}`collapse-full-leak` of
 # that between `full` and `leak`: `leak` never gets as low as the others ({glue:text}`lowest-leak:.2f`, against
 # {glue:text}`lowest-full:.2f` with `full` and {glue:text}`lowest-spatial:.2f` with `spatial`). What remains is
-# direction.
+# direction, and lengths that change during training or from neuron to neuron.
 #
 # Length has its part. Momentum of 0.9 makes steps $1/(1 - 0.9)$ times as long in the long run, which moves
 # the rate at which `full` overtakes `leak` from {glue:text}`crossing-sgd` to a tenth of that,
 # {glue:text}`crossing-predicted`, if the length of the step decides. Measured: {glue:text}`crossing-momentum`.
 #
-# Two controls take length out of the comparison altogether: every gradient rescaled to length one, and Adam, which is
-# blind to scale.
+# Two controls separate these. They take length out of the comparison altogether: every gradient rescaled to length one,
+# and Adam, which is invariant to the scale of the gradient.
 
 # %% tags=["hide-input", "remove-output"]
 scale_free = loss_studies("toy/length-one", "toy/adam")
@@ -487,12 +488,11 @@ figures.show("scale-free-figure", toy_figures.loss_panels(scale_free))
 # its 95 % interval. Records: {records}`toy/length-one, toy/adam`.
 # ```
 #
-# Length and direction both matter, therefore. At equal learning rates part of what the paper compares is the length of
-# steps; between `full` and `leak` the greater part is direction, which the reset term improves at nearly every rate.
-# Whether the gradient along the membrane is needed at all, the paper did not ask: neither `full` nor `spatial`,
-# which needs no recursion along the membrane, is the better direction at every rate. At the largest rates of
-# {numref}`learning-rates` and {numref}`scale-free`, `spatial` has the lowest loss under SGD, with its own length or with
-# length one, but not under Adam.
+# Length and direction both matter. Part of what the paper compares at equal learning rates is the length of steps. Most
+# of the difference between `full` and `leak` remains when length is taken out: `full` has the better direction at
+# nearly every rate. Between `full` and `spatial` neither direction is better at every rate. At the largest rates of
+# {numref}`learning-rates` and {numref}`scale-free`, `spatial` has the lowest loss under SGD, with its own length or
+# with length one, but not under Adam.
 #
 # ## How far does it carry?
 #
@@ -517,14 +517,14 @@ figures.show("crossover-table", tables.show(crossings_table, "study"))
 #
 # ## Why?
 #
-# {numref}`surrogate-derivative` has the clue. Just below the threshold, where a neuron that learns to time its spikes
-# often is, `leak` hands the error of the next step back to this one, but for the leak. But a potential just below the
-# threshold is about to be emptied, if it rises a little; what it carries into the next step is then nothing. `full`
-# knows this and passes on a small part. `leak` therefore overstates what early potentials do to late errors, and adds
-# up errors of the same sign over many steps: its gradient is too long, mostly, and a single unwanted spike pulls down
-# the potential of all the steps before it. With a large learning rate one such pull silences the neuron, and a silent
-# neuron far from threshold has next to no gradient left to come back by. The lengths in {numref}`along` and the share
-# of silent neurons fit this reading.
+# {numref}`surrogate-derivative` has the clue. A neuron that learns to time its spikes is often just below the
+# threshold. There `leak` passes the error of the next step back to this one, multiplied only by $1 - 1/\tau_m$. Yet if
+# the potential rises a little, the neuron fires and nothing is left for the next step. `full` takes this into account
+# and passes little back. `leak` therefore overstates the effect of early potentials on late errors. Errors of the same
+# sign add up over many steps, the gradient becomes too long, and one unwanted spike lowers the potential at all the
+# steps before it. At a large learning rate this silences the neuron, and a silent neuron far from the threshold has
+# almost no gradient by which to recover. The lengths in {numref}`along` and the share of silent neurons agree with this
+# explanation; they do not prove it.
 #
 # A steep surrogate should do the opposite. At the threshold the factor of `full` is
 # $(1 - \frac1{\tau_m})(1 - S - \frac{\vartheta}{4\Theta})$; right above it, where $S = 1$, it is larger than one in
@@ -538,9 +538,9 @@ print(
 
 # %% [markdown]
 # The factor is largest a little above the threshold, where it exceeds 1 at slightly higher temperatures already. There
-# the reset term *can* make the gradient grow through time. That {cite:t}`zenke2021` saw learning fail when the reset was
-# differentiated through fits this: of their two kinds of surrogate it was the one that is steep and not normalised. The
-# same experiment over temperatures follows.
+# the reset term *can* make the gradient grow through time. This fits the trouble that {cite:t}`zenke2021` report with a
+# reset that is differentiated through: of their two kinds of surrogate it was the one that is steep and not normalised.
+# The same experiment over temperatures follows.
 
 # %% tags=["hide-input", "remove-output"]
 by_temperature = loss_studies_over("toy/temperature")
@@ -556,7 +556,7 @@ figures.show("heat-figure", toy_figures.advantage(heat_rates, temperatures, heat
 # :name: heat
 # :alt: Heat map of the loss difference over learning rate and temperature.
 #
-# The reset term helps at large learning rates and middling temperatures (purple), costs something at small rates
+# The reset term helps at large learning rates and moderate temperatures (purple), costs something at small rates
 # (orange), and helps at none when the surrogate is very steep. Mean loss of `full` minus that of `leak`,
 # {glue:text}`record-repeats` neurons a cell. Records: {records}`toy/temperature`.
 # ```
@@ -594,10 +594,10 @@ figures.show("steepness-table", tables.show(pd.DataFrame(rows)))
 # other at both ends of the temperatures. Median lengths, relative to `spatial`, and the share of opposed directions.
 # ```
 #
-# A factor larger than one takes a potential close to the threshold, and to grow, a gradient needs one such step after
-# another; but a potential that has just been emptied is not close to the threshold. So `full` stays shorter than `leak`
-# at the limit and somewhat below it. Only when the surrogate is so steep that single factors are several times larger
-# than one does its length approach that of `leak`, and its direction flip in more and more cases.
+# The factor exceeds one only where the potential is close to the threshold, and a gradient grows only if this holds at
+# several steps in a row. After a spike, however, the potential starts from zero, far from the threshold. So `full`
+# stays shorter than `leak` at the limit and somewhat below it. Only with a surrogate so steep that single factors are
+# several times larger than one does `full` become about as long as `leak`, and point the opposite way more often.
 #
 # ## Summary
 #
@@ -637,14 +637,14 @@ figures.note("momentum-updates", updates)
 print(f"step 1: {steps[0]:.2f}, step {updates}: {steps[updates - 1]:.2f}")
 
 # %% [markdown]
-# **2.** At which learning rate do you expect `spatial`, too, to fail? Guess from {numref}`along`, then set the parameter
-# `learning_rates` and look.
+# **2.** At 0.2 the mean loss of `full` is above 0.5. At which learning rate do you expect that of `spatial` to be above
+# 0.5 too? Guess from {numref}`along`, then compare with the left panel of {numref}`collapse`.
 #
 # :::{admonition} Solution
 # :class: dropdown
 #
-# `full` takes steps {glue:text}`length-full:.1f` times as long and has failed at 0.2 (its loss there:
-# {glue:text}`fails-full:.2f`), so `spatial` should fail somewhere below {glue:text}`fails-guess:.1f`. At 0.2 its loss is
+# `full` takes steps {glue:text}`length-full:.1f` times as long, and its loss at 0.2 is {glue:text}`fails-full:.2f`. So
+# that of `spatial` should pass 0.5 somewhere below {glue:text}`fails-guess:.1f`. At 0.2 its loss is
 # {glue:text}`fails-spatial:.2f`, at 0.5 {glue:text}`fails-later:.2f`.
 # :::
 
@@ -666,8 +666,8 @@ print(", ".join(f"{name} at {rate}: {x:.2f}" for (name, rate), x in final.items(
 
 # %% [markdown]
 # **3.** The reset term may have any weight: `full` is weight 1, `leak` weight 0, and a number instead of a gradient's
-# name is the weight. Train with the weights 0, ½, 1 and 2 at the learning rates 0.002 and 0.05. Which weight would you
-# choose?
+# name is the weight. Train with the weights 0, ½, 1 and 2 at the learning rates 0.002 and 0.05:
+# `toy.ToyConfig(gradients=("leak", "0.5", "full", "2"), ...)`. Which weight would you choose?
 #
 # :::{admonition} Solution
 # :class: dropdown

@@ -47,7 +47,7 @@ figures.use_style()
 # | --- | --- | --- | --- | --- |
 # | eq. 8 | reset term multiplied by $\frac{U}{\partial U}$ | multiplied by $U$ | apparently in print only | {ref}`1 <erratum-1>` |
 # | eq. 4 | $W^{(l)} a^{(l-1)}[t]$ | $W^{(l)} a^{(l)}[t]$, as in eq. 1 | no | {ref}`2 <erratum-2>` |
-# | eq. 3 | no value for $H(0)$ | $H(0) = 0$ or $1$, said which | hardly | {ref}`3 <erratum-3>` |
+# | eq. 3 | no value for $H(0)$ | $H(0) = 0$ or $1$, stated explicitly | hardly | {ref}`3 <erratum-3>` |
 # | eq. 1, 4 with Table 3 | one step of delay a layer, and $T = 5$ | no delay, or more steps | yes: no signal reaches the output | {ref}`4 <erratum-4>` |
 # | Table 3 | N-MNIST 5 steps, MNIST 30 | probably exchanged | in a repetition | {ref}`5 <erratum-5>` |
 # | abstract, section 3 | the term is missing in all previous work | in much of it | to the claim of novelty, not to the results | {ref}`6 <erratum-6>` |
@@ -240,7 +240,8 @@ figures.note("ratio", steps["mnist"] // steps["nmnist"])
 # The abstract says that prior works "omitted the temporal dependency introduced by the reset mechanism", section 3 that
 # the term "is missed in all previous works". {doc}`03_other_methods` finds it in the code of STBP, which the paper
 # names, since November 2018, and in SpikingJelly and Norse, both public before the paper. TSSL-BP, whose networks the
-# paper uses, has a rule of its own. Zenke and Vogels {cite}`zenke2021` had compared networks with and without the term.
+# paper uses, has a rule of its own. Zenke and Vogels {cite}`zenke2021` had compared networks with and without the term
+# in a preprint.
 
 # %% tags=["remove-cell"]
 assert {"STBP", "SpikingJelly", "Norse (feed-forward)"} <= set(survey.named("kept"))
@@ -266,9 +267,9 @@ assert "TSSL-BP" in survey.named("own")
 #
 # ## What is right
 #
-# Checked and correct are eq. 2 and 5, and eq. 1 except for the delay (`tsbp.reference_lif` computes them); eq. 7 and,
-# with $U$ for $U/\partial U$, eq. 8, by finite differences through a network of two layers ({doc}`02_gradient`); and
-# eq. 10 as the derivative of eq. 9, by SymPy (there too).
+# Eq. 2 and 5 are correct, and so is eq. 1 except for the delay; `tsbp.reference_lif` computes them. Eq. 7 is correct,
+# and so is eq. 8 with $U$ for $U/\partial U$: finite differences through a network of two layers confirm both
+# ({doc}`02_gradient`). Eq. 10 is the derivative of eq. 9, as SymPy confirms there.
 #
 # ## Summary
 #
@@ -320,34 +321,32 @@ assert first == [2, 1]
 print(f"first spike in step {first[0]}, and in step {first[1]}")
 
 # %% [markdown]
-# **3.** How many steps does the paper's network for CIFAR-10 need, with the printed delay, for a signal to reach its
-# output at all?
+# **3.** On hardware that computes with integers, the membrane does not leak and every current is a multiple of
+# $\vartheta/8$. Is it still rare that a potential is exactly at threshold? Draw such currents, and compare spikes with
+# $H(0) = 0$ and with $H(0) = 1$.
 #
 # :::{admonition} Solution
 # :class: dropdown
 #
-# One more than it has layers of weights: a signal arrives in step {glue:text}`n-layers`, counted from 0, so that
-# {glue:text}`steps-needed` steps are needed. The paper has {glue:text}`steps-cifar10`.
+# No: {glue:text}`integer-ties:.0f` % of the potentials are exactly at threshold, and {glue:text}`integer-spikes:.0f` % more
+# spikes are fired with $H(0) = 1$. A threshold half a unit lower gives these spikes with $H(0) = 0$.
 # :::
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the check of exercise 3", "code_prompt_hide": "Hide the check of exercise 3"}
-n_layers = depth(TABLE_3["cifar10"])
-arrives = {}
-for n_steps in (n_layers, n_layers + 1):
-    signal = torch.ones(n_steps, dtype=torch.float64)
-    for _ in range(n_layers):
-        delayed = torch.cat([torch.zeros(1), signal[:-1]])
-        signal = lif(2 * threshold * delayed, **neuron).spikes
-    arrives[n_steps] = bool(signal.any())
-assert arrives == {n_layers: False, n_layers + 1: True}
-figures.note("n-layers", n_layers)
-figures.note("steps-needed", n_layers + 1)
-figures.note("steps-cifar10", steps["cifar10"])
-print(arrives)
+units = torch.randint(-2, 4, (100, 1000), generator=random).double()
+counting = {"tau_m": math.inf, "temperature": temperature}
+zero = lif(units, threshold=8.0, **counting)
+one = lif(units, threshold=7.5, **counting)
+tied = 100 * (zero.potential == 8).double().mean().item()
+more = 100 * (one.spikes.sum() / zero.spikes.sum() - 1).item()
+assert tied > 1 and more > 1
+figures.note("integer-ties", tied)
+figures.note("integer-spikes", more)
+print(f"at threshold: {tied:.1f} %; spikes more with H(0) = 1: {more:.1f} %")
 
 # %% [markdown]
 # ## Further reading
 #
 # - {cite}`zhang2020`: TSSL-BP, whose networks the paper uses; its README and configuration files answer much of what the
 #   paper leaves open.
-# - {cite}`zenke2021`: the study of the reset term that preceded the paper.
+# - {cite}`zenke2021`: an earlier study of the reset term; its Fig. 5 compares networks with and without it.

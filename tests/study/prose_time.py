@@ -18,7 +18,7 @@ def leak_is_even(e: Evidence) -> bool:
     return len(reached["leak"]) == 5 and spread["leak"] < spread["full"] / 2 and spread["leak"] < 4
 
 
-THROUGH_MEMBRANES = ("128", "2 x 128", "4 x 128", "128 recurrent, detached")
+THROUGH_MEMBRANES = ("128", "2 x 128", "4 x 128", "128 recurrent, no recurrent error")
 """Networks in which errors do not travel through recurrent weights."""
 
 

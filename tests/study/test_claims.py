@@ -104,7 +104,9 @@ def test_robustness(monkeypatch, neuron, network, verdict):
     monkeypatch.setattr(claims, "rate_studies", lambda runs: found)
     claim = claims.robustness(pd.DataFrame())
     assert claim.verdict == verdict
-    assert ("narrower in 1 (network)" in claim.evidence) == (network == (NARROW, WIDE, NARROW))
+    assert ("images, full is surely wider than leak in 0 and narrower in 1" in claim.evidence) == (
+        network == (NARROW, WIDE, NARROW)
+    )
     assert ("..." in claim.evidence) == any(0 in ends or 8 in ends for ends in neuron)
 
 
@@ -178,7 +180,7 @@ def test_whether_the_term_helps_on_real_data(monkeypatch, common, own, verdict):
     found = [Comparison("made up", "common", outcomes(common)), Comparison("made up", "own", outcomes(own))]
     monkeypatch.setattr(claims, "comparisons", lambda runs: found)
     claim = claims.real_data(pd.DataFrame())
-    assert claim.verdict == verdict and claim.records == ("run", "run")
+    assert claim.verdict == verdict and claim.records == ("run",)
     assert "made up, common rate" in claim.evidence
     monkeypatch.setattr(claims, "comparisons", lambda runs: [])
     assert claims.real_data(pd.DataFrame()).verdict == NOT_MEASURED

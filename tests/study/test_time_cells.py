@@ -100,7 +100,7 @@ def test_the_best_of_any_gradient_says_what_is_usable():
 
 def test_networks_have_names():
     assert made_up({"full": 1}, network="128R").network == "128 recurrent"
-    assert made_up({"full": 1}, network="128R", detach_recurrence=True).network == "128 recurrent, detached"
+    assert made_up({"full": 1}, network="128R", detach_recurrence=True).network == "128 recurrent, no recurrent error"
     assert made_up({"full": 1}, dataset="recall", time_steps=30, network="128R").network == "128 recurrent, delay 20"
     assert made_up({"full": 1}, temperature=0.02).title == "128, Θ = 0.02"
 

@@ -39,7 +39,7 @@ QUESTIONS = (
         "Is the spike in the reset detached to train better, or on principle?",
         "No principle asks for it: the gradient of the smoothed neuron has the term. What it does to training is "
         "measured.",
-        "06_settings",
+        "07_time",
     ),
     Question(
         "fangwei123456/Parametric-Leaky-Integrate-and-Fire-Spiking-Neuron#15",

@@ -57,11 +57,12 @@ class Cell:
 
     @property
     def network(self) -> str:
-        """As the tables call it: ``128``, ``4 x 128``, ``128 recurrent``, ``128 recurrent, detached``; and a delay."""
+        """As the tables call it: ``128``, ``4 x 128``, ``128 recurrent``, ``128 recurrent, no recurrent error``;
+        and a delay."""
         width = self.config.network.partition("-")[0].removesuffix("R")
         name = width if self.hidden == 1 else f"{self.hidden} x {width}"
         name += " recurrent" if self.recurrent else ""
-        name += ", detached" if self.recurrent and self.config.detach_recurrence else ""
+        name += ", no recurrent error" if self.recurrent and self.config.detach_recurrence else ""
         delay = self.config.time_steps - recall.CUE - recall.GO
         return name + (f", delay {delay}" if self.config.dataset == "recall" else "")
 

@@ -73,7 +73,7 @@ def cell_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFram
 
 
 def advice_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFrame":
-    """What follows for a network: a row for each network, a column for each temperature.
+    """What follows for a network: a row for each temperature, a column for each network.
 
     Args:
         cells: as one family.
@@ -85,14 +85,14 @@ def advice_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFr
     """
     import pandas as pd
 
-    found: dict[str, dict[str, str]] = {}
+    found: dict[float, dict[str, str]] = {}
     for cell, said in zip(cells, advice(cells, protocol), strict=True):
         pair = ("spatial", better(cell)) if said == CUT else (KEPT, DETACHED)
         words = f"{said} ({cell.difference(pair[1], pair[0], protocol):+.1f})"
-        found.setdefault(cell.network, {})[f"Θ = {cell.config.temperature:g}"] = words
-    temperatures = sorted({cell.config.temperature for cell in cells})
-    columns = ["network", *(f"Θ = {one:g}" for one in temperatures)]
-    return pd.DataFrame([{"network": name} | row for name, row in found.items()], columns=columns).fillna("")
+        found.setdefault(cell.config.temperature, {})[cell.network] = words
+    columns = ["Θ", *dict.fromkeys(cell.network for cell in cells)]
+    rows = [{"Θ": f"{temperature:g}"} | found[temperature] for temperature in sorted(found)]
+    return pd.DataFrame(rows, columns=columns).fillna("")
 
 
 def usable_table(cells: Sequence[Cell], distances: Sequence[float] = (2.5, 5.0, 10.0)) -> "pandas.DataFrame":

@@ -79,7 +79,7 @@ def loss_by_learning_rate(rates: Sequence[float], losses: Mapping[str, np.ndarra
     _losses_over_rates(axis, rates, losses, LABELS)
     axis.axvline(0.005, color=GREY, linewidth=0.8, linestyle=":")
     place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-    axis.annotate("Table 1", (0.005, 1), (4, -10), **place, color=GREY)
+    axis.annotate("paper's rate", (0.005, 1), (4, -10), **place, color=GREY)
     axis.set(xlabel="learning rate", ylabel="mean loss at the end")
     axis.set_ylim(0, None)
     axis.legend()

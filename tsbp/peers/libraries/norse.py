@@ -11,11 +11,14 @@ from torch import Tensor
 from tsbp.peers.libraries.peer import Library, Peer, Simulate, step_by_step
 
 
-def norse(kind: str, soft_reset: bool = False, detached: bool = False) -> Callable[[float, float, float], Simulate]:
+def norse(
+    kind: str, soft_reset: bool = False, detached: bool = False, cut: bool = False
+) -> Callable[[float, float, float], Simulate]:
     """The builder of a neuron: ``box`` without a current of its own, ``current`` and ``recurrent`` with one.
 
     Norse has no switch for the reset's gradient, but takes a function for the reset: detached gives it spikes without
-    a gradient. The neurons weigh the input by 1/tau_m, so that goes in times tau_m. The recurrent weights are zero.
+    a gradient. If it is cut, there is no gradient along the membrane. The neurons weigh the input by 1/tau_m, so that goes
+    in times tau_m. The recurrent weights are zero.
     """
 
     def build(tau_m: float, threshold: float, temperature: float) -> Simulate:
@@ -40,7 +43,12 @@ def norse(kind: str, soft_reset: bool = False, detached: bool = False) -> Callab
                 identity = torch.eye(zero.shape[-1], dtype=zero.dtype, device=zero.device)
                 weights = dict(input_weights=identity, recurrent_weights=0 * identity)
                 step, state = functools.partial(lif.lif_step, **weights), lif.LIFState(z=zero, v=zero, i=zero)
-            return step_by_step(functools.partial(step, p=parameters, dt=1.0), tau_m * current, state)
+            step = functools.partial(step, p=parameters, dt=1.0)
+
+            def without_past(current_now: Tensor, state: Any) -> tuple[Tensor, Any]:
+                return step(current_now, state._replace(v=state.v.detach()))
+
+            return step_by_step(without_past if cut else step, tau_m * current, state)
 
         return simulate
 
@@ -58,6 +66,9 @@ LIBRARY = Library(
             "leak",
             norse("box", detached=True),
             setting="reset_method=lambda z, *v: reset_value(z.detach(), *v)",
+        ),
+        "Norse, cut": Peer(
+            "norse", "spatial", norse("box", cut=True), setting="lif_box(current, state._replace(v=state.v.detach()))"
         ),
         "Norse, subtractive": Peer("norse", "full", norse("box", soft_reset=True), soft_reset=True),
         "Norse, with a current": Peer("norse", "full", norse("current")),

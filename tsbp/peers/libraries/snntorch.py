@@ -5,11 +5,16 @@ Its subtractive reset, the default, takes the threshold away after the leak inst
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from tsbp.peers.libraries.peer import Library, Peer, Simulate, step_by_step
 
 
-def snntorch(reset_delay: bool) -> Callable[[float, float, float], Simulate]:
-    """The builder of a neuron; its reset is detached with ``reset_delay``, and in the graph without."""
+def snntorch(reset_delay: bool, cut: bool = False) -> Callable[[float, float, float], Simulate]:
+    """The builder of a neuron; its reset is detached with ``reset_delay``, and in the graph without.
+
+    If it is cut, there is no gradient along the membrane.
+    """
 
     def build(tau_m: float, threshold: float, temperature: float) -> Simulate:
         from snntorch import Leaky, surrogate
@@ -22,7 +27,10 @@ def snntorch(reset_delay: bool) -> Callable[[float, float, float], Simulate]:
             reset_delay=reset_delay,
         )
 
-        return lambda current: step_by_step(node, current, node.reset_mem().to(current.device))
+        def step(current_now: Tensor, potential: Tensor) -> tuple[Tensor, Tensor]:
+            return node(current_now, potential.detach() if cut else potential)
+
+        return lambda current: step_by_step(step, current, node.reset_mem().to(current.device))
 
     return build
 
@@ -38,6 +46,9 @@ LIBRARY = Library(
         ),
         "snnTorch, no delay": Peer(
             "snntorch", "full", snntorch(False), FLOAT32, setting="reset_delay=False", timed=True
+        ),
+        "snnTorch, cut": Peer(
+            "snntorch", "spatial", snntorch(True, cut=True), FLOAT32, setting="lif(current, mem.detach())"
         ),
     },
     float64=False,

@@ -5,13 +5,16 @@ Version 2 chooses its implementation by the device: plain PyTorch on the CPU, ke
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from tsbp.peers.libraries.peer import Library, Peer, Simulate
 
 
-def spikingjelly(detach_reset: bool, soft_reset: bool = False) -> Callable[[float, float, float], Simulate]:
-    """The builder of a neuron, by its switch and its reset."""
+def spikingjelly(
+    detach_reset: bool, soft_reset: bool = False, cut: bool = False
+) -> Callable[[float, float, float], Simulate]:
+    """The builder of a neuron, by its switch and its reset; without any gradient along the membrane if it is cut."""
 
     def build(tau_m: float, threshold: float, temperature: float) -> Simulate:
         from spikingjelly.activation_based import functional as spikingjelly_functional
@@ -24,14 +27,23 @@ def spikingjelly(detach_reset: bool, soft_reset: bool = False) -> Callable[[floa
             v_reset=None if soft_reset else 0.0,
             surrogate_function=surrogate.Sigmoid(alpha=1 / temperature),
             detach_reset=detach_reset,
-            step_mode="m",
+            step_mode="s" if cut else "m",
         )
 
         def simulate(current: Tensor) -> Tensor:
             spikingjelly_functional.reset_net(node)
             return node(current)
 
-        return simulate
+        def simulate_cut(current: Tensor) -> Tensor:
+            spikingjelly_functional.reset_net(node)
+            spikes: list[Tensor] = []
+            for current_now in current:
+                if spikes:  # before the first step the potential is a number
+                    node.v = node.v.detach()
+                spikes.append(node(current_now))
+            return torch.stack(spikes)
+
+        return simulate_cut if cut else simulate
 
     return build
 
@@ -44,6 +56,9 @@ LIBRARY = Library(
     {
         "SpikingJelly": Peer("spikingjelly", "full", spikingjelly(False), setting=KEPT, timed=True),
         "SpikingJelly, detached": Peer("spikingjelly", "leak", spikingjelly(True), setting=DETACHED, timed=True),
+        "SpikingJelly, cut": Peer(
+            "spikingjelly", "spatial", spikingjelly(False, cut=True), setting="node.v = node.v.detach() between steps"
+        ),
         "SpikingJelly, subtractive": Peer(
             "spikingjelly", "full", spikingjelly(False, soft_reset=True), soft_reset=True, setting=KEPT
         ),
