@@ -13,9 +13,9 @@ WITH_AND_WITHOUT = {
 }
 
 
-def no_overhead_in_one_pass(e: Evidence) -> bool:
-    """In any benchmark on the CPU, by its interval."""
-    return all(low <= 1 for low, _ in prices("tsbp", runs("cpu")))
+def small_overhead_in_one_pass(e: Evidence) -> bool:
+    """Below a tenth in every layer on the CPU, by its interval."""
+    return all(high < 1.1 for _, high in prices("tsbp", runs("cpu").query("benchmark == 'lif'")))
 
 
 def nor_on_a_gpu(e: Evidence) -> bool:
@@ -31,8 +31,8 @@ def layers_pay_through_autograd(e: Evidence) -> bool:
     return len(found) == 6 and min(found) > 1
 
 
-def kernel_alone_is_free(e: Evidence) -> bool:
-    return no_overhead_in_one_pass(e) and layers_pay_through_autograd(e)
+def kernel_alone_is_cheap(e: Evidence) -> bool:
+    return small_overhead_in_one_pass(e) and layers_pay_through_autograd(e)
 
 
 def gradients_are_close_in_one_pass(e: Evidence) -> bool:
@@ -57,16 +57,16 @@ def prices(name: str, found: pd.DataFrame) -> list[tuple[float, float]]:
 ENTRIES = Entries(
     statements={
         "The three gradients of `tsbp` differ far less": gradients_are_close_in_one_pass,
-        "no benchmark shows an overhead of the term": kernel_alone_is_free,
-        "In one pass through memory the overhead is too small": no_overhead_in_one_pass,
-        "Cost is therefore no reason to leave the term out": no_overhead_in_one_pass,
+        "In one pass through memory the term costs less than": kernel_alone_is_cheap,
+        "In one pass through memory the overhead is small": small_overhead_in_one_pass,
+        "cost is no reason to leave the term out": small_overhead_in_one_pass,
         "neither `tsbp` nor SpikingJelly": nor_on_a_gpu,
     },
     computed=("The intervals exclude an overhead above",),
     neutral=(
         "Empirically speaking, the benefits",
         "What does the term cost?",
-        "Whether it helps *learning* depends",
+        "Whether the term helps *learning* depends",
         "a product and a difference, and no memory access",
     ),
 )

@@ -3,6 +3,7 @@
 import numpy as np
 from prose import Entries, Evidence, compared, ends
 from prose_one_neuron import TABLE_1
+from prose_time import keep_at_moderate
 
 from tsbp.runs import records
 from tsbp.runs.settings import TrainingConfig
@@ -142,8 +143,8 @@ ENTRIES = Entries(
         "At no epoch is a difference between the gradients shown": no_epoch_sets_them_apart,
         "On MNIST, trained for long enough, the term makes no difference": equal_in_the_longer_training,
         "On small digits the term costs {digits-common}": digits_cost_at_the_common_rate,
-        "With each at its own rate the difference is {digits-own}": digits_open_at_their_own_rates,
-        "On no data set is `full` shown to be ahead": no_gain_at_own_rates,
+        "With each gradient at its own rate `full` is not shown": no_gain_at_own_rates,
+        "<07_time> has a task on which it is ahead": keep_at_moderate,
         "is not always the best one for each of them": best_for_full_alone,
     },
     computed=(
@@ -152,18 +153,21 @@ ENTRIES = Entries(
         "At {slow-rate} the difference is",
     ),
     neutral=(
+        "On some data sets each gradient is also trained",
+        "It compares two learning rules",
+        "This margin was in the code before",
+        "The wider ones came after",
+        "*Power*: the probability that the uncorrected",
         'concludes that the term "does not help"',
         "This chapter repeats the comparison under controlled conditions",
         "**Afterwards** you know",
         "**A test that can show equality.**",
-        "*Power*: the probability that the test of equality",
         "More data sets have been trained at a single learning rate",
         "the accuracy that counts is that of the *last* epoch",
         "A difference *paired* by example",
         "Cross-validation over all digits can",
         "the best may have won by chance",
         "stand digit for digit in [TSSL-BP's README]",
-        "If quoted, the column compares two rules",
         "Where the gradients have different numbers of seeds",
         "*open*: neither a difference nor equality",
     ),

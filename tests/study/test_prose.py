@@ -90,13 +90,16 @@ def test_what_is_said_follows_from_the_records(evidence, chapter, part):
     assert said(evidence), f"{chapter} says {part!r}: the records do not ({module(chapter)}.{said.__name__})"
 
 
-@pytest.mark.parametrize("rule", prose_time.RECOMMENDATIONS, ids=lambda rule: rule.__name__)
+RULES = (*prose_time.RECOMMENDATIONS, *prose_settings.WITHOUT_A_COMPARATIVE)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_recommendations_follow_from_the_records(evidence, rule):
     assert rule(evidence)
 
 
 EXCHANGED = [
-    ("index", "there the term slows learning"),
+    ("index", "There the term slows learning"),
     ("04_one_neuron", "At small learning rates `leak` is ahead; at the largest it stops"),
     ("05_data_sets", "On the reduced CIFAR-10 `full` is ahead of both"),
     ("06_settings", "With momentum networks behave as the single neuron does"),

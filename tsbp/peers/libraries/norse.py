@@ -17,8 +17,8 @@ def norse(
     """The builder of a neuron: ``box`` without a current of its own, ``current`` and ``recurrent`` with one.
 
     Norse has no switch for the reset's gradient, but takes a function for the reset: detached gives it spikes without
-    a gradient. If it is cut, there is no gradient along the membrane. The neurons weigh the input by 1/tau_m, so that goes
-    in times tau_m. The recurrent weights are zero.
+    a gradient. If it is cut, there is no gradient along the membrane. The neurons weigh the input by 1/tau_m, so that
+    goes in times tau_m. The recurrent weights are zero.
     """
 
     def build(tau_m: float, threshold: float, temperature: float) -> Simulate:
