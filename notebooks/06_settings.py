@@ -105,8 +105,8 @@ figures.show("rates-table", rates_table)
 # of its trainings break down first. Under AdamW the differences are smaller: near the best rates the gradients are
 # within a point of each other. Above: test error. Below: accuracy of `full` minus that of `leak`, paired by seed, on a
 # scale that is logarithmic beyond one percentage point. Dots: single trainings, lines: means. Seeds:
-# {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits. Records: {records}`settings/mnist-adamw,
-# settings/mnist-nesterov, settings/digits-adamw, settings/digits-nesterov`.
+# {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits. Records:
+# {records}`settings/mnist-adamw, settings/mnist-nesterov, settings/digits-adamw, settings/digits-nesterov`.
 # ```
 #
 # :::{table} Under momentum the term costs accuracy at small rates, and helps at large ones on the digits alone. The accuracy of `full`, rate by rate.

@@ -313,8 +313,8 @@ for name, one in (
 # :figclass: full-width
 #
 # At $\Theta$ = 0.2 clipping narrows the lead of `spatial` over the better of the other two from {glue:text}`lead-free` to
-# {glue:text}`lead-clipped` points. Columns as in {numref}`cells`. Records: {records}`time/recurrent-clipped,
-# held-out/recurrent-clipped`.
+# {glue:text}`lead-clipped` points. Columns as in {numref}`cells`. Records:
+# {records}`time/recurrent-clipped, held-out/recurrent-clipped`.
 # ```
 #
 # ### The plan's hypotheses
