@@ -153,8 +153,8 @@ assert (
 autograd, draws = libraries.PEERS["plain autograd"], 40
 faster = 0
 for drawn_from in range(draws):
-    shape = (agreement["time_steps"], agreement["neurons"], drawn_from)
-    _, ours = comparison.gradients(autograd, *shape, last_alone=True)
+    drawn = (agreement["time_steps"], agreement["neurons"], drawn_from)
+    _, ours = comparison.gradients(autograd, *drawn, last_alone=True)
     faster += comparison.growth(ours["full"]) < comparison.growth(ours["leak"])
 assert 0 < faster < draws
 figures.note("faster", faster)

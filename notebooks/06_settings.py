@@ -89,10 +89,9 @@ fall = rates["MNIST, momentum"].query("value == 1")
 figures.note("fall-rate", fall["value"].iloc[0])
 for name, group in fall.groupby("gradient"):
     figures.note(f"fall-{name}", group["test_accuracy"].mean())
-    if name == "leak":
-        collapsed = group["test_accuracy"] < studies.BROKEN
-        figures.note("fall-collapsed", int(collapsed.sum()))
-        figures.note("fall-seeds", len(group))
+collapsed = fall.query("gradient == 'leak'")["test_accuracy"] < studies.BROKEN
+figures.note("fall-collapsed", int(collapsed.sum()))
+figures.note("fall-seeds", len(collapsed))
 rates_table = tables.show(studies.study_table(rates), "study")
 figures.show("rates-table", rates_table)
 

@@ -58,7 +58,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from tsbp.gradients import GRADIENTS
+from tsbp.gradients import GRADIENTS, STUDIED
 from tsbp.peers import surrogates
 from tsbp.runs import cells as training
 from tsbp.runs import controls, data, evaluation
@@ -201,20 +201,11 @@ figures.note("detached-best", without.accuracy("leak").mean)
 figures.note("detached-width", without.config.temperature)
 figures.note("tuned-gain", f"{tuned:.1f}")
 short = [
-    max(
-        (cell.difference("0.5", name) for name in ("full", "leak")),
-        key=lambda one: one.mean,
-    )
-    for cell in one_layer
+    cell.difference("0.5", name) for cell in one_layer for name in ("full", "leak")
 ]
 figures.note("half-short", f"{max(short, key=lambda one: one.mean):.1f}")
-below = [
-    cell
-    for cell in found
-    if max(cell.accuracy(name).mean for name in ("full", "leak", "spatial"))
-    <= timed
-]
-figures.note("below-linear", len(below))
+reached = [max(cell.accuracy(name).mean for name in STUDIED) for cell in found]
+figures.note("below-linear", sum(accuracy <= timed for accuracy in reached))
 figures.note("at-an-end", "; ".join(time_tables.at_an_end(found)) or "no cell")
 for word, number in time_tables.tally(found).items():
     figures.note(f"cells-{word}", number)

@@ -359,9 +359,9 @@ figures.note(
 best = max(share["tsbp full"] for share in layers["floor_fraction"])
 figures.note("best-copy", f"{100 * best:.0f} %")
 leads = [
-    tables.fastest_peer(seconds)[1][0]
-    for row in layers.itertuples()
-    for seconds in (row.seconds, *row.processes.values())
+    ratio[0]
+    for row in layers.to_dict("records")
+    for _, ratio in tables.leads(row).values()
 ]
 figures.note("least-lead", min(leads))
 figures.show("lead-table", tables.show(tables.lead_table(layers), "layer"))

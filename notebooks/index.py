@@ -87,13 +87,12 @@ randman = cells.cells("time/randman")
 forward = [cell for cell in randman if not cell.recurrent]
 for words, widths, sign in (("kept", (0.2,), 1), ("lost", (0.02, 2.0), -1)):
     gains = [
-        cell.difference().mean
+        sign * cell.difference().mean
         for cell in forward
         if cell.config.temperature in widths
     ]
-    least, most = sorted(gains, key=abs)[0], sorted(gains, key=abs)[-1]
-    figures.note(f"{words}-least", f"{sign * least:.0f}")
-    figures.note(f"{words}-most", f"{sign * most:.0f}")
+    figures.note(f"{words}-least", f"{min(gains):.0f}")
+    figures.note(f"{words}-most", f"{max(gains):.0f}")
 advice = time_tables.advice_table(randman)
 figures.show("advice-table", tables.show(advice, *advice.columns))
 peers = libraries.PEERS | libraries.MORE

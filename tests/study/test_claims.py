@@ -104,9 +104,7 @@ def test_robustness(monkeypatch, neuron, network, verdict):
     monkeypatch.setattr(claims, "rate_studies", lambda runs: found)
     claim = claims.robustness(pd.DataFrame())
     assert claim.verdict == verdict
-    assert ("images, full is surely wider than leak in 0 and narrower in 1" in claim.evidence) == (
-        network == (NARROW, WIDE, NARROW)
-    )
+    assert ("narrower in 1 (network)" in claim.evidence) == (network == (NARROW, WIDE, NARROW))
     assert ("..." in claim.evidence) == any(0 in ends or 8 in ends for ends in neuron)
 
 

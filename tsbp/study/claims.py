@@ -164,24 +164,22 @@ def robustness(runs: "pandas.DataFrame") -> Claim:
     difference, low, high = neuron.differences["leak"]
     beyond = neuron.differences["spatial"][1] > 0
     neurons = {title for title in found if "neuron" in title}
-    opposed = [other for other, one in found.items() if one.differences["leak"][2] < 0]
-    wider = [other for other, one in found.items() if one.differences["leak"][1] > 0]
+    opposed = {title for title, one in found.items() if one.differences["leak"][2] < 0}
+    wider = {title for title, one in found.items() if one.differences["leak"][1] > 0}
     ranges = ", ".join(f"{in_decades(*neuron.widths[name])} with {name}" for name in STUDIED)
     evidence = f"{experiment.title}: the range of learning rates with a mean loss within {LOSS_DISTANCE:g} of the best "
     evidence += f"is, in factors of ten, {ranges}; full less leak: {in_decades(*neuron.differences['leak'], '+')}, "
     evidence += f"full less spatial: {in_decades(*neuron.differences['spatial'], '+')}. "
-    for kind, titles_of in (("a single neuron", neurons), ("networks on images", set(found) - neurons)):
-        here = [sum(title in titles_of for title in those) for those in (titles_of, wider, opposed)]
-        evidence += "Of {} studies of {}, full is surely wider than leak in {} and narrower in {}. ".format(
-            here[0], kind, *here[1:]
-        )
-    evidence += "Chapter 7 measures the range on a task of spike times."
+    for kind, studied in (("a single neuron", neurons), ("networks on images", found.keys() - neurons)):
+        those = f" ({'; '.join(sorted(studied & opposed))})" if studied & opposed else ""
+        evidence += f"Of {len(studied)} studies of {kind}, full is surely wider than leak in {len(studied & wider)} "
+        evidence += f"and narrower in {len(studied & opposed)}{those}. "
     return Claim(
         'It is "more robust to learning-rate adjustments on a toy dataset".',
         "abstract",
         NOT_REPRODUCED if high < 0 else OPEN if low <= 0 else REPRODUCED if beyond and not opposed else CAVEAT,
         f"usable range {in_decades(difference, low, high)} decades wider with it",
-        evidence,
+        evidence.rstrip(),
         "04_one_neuron.html#how-robust",
         (records.name_of(experiment.config),),
     )

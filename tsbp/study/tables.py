@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tsbp.peers import bench_processes
 from tsbp.study.display import Table
 from tsbp.study.statistics import bootstrap_interval, crossover, ratio_interval, ratio_intervals, whole_neurons
 
@@ -193,23 +194,27 @@ def lead_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     rows = []
     for row in _rows(runs):
         if isinstance(row.get("processes"), dict):
-            timed = row["processes"] | {_process(row): row["seconds"]}
-            leads = {kind: fastest_peer(timed[kind]) for kind in sorted(timed)}
-            cells = {kind: f"{_ratio(ratio)}, {name}" for kind, (name, ratio) in leads.items()}
+            cells = {kind: f"{_ratio(ratio)}, {name}" for kind, (name, ratio) in leads(row).items()}
             rows.append({"layer": f"T = {row['time_steps']}"} | cells)
     return pd.DataFrame(rows)
 
 
-def _process(row: Mapping) -> str:
-    """The kind of process that a benchmark ran in, as :func:`tsbp.peers.bench_processes.kind` names the others."""
-    return f"{row['threads']} core{'s' * (row['threads'] > 1)}, memory kept"
+def leads(row: Mapping) -> dict[str, tuple[str, tuple[float, float, float]]]:
+    """The fastest other library for the whole neuron, and its time as a multiple of ``tsbp full``: median and interval.
 
+    Args:
+        row: a record of ``tsbp bench lif`` that has other processes.
 
-def fastest_peer(seconds: Mapping[str, Sequence[float]]) -> tuple[str, tuple[float, float, float]]:
-    """The fastest other library for the whole neuron, and its time as a multiple of ``tsbp full``: median, interval."""
-    ratios = whole_neurons(ratio_intervals(seconds))
-    peers = {name: ratio for name, ratio in ratios.items() if not name.startswith("tsbp")}
-    return min(peers.items(), key=lambda item: item[1][0])
+    Returns:
+        A pair for each kind of process.
+    """
+    timed = row["processes"] | {bench_processes.kind(row["threads"], kept=True): row["seconds"]}
+    found = {}
+    for kind in sorted(timed):
+        ratios = whole_neurons(ratio_intervals(timed[kind]))
+        peers = {name: ratio for name, ratio in ratios.items() if not name.startswith("tsbp")}
+        found[kind] = min(peers.items(), key=lambda item: item[1][0])
+    return found
 
 
 def _rows(runs: "pandas.DataFrame") -> list[dict]:

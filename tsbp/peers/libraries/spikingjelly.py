@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tsbp.peers.libraries.peer import Library, Peer, Simulate
+from tsbp.peers.libraries.peer import Library, Peer, Simulate, step_by_step
 
 
 def spikingjelly(
@@ -34,16 +34,11 @@ def spikingjelly(
             spikingjelly_functional.reset_net(node)
             return node(current)
 
-        def simulate_cut(current: Tensor) -> Tensor:
-            spikingjelly_functional.reset_net(node)
-            spikes: list[Tensor] = []
-            for current_now in current:
-                if spikes:  # before the first step the potential is a number
-                    node.v = node.v.detach()
-                spikes.append(node(current_now))
-            return torch.stack(spikes)
+        def step(current_now: Tensor, potential: Tensor) -> tuple[Tensor, Tensor]:
+            node.v = potential.detach()
+            return node(current_now), node.v
 
-        return simulate_cut if cut else simulate
+        return (lambda current: step_by_step(step, current, torch.zeros_like(current[0]))) if cut else simulate
 
     return build
 
