@@ -151,7 +151,7 @@ ratios = [
 for x, y, ratio in zip(with_peak, with_area, ratios, strict=True):
     assert torch.allclose(x, ratio * y, rtol=1e-9, atol=1e-15)
 print(
-    f"Gradient at peak 1, c = 1, over that at area 1, c = {weight:g}: "
+    f"Gradient at peak 1, c = 1, over that at area 1, c = {weight:g}:\n"
     f"hidden layer {ratios[0]:g}, output layer {ratios[1]:g}"
 )
 
