@@ -266,8 +266,8 @@ HTML(toy_figures.explorable(draws))
 # The term is "more robust to learning-rate adjustments", the paper's conclusion says. A gradient is robust if a wide
 # range of learning rates works. Call a rate usable if the mean loss there is
 # within {glue:text}`usable-distance:g` of the best mean loss of any of the three gradients at any rate; between two
-# rates tried, means are interpolated over the logarithm of the rate. The width of the usable range, in factors of ten,
-# is then a number that does not depend on where a grid of rates happens to end.
+# rates tried, means are interpolated over the logarithm of the rate. The width of the usable range, in decades (factors
+# of ten), is then a number that does not depend on where a grid of rates happens to end.
 
 # %% tags=["hide-input", "remove-output"]
 figures.note("usable-distance", robustness.LOSS_DISTANCE)
@@ -293,8 +293,8 @@ for name, (width, low, high) in neuron.differences.items():
 # :name: neuron-widths
 # :figclass: full-width
 #
-# Under all three optimisers `full` has the widest range, wider than that of `leak` by about half a factor of ten. With
-# gradients of length one that of `spatial` is wider still. Width in factors of ten, and the width of `full` less that of
+# Under all three optimisers `full` has the widest range, wider than that of `leak` by about half a decade. With
+# gradients of length one that of `spatial` is wider still. Width in decades, and the width of `full` less that of
 # the others, paired by repeat; in brackets 95 % bootstrap intervals over {glue:text}`record-repeats` neurons. Records:
 # {records}`widths/neuron-sgd, widths/neuron-momentum, widths/neuron-length-one, widths/neuron-adam`.
 # ```
@@ -502,7 +502,9 @@ figures.show("scale-free-figure", toy_figures.loss_panels(scale_free))
 changed = ("momentum", "uniform", "positive", "no-delay", "subtractive-reset")
 studies = loss_studies("toy/table-1", *(f"toy/{name}" for name in changed))
 figures.show("studies-figure", toy_figures.loss_panels(studies))
-crossings_table = crossover_table(studies | baselines | scale_free)
+varied = {name: each for name, each in (studies | baselines).items() if "momentum" not in name}
+widest = loss_studies(*(f"widths/neuron-{name}" for name in ("momentum", "length-one", "adam")))
+crossings_table = crossover_table(varied | widest)
 figures.show("crossover-table", tables.show(crossings_table, "study"))
 
 # %% [markdown]
@@ -605,7 +607,7 @@ figures.show("steepness-table", tables.show(pd.DataFrame(rows)))
 #   initialisation, delay and reset tried here; from which rate on depends on them.
 # - *Competitive below it*: not reproduced under SGD, where `full` is slower. Its gradient is shorter: with lengths made
 #   equal, it is ahead at nearly every rate.
-# - *More robust to the learning rate*: reproduced. The range of usable rates is {glue:text}`usable-full` factors of ten
+# - *More robust to the learning rate*: reproduced. The range of usable rates is {glue:text}`usable-full` decades
 #   wide with `full`, {glue:text}`usable-leak` with `leak` and {glue:text}`usable-spatial` with `spatial`; `full` is ahead
 #   by {glue:text}`wider-leak` and {glue:text}`wider-spatial`. {doc}`06_settings` has the widths of networks.
 #
@@ -729,10 +731,10 @@ figures.note("fast-limit", fast_limit)
 # ```{glue:table} crossover-table
 # :name: crossovers
 #
-# With gradients of length one and under Adam, the curves cross near the smallest rate tried. The learning rate at which
-# the mean loss of `full` falls below that of `leak`, with its bootstrap 95 % interval, and the lowest mean loss that each
-# gradient reaches at any of the rates. *Below* and *above*: the crossing, or that end of its interval, lies below the
-# smallest rate tried, or above the largest.
+# With momentum, with gradients of length one and under Adam, the curves cross at smaller learning rates; there the rates
+# tried begin at 0.0001. The learning rate at which the mean loss of `full` falls below that of `leak`, with its bootstrap
+# 95 % interval, and the lowest mean loss that each gradient reaches at any of the rates. *Below* and *above*: the crossing,
+# or that end of its interval, lies below the smallest rate tried, or above the largest.
 # ```
 
 # %% tags=["hide-input", "remove-output"]

@@ -158,7 +158,7 @@ for name, group in top.groupby("gradient"):
 #
 # For the single neuron the range is wider with `full` than with `leak` under every optimiser. Of the
 # {glue:text}`networks` studies of networks it is surely wider in: {glue:text}`networks-wider`; surely narrower in:
-# {glue:text}`networks-narrower`. Width in factors of ten, and the width of `full` less that of the others, paired by
+# {glue:text}`networks-narrower`. Width in decades (factors of ten), and the width of `full` less that of the others, paired by
 # seed; in brackets 95 % bootstrap intervals over seeds, widened for their small number. An end shown as dots lies
 # beyond the rates tried, in the records or in some bootstrap samples. {numref}`network-sensitivity` has other
 # distances. Records: {records}`settings, widths`.

@@ -338,7 +338,7 @@ figures.show("usable-table", tables.show(usable, "network"))
 #
 # At the plan's distance of 5 points from the best accuracy of any gradient, keeping the reset widens the range of
 # usable learning rates at $\Theta$ = 0.2 and narrows it at 0.02. Width with the reset kept less that with it detached,
-# in factors of ten. The brackets come from two tuning seeds and are little more than their range; where they are open,
+# in decades (factors of ten). The brackets come from two tuning seeds and are little more than their range; where they are open,
 # rates that were not tried may be usable.
 # ```
 #

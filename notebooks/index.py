@@ -149,7 +149,7 @@ figures.note("torch", here["versions"]["torch"])
 # Everywhere else:
 #
 # - **Momentum, or SGD in a single neuron, near the largest learning rate that works: keep it.** The range of usable rates of a
-#   single neuron is {glue:text}`wider-leak` factors of ten wider with the term ({numref}`front`), and with momentum, networks on
+#   single neuron is {glue:text}`wider-leak` decades wider with the term ({numref}`front`), and with momentum, networks on
 #   the digits are more accurate with it at the rate 1 ({doc}`06_settings`).
 # - **The same at a small rate: detach it, or raise the rate.** There the term slows learning, in a single neuron and, with
 #   momentum, in networks on MNIST and on small digits.

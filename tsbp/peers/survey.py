@@ -87,6 +87,14 @@ METHODS = (
         (Source("yjwu17/STBP-for-training-SpikingNN", "9661866", "spiking_model.py"),),
     ),
     Method(
+        "LSNN",
+        "bellec2018",
+        "subtractive",
+        "kept",
+        "autograd, with a surrogate damped to a peak of 0.3",
+        (Source("IGITUGraz/LSNN-official", "0e09090", "lsnn/spiking_models.py"),),
+    ),
+    Method(
         "SpyTorch",
         "neftci2019",
         "to zero",

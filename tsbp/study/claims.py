@@ -168,7 +168,7 @@ def robustness(runs: "pandas.DataFrame") -> Claim:
     wider = {title for title, one in found.items() if one.differences["leak"][1] > 0}
     ranges = ", ".join(f"{in_decades(*neuron.widths[name])} with {name}" for name in STUDIED)
     evidence = f"{experiment.title}: the range of learning rates with a mean loss within {LOSS_DISTANCE:g} of the best "
-    evidence += f"is, in factors of ten, {ranges}; full less leak: {in_decades(*neuron.differences['leak'], '+')}, "
+    evidence += f"is, in decades, {ranges}; full less leak: {in_decades(*neuron.differences['leak'], '+')}, "
     evidence += f"full less spatial: {in_decades(*neuron.differences['spatial'], '+')}. "
     for kind, studied in (("a single neuron", neurons), ("networks on images", found.keys() - neurons)):
         those = f" ({'; '.join(sorted(studied & opposed))})" if studied & opposed else ""

@@ -83,7 +83,7 @@ def reset_widens(cells: Sequence[Cell]) -> Finding:
     wider, narrower = [low > 0 for _, low, _ in found], [high < 0 for _, _, high in found]
     verdict = SUPPORTED if any(wider) else REFUTED if all(narrower) else UNDECIDED
     listed = "; ".join(f"{in_decades(*one, '+')} ({cell.title})" for cell, one in zip(there, found, strict=True))
-    return Finding(*said, verdict, f"factors of ten by which it is wider with the reset: {listed}")
+    return Finding(*said, verdict, f"decades by which it is wider with the reset: {listed}")
 
 
 def time_is_needed(cells: Sequence[Cell]) -> Finding:
