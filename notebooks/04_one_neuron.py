@@ -27,10 +27,6 @@
 # :::
 
 # %%
-import resource
-import sys
-import time
-
 import numpy as np
 import pandas as pd
 import torch
@@ -38,7 +34,6 @@ from IPython.display import HTML
 
 from tsbp.runs import experiments, records, toy
 from tsbp.study import figures, robustness, tables, toy_figures
-from tsbp.study.statistics import verdicts
 from tsbp.study.studies import (
     loss_studies,
     loss_studies_over,
@@ -157,12 +152,7 @@ figures.note("convergence", text)
 # all gradients and learning rates, so the comparison is paired.
 
 # %%
-seconds = {}
-for some in (repeats // 4, repeats):  # the shorter run is the start of the longer
-    started = time.perf_counter()
-    result = toy.run(config.but(repeats=max(some, 1)))
-    seconds[some] = time.perf_counter() - started
-
+result = toy.run(config)
 rates = np.array(config.learning_rates)
 losses = {
     name: np.stack([result.final_loss(name, rate).numpy() for rate in rates])
@@ -183,13 +173,6 @@ figures.show("losses-table", tables.show(loss_table(rates, losses)))
 difference = losses["full"] - losses["leak"]
 estimate, low, high = crossing(rates, difference)
 figures.note("crossing", f"{estimate} (95 % interval {low} to {high})")
-for name, chosen in {
-    "above": rates > 0.005,
-    "at": rates == 0.005,
-    "below": rates < 0.005,
-}.items():
-    labels = [f"{rate:g}" for rate in rates[chosen]]
-    figures.note(name, verdicts(labels, difference[chosen]))
 
 # %% [markdown]
 # ```{glue:figure} learning-rates-figure
@@ -201,15 +184,9 @@ for name, chosen in {
 # lowest loss.
 # ```
 #
-# The loss of `full`, compared with that of `leak` (paired *t* tests; here and below, the rates of a line are corrected
-# for their number by Holm's method; {numref}`losses` has the numbers)
-#
-# - above the paper's default learning rate: {glue:text}`above`;
-# - at it: {glue:text}`at`;
-# - below it: {glue:text}`below`.
-#
 # The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim holds at the largest
-# rates, and "competitive performance" at small ones is too kind: there, learning *with* the term is slower.
+# rates, and "competitive performance" at small ones is too kind: there, learning *with* the term is slower
+# ({numref}`losses` has every rate).
 #
 # ```{glue:figure} loss-curves-figure
 # :name: loss-curves
@@ -249,16 +226,14 @@ figures.note("largest-rate", f"{rates[-1]:g}")
 #
 # Here the neuron of {numref}`phases` learns in your browser, with all three gradients from the same draws. Near a
 # learning rate of 0.03 each of them learns most draws exactly; from about {glue:text}`silent-leak-from:.2f` on `leak`
-# falls silent on most, from about {glue:text}`silent-full-from:.2f` on `full` as well. At the lowest temperatures phase
-# D of `full` outgrows C many times over on some draws, and the loss leaps. At a membrane time constant of 1 no
-# potential survives its step, and the three gradients are one.
+# falls silent on most, from about {glue:text}`silent-full-from:.2f` on `full` as well.
 
 # %% tags=["hide-input"]
 draws = toy.draw(config.but(repeats=1, dtype="float64"))
 HTML(toy_figures.explorable(draws))
 
 # %% [markdown]
-# A slider shows the result of its training at once; *Restart* shows it happen. C and D keep one scale for all gradients.
+# A slider shows the result of its training at once; *Restart* shows it happen.
 #
 # (how-robust)=
 # ## How robust?
@@ -349,8 +324,7 @@ figures.note("best-median", int(np.median(done)) if len(done) else "none")
 # ## Which baseline does the paper's figure show?
 #
 # The author's earlier notebook, which computes [`spatial`](which-baseline), also has other constants: 100 inputs,
-# $\tau_m = 5$, $\Theta = 0.2$, no delay, initial weights uniform between 0 and 0.05. The records show both
-# set-ups.
+# $\tau_m = 5$, $\Theta = 0.2$, no delay, initial weights uniform between 0 and 0.05.
 
 # %% tags=["hide-input", "remove-output"]
 baselines = loss_studies("toy/table-1", "toy/precursor")
@@ -368,14 +342,12 @@ figures.show("missing-factor-table", tables.show(beside))
 # {glue:text}`record-repeats` neurons with its 95 % interval. Records: {records}`toy/table-1, toy/precursor`.
 # ```
 #
-# Neither reading gives both halves of the paper's sentence. An advantage that begins near 0.005 and grows with the
-# learning rate is what the first reading gives, but at small rates `full` is then clearly behind. With the second,
-# `full` is competitive at small rates, but the advantage begins earlier and turns into its opposite at the largest
-# rate. The figure alone does not decide with which gradient it was drawn.
+# Neither reading gives both halves of the paper's sentence. Against `leak`, an advantage that begins near 0.005 and
+# grows with the learning rate is found, but at small rates `full` is clearly behind. Against `spatial`, `full` is
+# competitive at small rates, but the advantage begins earlier and turns into its opposite at the largest rate.
 #
-# One more variant is in that repository. When the reset term first appears in its network code (commit 1aac1d2), it is
-# multiplied by $\sigma(1-\sigma)$ without the factor $1/\Theta$ of {eq}`surrogate`: it is `full` with the term scaled
-# by $\Theta$.
+# That repository has one more variant: its network code at first (commit 1aac1d2) multiplies the reset term by
+# $\sigma(1-\sigma)$ without the factor $1/\Theta$ of {eq}`surrogate`, which scales the term by $\Theta$.
 #
 # ```{glue:table} missing-factor-table
 # :name: missing-factor
@@ -387,9 +359,8 @@ figures.show("missing-factor-table", tables.show(beside))
 #
 # ## Length or direction?
 #
-# A gradient that is merely longer acts like a larger learning rate. So before anything is said about better directions,
-# the three are computed at the same weights, those that `full` passes through while it trains at the default learning
-# rate.
+# A longer gradient acts like a larger learning rate. To tell length from direction, the three are computed at the same
+# weights, those that `full` passes through while it trains at the default learning rate.
 
 # %%
 along = toy.compare_along(one.but(repeats=min(repeats, 200)))
@@ -419,9 +390,8 @@ for name, cosine in cosines.items():
 # ```
 #
 # At the same learning rate `leak` takes the longest steps. That alone would put it ahead where steps are too short, and
-# make it fail first where they are too long. If length were all, the loss would depend on the length of the step alone,
-# and the curves of {numref}`learning-rates` would be one curve over the learning rate *times the length of the
-# gradient*.
+# make it fail first where they are too long. If length were all, the curves of {numref}`learning-rates` would be one
+# curve over the learning rate *times the length of the gradient*.
 
 # %% tags=["hide-input", "remove-output"]
 wide = experiments.load("widths/neuron-sgd")
@@ -472,8 +442,8 @@ figures.note("crossing-predicted", f"{float(crossings['sgd'][0]) * (1 - 0.9):.2g
 # the rate at which `full` overtakes `leak` from {glue:text}`crossing-sgd` to a tenth of that,
 # {glue:text}`crossing-predicted`, if the length of the step decides. Measured: {glue:text}`crossing-momentum`.
 #
-# Two controls separate these. They take length out of the comparison altogether: every gradient rescaled to length one,
-# and Adam, which is invariant to the scale of the gradient.
+# Two controls take length out of the comparison altogether: every gradient rescaled to length one, and Adam, which is
+# invariant to the scale of the gradient.
 
 # %% tags=["hide-input", "remove-output"]
 scale_free = loss_studies("toy/length-one", "toy/adam")
@@ -488,11 +458,9 @@ figures.show("scale-free-figure", toy_figures.loss_panels(scale_free))
 # its 95 % interval. Records: {records}`toy/length-one, toy/adam`.
 # ```
 #
-# Length and direction both matter. Part of what the paper compares at equal learning rates is the length of steps. Most
-# of the difference between `full` and `leak` remains when length is taken out: `full` has the better direction at
-# nearly every rate. Between `full` and `spatial` neither direction is better at every rate. At the largest rates of
-# {numref}`learning-rates` and {numref}`scale-free`, `spatial` has the lowest loss under SGD, with its own length or
-# with length one, but not under Adam.
+# Length and direction both matter. Most of the difference between `full` and `leak` remains when length is taken out:
+# `full` has the better direction at nearly every rate. Between `full` and `spatial` neither direction is better at
+# every rate.
 #
 # ## How far does it carry?
 #
@@ -502,8 +470,14 @@ figures.show("scale-free-figure", toy_figures.loss_panels(scale_free))
 changed = ("momentum", "uniform", "positive", "no-delay", "subtractive-reset")
 studies = loss_studies("toy/table-1", *(f"toy/{name}" for name in changed))
 figures.show("studies-figure", toy_figures.loss_panels(studies))
-varied = {name: each for name, each in (studies | baselines).items() if "momentum" not in name}
-widest = loss_studies(*(f"widths/neuron-{name}" for name in ("momentum", "length-one", "adam")))
+varied = {
+    name: each
+    for name, each in (studies | baselines).items()
+    if "momentum" not in name
+}
+widest = loss_studies(
+    *(f"widths/neuron-{name}" for name in ("momentum", "length-one", "adam"))
+)
 crossings_table = crossover_table(varied | widest)
 figures.show("crossover-table", tables.show(crossings_table, "study"))
 
@@ -519,14 +493,12 @@ figures.show("crossover-table", tables.show(crossings_table, "study"))
 #
 # ## Why?
 #
-# {numref}`surrogate-derivative` has the clue. A neuron that learns to time its spikes is often just below the
-# threshold. There `leak` passes the error of the next step back to this one, multiplied only by $1 - 1/\tau_m$. Yet if
-# the potential rises a little, the neuron fires and nothing is left for the next step. `full` takes this into account
-# and passes little back. `leak` therefore overstates the effect of early potentials on late errors. Errors of the same
-# sign add up over many steps, the gradient becomes too long, and one unwanted spike lowers the potential at all the
-# steps before it. At a large learning rate this silences the neuron, and a silent neuron far from the threshold has
-# almost no gradient by which to recover. The lengths in {numref}`along` and the share of silent neurons agree with this
-# explanation; they do not prove it.
+# A neuron that learns to time its spikes is often just below the threshold ({numref}`surrogate-derivative`). There
+# `leak` passes the error of the next step back to this one, multiplied only by $1 - 1/\tau_m$. Yet if the potential
+# rises a little, the neuron fires and nothing is left for the next step. `full` takes this into account and passes
+# little back. With `leak`, errors of the same sign add up over many steps, the gradient becomes too long, and one
+# unwanted spike lowers the potential at all the steps before it. At a large learning rate this silences the neuron. The
+# lengths in {numref}`along` and the share of silent neurons agree with this explanation; they do not prove it.
 #
 # A steep surrogate should do the opposite. At the threshold the factor of `full` is
 # $(1 - \frac1{\tau_m})(1 - S - \frac{\vartheta}{4\Theta})$; right above it, where $S = 1$, it is larger than one in
@@ -539,10 +511,9 @@ print(
 )
 
 # %% [markdown]
-# The factor is largest a little above the threshold, where it exceeds 1 at slightly higher temperatures already. There
-# the reset term *can* make the gradient grow through time. This fits the trouble that {cite:t}`zenke2021` report with a
-# reset that is differentiated through: of their two kinds of surrogate it was the one that is steep and not normalised.
-# The same experiment over temperatures follows.
+# There the reset term *can* make the gradient grow through time. This fits {cite:t}`zenke2021`, who report trouble with
+# a reset that is differentiated through where the surrogate is steep and not normalised. The same experiment over
+# temperatures:
 
 # %% tags=["hide-input", "remove-output"]
 by_temperature = loss_studies_over("toy/temperature")
@@ -563,8 +534,8 @@ figures.show("heat-figure", toy_figures.advantage(heat_rates, temperatures, heat
 # {glue:text}`record-repeats` neurons a cell. Records: {records}`toy/temperature`.
 # ```
 #
-# The harm sets in well below the limit, not at it. The gradients of `full` at the learning rate 0.005, followed through
-# the first part of a training at every temperature, say why.
+# The harm sets in well below the limit, not at it. The gradients along the first part of a training with `full` say
+# why.
 
 # %% tags=["hide-input", "remove-output"]
 rows = []
@@ -596,10 +567,10 @@ figures.show("steepness-table", tables.show(pd.DataFrame(rows)))
 # other at both ends of the temperatures. Median lengths, relative to `spatial`, and the share of opposed directions.
 # ```
 #
-# The factor exceeds one only where the potential is close to the threshold, and a gradient grows only if this holds at
-# several steps in a row. After a spike, however, the potential starts from zero, far from the threshold. So `full`
-# stays shorter than `leak` at the limit and somewhat below it. Only with a surrogate so steep that single factors are
-# several times larger than one does `full` become about as long as `leak`, and point the opposite way more often.
+# A gradient grows only if the potential is close to the threshold at several steps in a row, and after a spike it
+# starts from zero. So `full` stays shorter than `leak` at the limit and somewhat below it. Only with a surrogate so
+# steep that single factors are several times larger than one does `full` become about as long as `leak`, and point the
+# opposite way more often.
 #
 # ## Summary
 #
@@ -735,21 +706,4 @@ figures.note("fast-limit", fast_limit)
 # tried begin at 0.0001. The learning rate at which the mean loss of `full` falls below that of `leak`, with its bootstrap
 # 95 % interval, and the lowest mean loss that each gradient reaches at any of the rates. *Below* and *above*: the crossing,
 # or that end of its interval, lies below the smallest rate tried, or above the largest.
-# ```
-
-# %% tags=["hide-input", "remove-output"]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-peak /= 2**30 if sys.platform == "darwin" else 2**20
-neurons_at_once = len(rates) * len(config.gradients)
-measured = [(n, n * neurons_at_once, f"{t:.1f}") for n, t in seconds.items()]
-costs = pd.DataFrame(measured, columns=["repeats", "neurons", "seconds"])
-figures.show("seconds-table", tables.show(costs))
-figures.note("peak", peak)
-
-# %% [markdown]
-# ```{glue:table} seconds-table
-# :name: seconds
-#
-# What the two trainings of this chapter took on the machine that built the page. Peak memory of the notebook, PyTorch
-# included: {glue:text}`peak:.1f` GiB.
 # ```
