@@ -70,31 +70,30 @@ assert without == ["SLAYER", "SuperSpike", "ANTLR"]
 # :::
 #
 # - *Differentiated*: autograd goes through the reset, or a hand-written rule does ({glue:text}`names-kept`).
-# - *Detached*: the spike counts as a given number. The error stops where a spike emptied the potential, but does not
-#   flow through the spike ({glue:text}`names-detached`).
-# - *Ignored*: the backward pass is that of a neuron without a reset. The error passes even where a spike emptied the
-#   potential ({glue:text}`names-ignored`). With a subtractive reset, detached and ignored are the same.
+# - *Detached*: the spike counts as a given number. The error stops where a spike emptied the potential
+#   ({glue:text}`names-detached`).
+# - *Ignored*: the error passes even where a spike emptied the potential ({glue:text}`names-ignored`). With a
+#   subtractive reset, detached and ignored are the same.
 # - *Cut*: nothing flows along the membrane ({glue:text}`names-cut`).
 # - *Another rule*: {glue:text}`names-own`.
 #
 # ## What their code does
 #
-# {numref}`treatments` counts every neuron with its default settings. Each was read in published source code; for
-# methods that began as a paper, in the code of its authors. The {ref}`appendix <every-neuron-read>` links to each file.
+# {numref}`treatments` counts every neuron with its default settings, as read in published source code. The
+# {ref}`appendix <every-neuron-read>` links to each file.
 #
 # **The term was not new.** Of the four methods that the paper names, three leave it out, but the code of STBP has
 # differentiated the reset since [November
 # 2018](https://github.com/yjwu17/STBP-for-training-SpikingNN/blob/9661866/spiking_model.py). When the paper appeared in
 # November 2020, at least two libraries had the term: Norse, in its recurrent neuron
 # [too](https://github.com/norse/norse/blob/5c0fa44/norse/torch/functional/lif.py), and SpikingJelly, where detaching
-# the reset had become [an option](https://github.com/fangwei123456/spikingjelly/commit/73f94ab) in September. Whoever
-# leaves the derivative to autograd has the term, unless the reset is detached by hand.
+# the reset had become [an option](https://github.com/fangwei123456/spikingjelly/commit/73f94ab) in September.
 #
 # ## Checked by running
 #
 # Reading code can go wrong, so the libraries that can be installed were run as well: the same neuron, the same random
-# currents, the same gradient at the spikes, in float64 where the library has it. Their spikes have to equal those of
-# `tsbp`. Then their gradient at the currents is compared with each of ours.
+# currents, the same gradient at the spikes. Their spikes have to equal those of `tsbp`. Then their gradient at the
+# currents is compared with each of ours.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick or full; this chapter is the same in both
@@ -130,9 +129,8 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 # time; $n$ neurons have the same gradient.
 # ```
 #
-# There is no doubt which gradient a neuron computes. Those that compute one of ours do so to within
-# {glue:text}`largest-same` of its length, and are at least {glue:text}`smallest-other:.2f` away from the others
-# (each distance in {numref}`distances`).
+# Those that compute one of ours do so to within {glue:text}`largest-same` of its length, and are at least
+# {glue:text}`smallest-other:.2f` away from the others ({numref}`distances`).
 #
 # - **Detaching and ignoring are different.** The paper counts both as missing its term. But with a reset to zero,
 #   ignoring it gives none of our gradients: {glue:text}`ignored-leak:.2f` away from `leak`,
@@ -164,14 +162,12 @@ figures.note("draws", draws)
 # ## What others found
 #
 # **Zenke and Vogels** {cite}`zenke2021` compared networks with and without a differentiable reset in a preprint of June
-# 2020, before the paper. Their Fig. 5 has two kinds of surrogate: one with a peak of one at any width, and one that
-# approaches the true derivative as it gets steeper. By its caption, learning is sensitive to this scale. Asked why the
-# SpyTorch tutorials detach the reset, the first author [answers](https://github.com/fzenke/spytorch/issues/2) that the
-# gradient through it causes trouble when the surrogate is steep and not normalised: it enters with a minus sign, so
-# that the update lowers a potential near the threshold that it should raise. He calls this a threshold that repels the
-# potential instead of attracting it. {doc}`04_one_neuron` agrees. The factor at threshold, $1 - \vartheta/(4\Theta)$
-# before the leak, turns negative and large as the temperature $\Theta$ falls. With a very steep surrogate the term
-# helps at no learning rate; with the paper's $\Theta$ it helps at large ones.
+# 2020, before the paper. By the caption of their Fig. 5, learning is sensitive to whether the surrogate has a peak of
+# one at any width or approaches the true derivative as it gets steeper. Asked why the SpyTorch tutorials detach the
+# reset, the first author [answers](https://github.com/fzenke/spytorch/issues/2) that the gradient through it causes
+# trouble when the surrogate is steep and not normalised: it enters with a minus sign, and the threshold repels the
+# potential instead of attracting it. {doc}`04_one_neuron` agrees. With a very steep surrogate the term helps at no
+# learning rate; with the paper's $\Theta$ it helps at large ones.
 #
 # **Bauer and colleagues** {cite}`bauer2023` report that SLAYER's gradient, which ignores the reset, needs its scale
 # tuned by hand for each layer, and that the complete gradient does not.
@@ -180,18 +176,16 @@ figures.note("draws", draws)
 # They cut it, which gives our `spatial`, and train well with less memory. In {doc}`05_data_sets`, `spatial` is as good
 # as `full` on MNIST, and behind it on a reduced CIFAR-10 at one learning rate.
 #
-# **Gygax and Zenke** {cite}`gygax2025` ask what a surrogate gradient is the gradient *of*. In networks that fire at
-# random, the surrogate should be the derivative of the firing probability; but in general the surrogate gradient is not
-# the gradient of a surrogate loss. This limits the argument of {doc}`02_gradient`: `full` is the exact gradient of the
-# relaxed neuron, but need not be the better one for the neuron that spikes. In
-# [their own code](https://github.com/fmi-basel/surrogate-gradient-theory/blob/950927c/Classification/experiments/config_stork/config.yaml)
-# for classification the reset is detached.
+# **Gygax and Zenke** {cite}`gygax2025` show that in general a surrogate gradient is not the gradient of a surrogate
+# loss. This limits the argument of {doc}`02_gradient`: `full` is the exact gradient of the relaxed neuron, but need not
+# be the better one for the neuron that spikes. [Their own
+# code](https://github.com/fmi-basel/surrogate-gradient-theory/blob/950927c/Classification/experiments/config_stork/config.yaml)
+# for classification detaches the reset.
 #
 # ```{admonition} What was not read
 # :class: note
-# Of these papers only {cite}`yang2020` was read in full. {numref}`treatments` rests on code alone. What is said of Zenke
-# and Vogels rests on their abstract, the caption of their Fig. 5 and two answers of the first author on GitHub; what is
-# said of the other three, on abstracts and code.
+# {numref}`treatments` rests on code alone. What is said of Zenke and Vogels rests on their abstract, the caption of
+# their Fig. 5 and two answers of the first author on GitHub; what is said of the other three, on abstracts and code.
 # ```
 #
 # ## Summary
@@ -200,8 +194,6 @@ figures.note("draws", draws)
 #   {glue:text}`n-detached` detach it. Check what your library does before you compare results.
 # - "Missed in all previous works" is too strong: STBP, Norse and SpikingJelly had the term before the paper.
 # - Detaching the reset, ignoring it and cutting the path are three different gradients.
-# - What remains is the paper's question: what is the term worth, all else equal? {doc}`04_one_neuron` begins to answer
-#   it, and {doc}`07_time` tests what Zenke and Vogels recommend.
 #
 # ## Exercises
 #
@@ -323,25 +315,21 @@ display.MarkdownTable(
 # %% [markdown]
 # Some rows need explanation.
 #
-# - **SLAYER**: the refractory kernel changes the potential at which the surrogate is taken, and nothing else. The
-#   authors of EXODUS say the same, who added its gradient and found training more stable {cite}`bauer2023`.
+# - **SLAYER**: the refractory kernel changes the potential at which the surrogate is taken, and nothing else. EXODUS
+#   adds its gradient {cite}`bauer2023`.
 # - **SuperSpike** multiplies the surrogate by a trace of the *presynaptic* spikes, which the neuron's own reset does not
 #   affect.
-# - **TSSL-BP** differentiates at the spikes, by the slope of the potential. It treats the reset as an influence of one
-#   spike on the next, with a term of its own (*intra-neuron* in the code). This is not the derivative of
-#   {eq}`substituted`.
+# - **TSSL-BP** treats the reset as an influence of one spike on the next, with a term of its own (*intra-neuron* in the
+#   code). This is not the derivative of {eq}`substituted`.
 # - **Norse**: feed-forward neurons differentiate the reset; the recurrent neuron detaches it today, and did not in
 #   November 2020.
 # - **adseq**, **Eventax** and **exact-event-adjoint** use no surrogate. They differentiate the time of a spike, and the
 #   effect of the reset follows from that time. This is not the derivative of {eq}`substituted` either.
-# - **FPT** computes all time steps at once. It guesses the spikes, corrects the potential twice, and autograd goes
-#   through both corrections.
 # - **snnax** subtracts `stop_gradient(mem_pot * spike_output)`, which stops the gradient for the potential as well as
 #   for the spike.
-# - **sinabs**, which EXODUS extends, differentiates its subtractive reset. Its
-#   [reset to zero](https://github.com/synsense/sinabs/blob/904eb89/sinabs/activation/reset_mechanism.py) compares the
-#   spike with a number, and a comparison has no derivative. Whether a reset is differentiated can be an accident of how
-#   it is written.
+# - **sinabs** differentiates its subtractive reset. Its [reset to
+#   zero](https://github.com/synsense/sinabs/blob/904eb89/sinabs/activation/reset_mechanism.py) compares the spike with
+#   a number, and a comparison has no derivative.
 #
 # ## Appendix: every neuron run
 

@@ -26,6 +26,5 @@ ENTRIES = Entries(
     neutral=(
         "switch the reset term on and off",
         "need not be the better one for the neuron that spikes",
-        "What remains is the paper's question",
     ),
 )
