@@ -73,7 +73,6 @@ counted["numbers written"] = "gradient of I"
 words = ("gradient", "numbers read", "numbers written")
 figures.show("operations-table", tables.show(counted, *words))
 figures.note("term-operations", int(operations["full"] - operations["leak"]))
-figures.note("all-operations", int(operations["full"]))
 figures.note("bytes-per-step", BYTES_PER_STEP)
 
 # %% [markdown]
@@ -190,24 +189,17 @@ assert kept["tsbp full"] == kept["tsbp leak"]
 # with 95 % intervals. A cell is empty where a library has no such neuron or its gradient is not finite.
 # ```
 #
-# ## Verdict
+# ## Summary
 #
 # - **In one pass through memory the overhead is small.** A layer at T = 30 takes {glue:text}`price-layer` times as long
 #   with the term, a training step on MNIST {glue:text}`price-step` times. The intervals exclude an overhead above
 #   {glue:text}`most-cpu` in all benchmarks on the CPU and above {glue:text}`most-gpu` on a GPU ({numref}`prices-cuda`).
-#   The memory is the same.
+#   The memory is the same: cost is no reason to leave the term out.
 # - **Through automatic differentiation there is an overhead.** On the CPU, the same layer takes
 #   {glue:text}`price-jelly` times as long in SpikingJelly and keeps {glue:text}`kept-jelly:.1f` times as much memory
 #   for the backward pass; in snnTorch it is {glue:text}`price-snntorch` times the time and
 #   {glue:text}`kept-snntorch:.1f` times the memory. snnTorch's setting also computes the reset a second time in the
 #   forward pass, so its numbers are upper bounds.
-#
-# ## Summary
-#
-# - The term adds {glue:text}`term-operations` of {glue:text}`all-operations` operations to a backward step and no
-#   memory access.
-# - With a hand-written backward pass cost is no reason to leave the term out. Through automatic differentiation it is a
-#   modest one, mostly in memory.
 # - Whether the term helps *learning* depends on the width of the surrogate ({doc}`07_time`) and on the learning rate
 #   ({doc}`04_one_neuron`, {doc}`06_settings`).
 #
