@@ -96,10 +96,10 @@ bench-cpu: $(VENV)/bench-installed
 	$(BENCH) lif --time-steps 100 --batch-size 1000 --neurons 1 --repeats 101 $(MEASURED)
 	$(BENCH) recurrent --time-steps 100 --batch-size 100 --neurons 128 --repeats 51 $(MEASURED)
 	$(BENCH) mnist --time-steps 5 --batch-size 100 --threads 2 $(MEASURED)
-	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 --repeats 41 $(MEASURED)
-	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 --precision bfloat16 $(MEASURED)
+	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 --repeats 21 $(MEASURED)
+	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 --precision bfloat16 --repeats 9 $(MEASURED)
 	$(BENCH) nmnist --time-steps 30 --batch-size 20 --threads 2 $(MEASURED)
-	$(BENCH) cifar10 --time-steps 5 --batch-size 10 --threads 2 --repeats 15 $(MEASURED)
+	$(BENCH) cifar10 --time-steps 5 --batch-size 10 --threads 2 --repeats 9 $(MEASURED)
 
 bench-cuda: $(VENV)/bench-installed
 	$(BENCH) lif --time-steps 5 --batch-size 512 --neurons 12288 --repeats 51 $(MEASURED)

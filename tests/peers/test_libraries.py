@@ -84,3 +84,23 @@ def test_what_is_timed_in_jax_is_the_gradient(tau_s):
     torch.testing.assert_close(torch.tensor(out.tolist()), mine.detach())
     expected = torch.autograd.grad(mine, current, grad)[0]
     torch.testing.assert_close(torch.tensor(found.tolist()), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_timed_in_jax_of_a_recurrent_layer_is_the_gradient():
+    pytest.importorskip("jax")
+    random = torch.Generator().manual_seed(0)
+    current, grad = 0.7 * torch.randn(2, 6, 3, 20, generator=random) + 0.3
+    weights = torch.randn(20, 20, generator=random) / 20**0.5
+    out, *found = jax_scan.layer(current, grad, 6.0, 1.0, 0.25, 2.0, recurrent=weights)()
+    inputs = current.requires_grad_(), weights.requires_grad_()
+    mine = reference_lif(current, recurrent=weights, temperature=0.25).psc
+    torch.testing.assert_close(torch.tensor(out.tolist()), mine.detach())
+    for theirs, expected in zip(found, torch.autograd.grad(mine, inputs, grad), strict=True):
+        torch.testing.assert_close(torch.tensor(theirs.tolist()), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_recurrent_layer_in_jax_is_timed_beside_ours():
+    pytest.importorskip("jax")
+    config = BenchConfig(benchmark="recurrent", time_steps=4, batch_size=2, neurons=30, repeats=2)
+    record = bench.run(config, others=["plain autograd", "JAX scan"])
+    assert {"JAX scan", "plain autograd", "tsbp full"} <= record["seconds"].keys()

@@ -151,12 +151,12 @@ def _use_threads(number: int) -> None:
 
 
 def _found(config: BenchConfig, others: Sequence[str] | None) -> dict[str, libraries.Peer]:
-    """The peers to compare with; those in JAX have a layer on a CPU alone."""
+    """The peers to compare with; those in JAX have layers on a CPU alone."""
     return {
         name: peer
         for name, peer in libraries.PEERS.items()
         if (peer.installed if others is None else name in others)
-        and (peer.layer is None or (config.benchmark == "lif" and config.device == "cpu"))
+        and (peer.layer is None or (config.benchmark in LAYERS and config.device == "cpu"))
     }
 
 
@@ -225,7 +225,7 @@ def _layers(config: BenchConfig, device: torch.device, others: dict[str, librari
 
 
 def _recurrent(config: BenchConfig, device: torch.device, others: dict[str, libraries.Peer]) -> dict[str, Callable]:
-    """Forward and backward of a recurrent layer; the same neuron in plain autograd stands for other libraries."""
+    """Forward and backward of a recurrent layer; the same neuron in plain autograd stands for PyTorch's libraries."""
     generator = torch.Generator().manual_seed(config.seed)
     shape = (config.time_steps, config.batch_size, config.neurons)
     current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
@@ -235,14 +235,18 @@ def _recurrent(config: BenchConfig, device: torch.device, others: dict[str, libr
 
     def candidate(neuron: Callable, **settings) -> Callable[[], tuple[Tensor, ...]]:
         def run() -> tuple[Tensor, ...]:
-            psc = neuron(current, recurrent=weights, **settings).psc
+            psc = neuron(current, recurrent=weights, temperature=libraries.TEMPERATURE, **settings).psc
             return torch.autograd.grad(psc, (current, weights), grad)
 
         return run
 
     candidates = {f"tsbp {name}": candidate(lif, gradient=name, spikes=False, compiled=True) for name in STUDIED}
     candidates["tsbp full, uncompiled"] = candidate(lif, spikes=False)
-    return candidates | {"plain autograd": candidate(reference_lif)}
+    candidates["plain autograd"] = candidate(reference_lif)
+    for name, peer in others.items():
+        if peer.layer:
+            candidates[name] = peer.layer(current, grad, 6.0, 1.0, libraries.TEMPERATURE, 2.0, recurrent=weights)
+    return candidates
 
 
 LAYERS = {"lif": _layers, "recurrent": _recurrent}

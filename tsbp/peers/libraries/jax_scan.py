@@ -1,5 +1,6 @@
 """JAX without a library: the equations in one ``lax.scan``, which XLA compiles."""
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,15 +21,20 @@ def scan(
     tau_s: float | None = None,
     detach_reset: bool = False,
     unroll: int = 1,
-) -> Callable[[Any], Any]:
-    """From current ``[T, ...]`` to spikes or, where tau_s is given, through eq. 5 to the psc: arrays of JAX."""
+) -> Callable[..., Any]:
+    """From current ``[T, ...]`` to spikes or, where tau_s is given, through eq. 5 to the psc: arrays of JAX.
+
+    Weights ``[N, N]`` as a second argument add the psc of the step before to the current ``[T, B, N]``.
+    """
     import jax
     import jax.numpy as jnp
 
     fire = spike(temperature)
 
-    def step(state: tuple, current_now: Any) -> tuple:
+    def step(weights: Any, state: tuple, current_now: Any) -> tuple:
         u, s, a = state
+        if weights is not None:
+            current_now = current_now + a @ weights.T
         u = (1 - 1 / tau_m) * u * (1 - (jax.lax.stop_gradient(s) if detach_reset else s)) + current_now
         s = fire(u - threshold)
         if tau_s is None:
@@ -36,15 +42,21 @@ def scan(
         a = (1 - 1 / tau_s) * a + s / tau_s
         return (u, s, a), a
 
-    def simulate(current: Any) -> Any:
+    def simulate(current: Any, weights: Any = None) -> Any:
         zero = jnp.zeros_like(current[0])
-        return jax.lax.scan(step, (zero, zero, zero), current, unroll=unroll)[1]
+        return jax.lax.scan(functools.partial(step, weights), (zero, zero, zero), current, unroll=unroll)[1]
 
     return simulate
 
 
 def layer(
-    current: Tensor, grad: Tensor, tau_m: float, threshold: float, temperature: float, tau_s: float | None
+    current: Tensor,
+    grad: Tensor,
+    tau_m: float,
+    threshold: float,
+    temperature: float,
+    tau_s: float | None,
+    recurrent: Tensor | None = None,
 ) -> Callable[[], object]:
     """A layer's forward and backward pass, compiled as one, by the fastest of :data:`UNROLLED`.
 
@@ -55,19 +67,21 @@ def layer(
         threshold: see there.
         temperature: see there.
         tau_s: see there.
+        recurrent: weights ``[N, N]`` between the neurons of a layer ``[T, B, N]``; with them tau_s must be given.
     """
     import jax
     import jax.numpy as jnp
 
-    given = jnp.asarray(current.detach().numpy()), jnp.asarray(grad.numpy())
+    inputs = (current,) if recurrent is None else (current, recurrent)
+    given = *(jnp.asarray(one.detach().numpy()) for one in inputs), jnp.asarray(grad.numpy())
 
     def compiled(unroll: int) -> Callable[[], object]:
         simulate = scan(tau_m, threshold, temperature, tau_s, unroll=unroll)
 
         @jax.jit
-        def both(current: Any, grad: Any) -> tuple:
-            out, pullback = jax.vjp(simulate, current)
-            return out, pullback(grad)[0]  # with the output, or XLA would not compute it
+        def both(*given: Any) -> tuple:
+            out, pullback = jax.vjp(simulate, *given[:-1])
+            return out, *pullback(given[-1])  # with the output, or XLA would not compute it
 
         return lambda: jax.block_until_ready(both(*given))
 
