@@ -106,13 +106,11 @@ figures.show("paper-table", paper)
 # The accuracies that the paper gives for training *without* the term stand digit for digit in [TSSL-BP's
 # README](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/README.md) as it was when the paper appeared: as the best
 # N-MNIST run at 30 time steps, and as the means on MNIST and CIFAR-10 at 5 steps. So they may be quoted rather than
-# measured. TSSL-BP is another learning rule: it differentiates at the spikes, by the slope of the potential, with a
-# sigmoid surrogate only while few neurons fire, and [its code of that
+# measured. TSSL-BP is another learning rule, and [its code of that
 # day](https://github.com/stonezwr/TSSL-BP/blob/e84dde9/functions/TSSLBP.py) has a term of its own for the effect of the
-# reset. If the column is quoted, it does not compare training with and without one term. It compares two learning rules
-# that both take the reset into account, and on N-MNIST a best run with a number that may be a best or a mean. The
-# agreement also suggests that the time steps of N-MNIST and MNIST changed places in Table 3. The paper does not say how
-# the column was obtained, and the agreement proves nothing. Either way a controlled comparison was missing.
+# reset. If the column is quoted, it compares two learning rules that both take the reset into account, and not training
+# with and without one term. The agreement also suggests that the time steps of N-MNIST and MNIST changed places in
+# Table 3. The paper does not say how the column was obtained, and the agreement proves nothing.
 # ```
 #
 # ## What a fair comparison needs
@@ -120,8 +118,8 @@ figures.show("paper-table", paper)
 # - **Rates that favour no gradient.** Learning rates are chosen by accuracy on held-out training examples, as the mean
 #   of three seeds, from the same candidates for every gradient. *Own* is the best rate of a gradient; *common* is the
 #   best for all together.
-# - **Fresh seeds and enough examples.** The test uses other seeds than those that chose the rates. The digits are cut
-#   into folds, each tested once for each seed by networks that have not seen it; its rates are chosen on the other
+# - **Fresh seeds and enough examples.** The test uses other seeds than those that chose the rates. Small data sets are
+#   cut into folds, each tested once for each seed by networks that have not seen it; its rates are chosen on the other
 #   folds.
 # - **Intervals for two sources of chance.** An interval covers both other seeds and other test examples. It comes from
 #   an analysis of variance with seeds and examples as crossed random effects.
@@ -194,8 +192,6 @@ for name, found in compared.items():
 reduced = TrainingConfig.for_dataset("cifar10-reduced")
 figures.note("cifar10-rate", reduced.lr)
 figures.note("slow-rate", slow.lr)
-for gradient, best in comparison.best_held_out(recorded, reduced).iterrows():
-    figures.note(f"best-rate-{gradient}", best["lr"])
 figures.note("cifar10-accuracy", compared["cifar10-reduced"].to_numpy().mean())
 figures.note("slow-accuracy", compared["cifar10-slow"].to_numpy().mean())
 figures.note("long-accuracy", compared["mnist-long"].to_numpy().mean())
@@ -230,30 +226,28 @@ figures.show(
 # ```
 #
 # - **MNIST.** The paper's claim that the term makes no difference holds in the longer training; the shorter ones leave
-#   it open. On rotated images, where the three gradients reach {glue:text}`long-accuracy:.2f` %, the difference of
-#   `full` and `leak` is {glue:text}`mnist-long-mean:+.2f` ± {glue:text}`mnist-long-half:.2f` points over
-#   {glue:text}`mnist-long-recorded` seeds: equality within ±{glue:text}`mnist-long-within:.2f`. The interval is over
-#   seeds, on one set of test images.
+#   it open. With rotated images, where the three gradients reach {glue:text}`long-accuracy:.2f` %, `full` and `leak`
+#   differ by {glue:text}`mnist-long-mean:+.2f` ± {glue:text}`mnist-long-half:.2f` points over
+#   {glue:text}`mnist-long-recorded` seeds, on one set of test images: equality within
+#   ±{glue:text}`mnist-long-within:.2f`.
 # - **N-MNIST.** A single one of the subset's test recordings is a whole per cent, and these intervals do not cover
 #   other recordings. Cross-validation over all recordings is planned.
-# - **CIFAR-10, re-encoded as JPEG.** The network of Table 3, trained for {glue:text}`whole-epochs` epochs where TSSL-BP takes
-#   {glue:text}`paper-epochs`, falls short of the paper's {glue:text}`paper-full:.2f` %: it reaches
-#   {glue:text}`whole-full:.2f` % with the term and {glue:text}`whole-leak:.2f` % without,
-#   {glue:text}`cifar10-whole-mean:+.2f` ± {glue:text}`cifar10-whole-half:.2f` points over
-#   {glue:text}`cifar10-whole-recorded` seeds. So few seeds leave it open, but it is no sign of equality.
+# - **CIFAR-10, re-encoded as JPEG.** The network of Table 3, trained for {glue:text}`whole-epochs` epochs where TSSL-BP
+#   takes {glue:text}`paper-epochs`, falls short of the paper's {glue:text}`paper-full:.2f` %: it reaches
+#   {glue:text}`whole-full:.2f` % with the term and {glue:text}`whole-leak:.2f` % without. So few seeds leave the
+#   difference open ({glue:text}`cifar10-whole-mean:+.2f` ± {glue:text}`cifar10-whole-half:.2f` points over
+#   {glue:text}`cifar10-whole-recorded`).
 # - **CIFAR-10, reduced as well.** The answer depends on the learning rate. At {glue:text}`cifar10-rate:g`, `full` is
 #   {glue:text}`cifar10-reduced-mean:+.2f` ± {glue:text}`cifar10-reduced-half:.2f` points ahead of `leak` over
-#   {glue:text}`cifar10-reduced-recorded` seeds. It is the best rate for `full` alone: with one run a rate, held-out
-#   images slightly favour {glue:text}`best-rate-leak:g` for `leak` and {glue:text}`best-rate-spatial:g` for `spatial`.
-#   There are no test runs at the best rate of those two. At {glue:text}`slow-rate:g` the difference is
+#   {glue:text}`cifar10-reduced-recorded` seeds. It is the best rate for `full` alone; there are no test runs at the
+#   best rate of the other two ({numref}`rates-held-out`). At {glue:text}`slow-rate:g` the difference is
 #   {glue:text}`cifar10-slow-mean:+.2f` ± {glue:text}`cifar10-slow-half:.2f` points over
 #   {glue:text}`cifar10-slow-recorded` seeds. There all three learn too slowly, {glue:text}`slow-accuracy:.0f` % in
-#   place of {glue:text}`cifar10-accuracy:.0f` %, and `full` the most slowly, as the [single neuron](learning-rates)
-#   does.
+#   place of {glue:text}`cifar10-accuracy:.0f` %, and `full` the most slowly.
 #
 # Except for the reduced CIFAR-10 at {glue:text}`cifar10-rate:g`, `spatial` is nowhere shown to be behind `full`: with
-# an image that does not change, little may be lost when no gradient flows through time along the membrane. At a single
-# learning rate the term can look harmful or helpful. {doc}`06_settings` looks at the others.
+# an image that does not change, little may be lost when no gradient flows along the membrane. At a single learning rate
+# the term can look harmful or helpful. {doc}`06_settings` looks at other rates.
 
 # %% tags=["hide-input", "remove-output"]
 measured = pd.concat(
@@ -287,9 +281,8 @@ figures.show(
 #
 # ## Here and now
 #
-# The data set that needs no download is the one inside scikit-learn: digits of 8×8 pixels, from the UCI repository. The
-# networks of Table 3 fit it when the convolutions keep the size of the image. Runs with one seed differ in nothing but
-# the gradient.
+# The digits of scikit-learn, 8×8 pixels from the UCI repository, need no download. Runs with one seed differ in nothing
+# but the gradient.
 
 # %%
 runs = []
