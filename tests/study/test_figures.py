@@ -1,6 +1,7 @@
 """What figures show, read from their axes, and whether it can be seen on a light and on a dark page."""
 
 import re
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,9 +33,12 @@ def on_a_dark_page(colour: np.ndarray) -> np.ndarray:
     return np.clip(2 * luma @ inverted - inverted, 0, 1)
 
 
+def light(colour: np.ndarray) -> np.ndarray:
+    return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+
+
 def luminance(colour: np.ndarray) -> float:
-    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
-    return float(np.array([0.2126, 0.7152, 0.0722]) @ linear)
+    return float(np.array([0.2126, 0.7152, 0.0722]) @ light(colour))
 
 
 def contrast(one: np.ndarray, other: np.ndarray) -> float:
@@ -52,6 +56,31 @@ def test_contrast_is_that_of_the_guidelines():
     assert contrast(np.zeros(3), WHITE) == pytest.approx(21)
     assert contrasts("#777777")[0] == pytest.approx(4.48, abs=0.01)
     assert min(contrasts("yellow")) < LEAST
+
+
+SEEN = {
+    "all colours": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+"""Linear light as readers with one kind of cone missing see it (Machado, Oliveira and Fernandes 2009)."""
+
+
+def lab(linear: np.ndarray) -> np.ndarray:
+    """Linear light in the space in which distances are about those that are seen (CIE 1976)."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(np.maximum(np.array(to_xyz) @ linear / [0.9505, 1, 1.089], 0.008856))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("seen", SEEN)
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_a_few_shades_can_be_told_apart(n, seen):
+    """On both grounds; ten times the smallest distance that is seen side by side."""
+    shown = [shade[:3] for shade in figures.shades(n)]
+    for ground in (shown, [on_a_dark_page(colour) for colour in shown]):
+        places = [lab(np.clip(np.array(SEEN[seen]) @ light(colour), 0, 1)) for colour in ground]
+        assert min(np.linalg.norm(one - other) for one, other in combinations(places, 2)) > 20
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 9, 200])
