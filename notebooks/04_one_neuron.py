@@ -226,9 +226,9 @@ for name, chosen in {
 # :name: loss-curves
 # :alt: Loss over iterations for six learning rates, three gradients each. At the largest rate leak stays high.
 #
-# At small learning rates `leak` is ahead; at the largest it stops converging, and `full` does not:
-# {glue:text}`right-leak:.0f` % of its neurons have all their spikes right at the end, and {glue:text}`right-full:.0f` %
-# of those of `full`. The paper's Fig. 3: mean loss (solid) and one standard deviation either way (dashed; cut off at twice the
+# At small learning rates `leak` is ahead; at the largest it stops converging, and `full` does not: with `leak`
+# {glue:text}`right-leak:.0f` % of the neurons have all their spikes right at the end, with `full`
+# {glue:text}`right-full:.0f` %. The paper's Fig. 3: mean loss (solid) and one standard deviation either way (dashed; cut off at twice the
 # initial loss).
 # ```
 

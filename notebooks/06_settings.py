@@ -103,9 +103,9 @@ figures.show("rates-table", rates_table)
 # :alt: Test error over the learning rate, and below it full minus leak and full minus spatial, in four columns. Under momentum full is behind leak at small rates and ahead at large ones; under AdamW the differences are smaller.
 #
 # With momentum networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones some
-# of its trainings break down first. Of the learning rates under momentum, the term surely costs accuracy at
-# {glue:text}`ms-lower` of {glue:text}`ms-rates` on MNIST and at {glue:text}`ds-lower` of {glue:text}`ds-rates` on the
-# digits, all of them small, and surely helps on the digits alone, at {glue:text}`ds-higher` of the large ones. Under
+# of its trainings break down first. There the term surely costs accuracy at {glue:text}`ms-lower` of
+# {glue:text}`ms-rates` rates on MNIST and at {glue:text}`ds-lower` of {glue:text}`ds-rates` on the digits, all of them
+# small. It surely helps at large rates on the digits alone, at {glue:text}`ds-higher` of {glue:text}`ds-rates`. Under
 # AdamW the differences are smaller: near the best rates the gradients are within a point of each other. Top: test
 # error; dots are single trainings, lines means. Below: accuracy of `full` minus that of the other two, paired by seed,
 # with 95 % intervals, on a scale that is logarithmic beyond one percentage point. Filled: surely not zero; hollow: not
