@@ -150,7 +150,7 @@ figures.note("convergence", text)
 # :alt: Left, four panels with the gradient phases of all iterations overlaid. Right, a raster of output spikes.
 #
 # The paper's Fig. 2, for the first draw of seed {glue:text}`seed`. Left: the four phases, from the first iteration
-# (faint) to the last (strong); the tail that B adds to A points backwards in time, and C keeps of it what lies near the
+# (brown) to the last (blue); the tail that B adds to A points backwards in time, and C keeps of it what lies near the
 # threshold. Right: the output spikes over iterations. This neuron {glue:text}`convergence`; the paper's converged "near
 # the 30th iteration".
 # ```
