@@ -122,8 +122,10 @@ def test_what_is_sure_is_filled_and_what_is_not_is_hollow():
     ]
     figure = training_figures.accuracy_against({"one": pd.DataFrame(rows)}, {"one": "log value"})
     _, leak, spatial = figure.axes
-    shown = {axis: [container.lines[0] for container in axis.containers] for axis in (leak, spatial)}
-    assert [line.get_xydata()[0].tolist() for line in shown[leak]] == [pytest.approx(x) for x in ([1, 0.12], [2, 3.12])]
-    assert [line.get_markerfacecolor() for line in shown[leak]] == ["white", figures.COLOURS["leak"]]
-    assert [line.get_markerfacecolor() for line in shown[spatial]] == ["white"] * 2
+    (hollow, filled), (all_hollow, none) = ([one.lines[0] for one in axis.containers] for axis in (leak, spatial))
+    assert hollow.get_markerfacecolor() == "white" and hollow.get_xydata().tolist() == [pytest.approx([1, 0.12])]
+    assert filled.get_markerfacecolor() == figures.COLOURS["leak"]
+    assert filled.get_xydata().tolist() == [pytest.approx([2, 3.12])]
+    assert all_hollow.get_xydata().tolist() == [pytest.approx([1, 0]), pytest.approx([2, 0])]
+    assert not len(none.get_xydata())
     assert leak.get_ylabel().startswith("full − leak") and spatial.get_ylabel().startswith("full − spatial")

@@ -104,15 +104,16 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
         accuracy = by_value(runs)
         for name in COLOURS:
             error = 100 - accuracy[name]
-            above.plot(error.index, error, color=COLOURS[name], **dots)
+            above.plot(np.repeat(error.index, error.shape[1]), error.to_numpy().ravel(), color=COLOURS[name], **dots)
             above.plot(error.index, error.mean(axis=1), color=COLOURS[name], label=name)
         above.set(title=title, yscale="log")
         for axis, other in zip(column[1:], ("leak", "spatial"), strict=True):
             axis.axhline(0, color=GREY, linewidth=0.8)
-            for value, found in differences(runs, other).iterrows():
+            found = differences(runs, other)
+            for rows, inside in ((found[found["sure"] == 0], "white"), (found[found["sure"] != 0], COLOURS[other])):
                 axis.errorbar(
-                    value, found["mean"], yerr=found["half_width"], color=COLOURS[other], marker="o", markersize=5,
-                    markerfacecolor=COLOURS[other] if found["sure"] else "white", linewidth=1,
+                    rows.index, rows["mean"], yerr=rows["half_width"], color=COLOURS[other], marker="o", markersize=5,
+                    markerfacecolor=inside, linestyle="none", elinewidth=1,
                 )  # fmt: skip
             axis.set_yscale("symlog", linthresh=1)
         below.set_xlabel(labels[title].removeprefix("log "))
@@ -126,6 +127,8 @@ def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[
     for row, label in zip(axes, shown, strict=True):
         row[0].set_ylabel(label)
         row[0].yaxis.set_major_formatter("{x:g}")
+    for axis in axes.flat:  # where nothing is labelled, small marks only make the page heavier
+        axis.tick_params(which="minor", left=axis in axes[:, 0], bottom=axis in axes[-1])
     figure.align_ylabels(axes)
     legend_above(figure, axes)
     return figure
