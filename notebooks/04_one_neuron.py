@@ -33,7 +33,7 @@ import torch
 from IPython.display import HTML
 
 from tsbp.runs import experiments, records, toy
-from tsbp.study import figures, robustness, tables, toy_figures
+from tsbp.study import claims, figures, robustness, tables, toy_figures
 from tsbp.study.studies import (
     loss_studies,
     loss_studies_over,
@@ -83,14 +83,18 @@ table_1 = {
 values = [f"{value:g}" for value in table_1.values()]
 constants = pd.DataFrame({"quantity": list(table_1), "value": values})
 figures.show("constants-table", tables.show(constants, "quantity"))
+figures.note("stated", len(table_1))
+figures.note("threshold", config.threshold)
+figures.note("inputs", config.n_inputs)
 
 # %% [markdown]
 # ```{glue:table} constants-table
 # :name: constants
 #
-# The paper's Table 1. It is silent about the threshold, the initial weights, the number of repeats and the learning rates
-# of its Fig. 3. Here the threshold is 1, and weights are normal with variance 1/50, so that a neuron fires now and then
-# from the start.
+# The paper's Table 1 has these {glue:text}`stated` settings and leaves out others that a repetition needs: the threshold,
+# the initial weights, the number of repeats and the learning rates of its Fig. 3. Here the threshold is
+# {glue:text}`threshold:g`, and weights are normal with variance 1/{glue:text}`inputs`, so that a neuron fires now and
+# then from the start.
 # ```
 #
 # (which-baseline)=
@@ -141,7 +145,7 @@ figures.note("convergence", text)
 # :alt: Left, four panels with the gradient phases of all iterations overlaid. Right, a raster of output spikes.
 #
 # The paper's Fig. 2, for the first draw of seed {glue:text}`seed`. Left: the four phases, from the first iteration
-# (faint) to the last (strong); the tail that B adds to A points backwards in time, and C keeps of it what lies near the
+# (brown) to the last (blue); the tail that B adds to A points backwards in time, and C keeps of it what lies near the
 # threshold. Right: the output spikes over iterations. This neuron {glue:text}`convergence`; the paper's converged "near
 # the 30th iteration".
 # ```
@@ -173,15 +177,22 @@ figures.show("losses-table", tables.show(loss_table(rates, losses)))
 difference = losses["full"] - losses["leak"]
 estimate, low, high = crossing(rates, difference)
 figures.note("crossing", f"{estimate} (95 % interval {low} to {high})")
+figures.note("crossing-estimate", estimate)
+figures.note("papers-rate", claims.PAPERS_RATE)
+for row, name in enumerate(config.gradients):
+    figures.note(f"largest-{name}", losses[name][-1].mean())
+    right = (result.converged[row, -1] >= 0).double().mean().item()
+    figures.note(f"right-{name}", 100 * right)
 
 # %% [markdown]
 # ```{glue:figure} learning-rates-figure
 # :name: learning-rates
 # :alt: Mean final loss over the learning rate. Leak is lowest at small rates, full in the middle, spatial at the largest.
 #
-# Final loss over the learning rate ({glue:text}`profile` profile, {glue:text}`repeats` repeats; bands: 95 % interval of
-# the mean). `full` and `leak` cross near the paper's default of 0.005. At the largest rate tried `spatial` has the
-# lowest loss.
+# `full` and `leak` cross near the paper's default of {glue:text}`papers-rate:g`, at {glue:text}`crossing-estimate`. At
+# the largest rate tried `spatial` has the lowest loss: {glue:text}`largest-spatial:.2f`, against
+# {glue:text}`largest-full:.2f` with `full` and {glue:text}`largest-leak:.2f` with `leak`. Final loss over the learning
+# rate ({glue:text}`profile` profile, {glue:text}`repeats` repeats; bands: 95 % interval of the mean).
 # ```
 #
 # The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim holds at the largest
@@ -192,8 +203,10 @@ figures.note("crossing", f"{estimate} (95 % interval {low} to {high})")
 # :name: loss-curves
 # :alt: Loss over iterations for six learning rates, three gradients each. At the largest rate leak stays high.
 #
-# The paper's Fig. 3: mean loss (solid) and one standard deviation either way (dashed; cut off at twice the initial
-# loss). At small learning rates `leak` is ahead; at the largest it stops converging, and `full` does not.
+# At small learning rates `leak` is ahead; at the largest it stops converging, and `full` does not: with `leak`
+# {glue:text}`right-leak:.0f` % of the neurons have all their spikes right at the end, with `full`
+# {glue:text}`right-full:.0f` %. The paper's Fig. 3: mean loss (solid) and one standard deviation either way (dashed; cut off at twice the
+# initial loss).
 # ```
 
 # %% tags=["hide-input", "remove-output"]

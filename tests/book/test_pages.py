@@ -122,6 +122,72 @@ def test_equations_and_tables_fit_a_telephone(page, address, name):
     assert cut == []
 
 
+WIDER = """boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1)
+    .map(box => [box.dataset.more, box.tabIndex, box.getAttribute("role"), box.getAttribute("aria-label"),
+                 getComputedStyle(box).maskImage.includes("gradient")])"""
+"""Of the boxes around tables those that can be moved sideways: what is hidden, and how that is said."""
+
+
+@pytest.mark.parametrize("name", ["05_data_sets", "06_settings", "09_errata", "notation"])
+def test_a_table_wider_than_a_telephone_says_so(page, address, name):
+    """It fades out where more of it is, has a name and moves with the arrow keys; one that fits is no stop for Tab."""
+    page.set_viewport_size({"width": 390, "height": 900})
+    visit(page, address, name)
+    boxes = page.locator(".cell_output > .output:has(table), .pst-scrollable-table-container")
+    page.locator("[data-more]").first.wait_for()
+    wider = boxes.evaluate_all(WIDER)
+    assert wider
+    for more, stop, role, label, fades in wider:
+        assert (more, stop, role, fades) == ("right", 0, "region", True)
+        assert re.match(r"Table( \d+\.\d+)?, wider than the page$", label)
+    widest = page.locator("[data-more]").first
+    widest.focus()
+    page.keyboard.press("ArrowRight")
+    page.locator("[data-more='left right'], [data-more='left']").wait_for()
+    assert widest.evaluate("box => getComputedStyle(box).outlineStyle") == "solid"
+    widest.evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+    page.locator("[data-more='left']").wait_for()
+    page.set_viewport_size({"width": 1600, "height": 900})
+    page.wait_for_function("() => !document.querySelector('[data-more], .output[role]')")
+
+
+PAPER = {"width": 643, "height": 900}
+"""A4 with margins of 2 cm."""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_cut_off_on_paper(page, address, name):
+    """Neither tables, equations, figures nor code; the title has its number, and folded solutions are read."""
+    visit(page, address, name)
+    page.emulate_media(media="print")
+    page.set_viewport_size(PAPER)
+    cut = page.locator("article").evaluate(
+        """article => [...article.querySelectorAll("table, mjx-container, img, pre, .cell_output, .output, div.math")]
+            .filter(e => e.checkVisibility())
+            .filter(e => e.getBoundingClientRect().right > article.getBoundingClientRect().right + 1
+                || (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible"))
+            .map(e => e.outerHTML.slice(0, 80))"""
+    )
+    assert cut == []
+    titles = [title for title in page.locator("h1").all() if title.is_visible()]
+    assert len(titles) == 1
+    if name in CHAPTERS:
+        assert re.match(rf"{int(name[:2])}\. \w", titles[0].inner_text())
+    for solution in page.locator(".admonition.dropdown:not(.tsbp-run)").all():
+        assert all(part.is_visible() for part in solution.locator("> *:not(.toggle-button)").all())
+    assert not any(folded.is_visible() for folded in page.locator(".cell details.hide:not([open])").all())
+
+
+def test_a_dark_page_is_printed_as_a_light_one(page, address):
+    page.emulate_media(color_scheme="dark")
+    visit(page, address, "02_gradient")
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    page.evaluate(f"addEventListener('beforeprint', () => window.printed = {theme})")
+    page.pdf()
+    assert page.evaluate("printed") == "light" and page.evaluate(theme) == "dark"
+
+
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_chapters_hold_executed_output(page, address, name):
     visit(page, address, name)

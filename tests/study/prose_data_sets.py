@@ -151,6 +151,8 @@ ENTRIES = Entries(
         "Of {fair-rows} differences, `full` is higher",
         "where the three gradients reach {long-accuracy} %",
         "At {slow-rate} the difference is",
+        "accuracies are at most {papers-apart} percentage points apart",
+        "The best training with `full` reaches {best-nmnist} %",
     ),
     neutral=(
         "On some data sets each gradient is also trained",

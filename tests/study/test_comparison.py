@@ -19,7 +19,7 @@ from tsbp.study.comparison import (
     titles,
 )
 from tsbp.study.reproduce import missing_table
-from tsbp.study.studies import by_value, study, study_table, study_verdict
+from tsbp.study.studies import by_value, differences, study, study_table
 from tsbp.study.training_figures import accuracy_differences
 
 
@@ -175,10 +175,11 @@ def test_a_study_changes_one_setting():
     assert rates["value"].tolist() == [0.02] * 4 + [0.1] * 4
     depths = study(frame, Experiment("depth", "depth", "network", (TrainingConfig.for_dataset("mnist", lr=0.1),)))
     assert depths["value"].unique().tolist() == [3, 4] and len(depths) == 4 + 2
-    assert study_verdict(rates) == "not distinguishable at 0.02, 0.1"
+    assert differences(rates).to_dict("list") == {"mean": [0, 0], "half_width": [0, 0], "sure": [0, 0]}
     worse = rates.assign(test_accuracy=rates["test_accuracy"] - (rates["gradient"] == "leak") * (rates["value"] == 0.1))
-    assert study_verdict(worse) == "higher at 0.1; not distinguishable at 0.02"
-    assert study_verdict(rates[rates["seed"] == 0]) == "not distinguishable at 0.02, 0.1"  # one seed decides nothing
+    assert differences(worse)["sure"].to_dict() == {0.02: 0, 0.1: 1} and differences(worse)["mean"][0.1] == 1
+    alone = differences(worse[worse["seed"] == 0])
+    assert not alone["sure"].any() and alone["half_width"].isna().all(), "one seed decides nothing"
     table = study_table({"rate": rates})
     assert table["value"].tolist() == ["0.02", "0.1"] and table["seeds"].tolist() == ["2", "2"]
     assert table["broke down"].tolist() == ["", ""]

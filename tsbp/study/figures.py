@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 COLOURS = {"full": "#0072B2", "leak": "#D55E00", "spatial": "#009E73"}
 RESET_COLOUR = "#C2185B"
 GREY = "#8a8a8a"
+KINDS = (RESET_COLOUR, "#A87000", "#2B87BD", "black", "#785EF0", GREY)
+"""Of things that are no gradients, surrogates for instance."""
+_DARK_TO_BRIGHT = ("#170D4D", "#532B9D", "#257281", "#D53F45", "#B27D02")
 LABELS = {"full": "full: with the reset term", "leak": "leak: without it", "spatial": "spatial: none through time"}
 
 
@@ -77,6 +81,20 @@ def note(name: str, value: str | float | np.generic | Tensor) -> None:
     from myst_nb import glue
 
     glue(name, value.item() if isinstance(value, np.generic | Tensor) else value, display=False)
+
+
+def shades(n: int) -> np.ndarray:
+    """Colours for a quantity that grows, from dark to bright, ``[n, RGB]``.
+
+    Each has a contrast of 3:1 or more, on white as on the dark page with its exchanged light and dark, and up to five
+    can be told apart on both, by colour-blind readers too.
+
+    Args:
+        n: how many.
+    """
+    light = np.array([to_rgb(colour) for colour in _DARK_TO_BRIGHT]) ** 2.2
+    places = np.linspace(0, len(light) - 1, n)
+    return np.stack([np.interp(places, range(len(light)), part) for part in light.T], axis=1) ** (1 / 2.2)
 
 
 def label_edges(axes: np.ndarray, used: int, x: str, y: str) -> None:
@@ -178,10 +196,9 @@ def surrogates(threshold: float, temperature: float) -> Figure:
     """Every surrogate derivative at one temperature over the potential, a panel for each scale."""
     u = torch.linspace(threshold - 4 * temperature, threshold + 4 * temperature, 801, dtype=torch.float64)
     figure, axes = plt.subplots(1, len(SCALES))
-    colours = (RESET_COLOUR, "#E69F00", "#56B4E9", "black", "#785EF0", GREY)
     lines = ("-", (0, (6, 2)), (0, (4, 1, 1, 1)), "-", (0, (2, 1)), (0, (1, 1)))
     for axis, scale in zip(axes, SCALES, strict=True):
-        for name, colour, line in zip(SURROGATES, itertools.cycle(colours), itertools.cycle(lines), strict=False):
+        for name, colour, line in zip(SURROGATES, itertools.cycle(KINDS), itertools.cycle(lines), strict=False):
             h = surrogate_derivative(u - threshold, temperature, name, scale)
             axis.plot(u, h, color=colour, linestyle=line, label=name)
         axis.axvline(threshold, color=GREY, linewidth=0.8, linestyle=":")

@@ -10,7 +10,7 @@ from tsbp.networks import depth
 from tsbp.runs import experiments, records
 from tsbp.runs.experiments import Experiment
 from tsbp.study.comparison import MAY_DIFFER, accuracy_cells, by_seed, once
-from tsbp.study.statistics import verdicts
+from tsbp.study.statistics import mean_interval, p_values
 
 if TYPE_CHECKING:
     import pandas
@@ -135,16 +135,35 @@ def study_table(studies: Mapping[str, "pandas.DataFrame"]) -> "pandas.DataFrame"
     return pd.DataFrame(rows)
 
 
-def study_verdict(runs: "pandas.DataFrame", other: str = "leak") -> str:
-    """For which values of a study the accuracy of ``full`` is lower or higher than another's, in words.
+def differences(runs: "pandas.DataFrame", other: str = "leak") -> "pandas.DataFrame":
+    """The accuracy of ``full`` minus another's at every value of a study, paired by seed.
+
+    Args:
+        runs: as :func:`study` gives them.
+        other: the gradient that is compared with ``full``.
+
+    Returns:
+        A row for each value: ``mean``; ``half_width`` of its 95 % interval, NaN for a single seed; and ``sure``, the
+        sign of the mean where :func:`p_values <tsbp.study.statistics.p_values>`, corrected for the number of rows, is
+        below 0.05, else 0.
+    """
+    import pandas as pd
+
+    paired = _paired(runs, other)
+    mean, half_width = mean_interval(paired.to_numpy())
+    sure = np.where(p_values(paired.to_numpy()) < 0.05, np.sign(mean), 0).astype(int)
+    return pd.DataFrame({"mean": mean, "half_width": half_width, "sure": sure}, index=paired.index)
+
+
+def _paired(runs: "pandas.DataFrame", other: str = "leak") -> "pandas.DataFrame":
+    """The accuracy of ``full`` minus another's: a row for each value of a study, a column for each seed that has all.
 
     Args:
         runs: as :func:`study` gives them.
         other: the gradient that is compared with ``full``.
     """
     found = by_value(runs)
-    differences = (found["full"] - found[other]).to_numpy()
-    return verdicts([f"{value:g}" for value in found.index], differences)
+    return (found["full"] - found[other]).dropna(axis="columns")
 
 
 def over_all_values(runs: "pandas.DataFrame", other: str = "leak") -> dict[str, np.ndarray]:
@@ -157,8 +176,7 @@ def over_all_values(runs: "pandas.DataFrame", other: str = "leak") -> dict[str, 
     Returns:
         ``average``: over the values; ``trend``: by how much it changes with each doubling of the value.
     """
-    found = by_value(runs)
-    difference = (found["full"] - found[other]).dropna(axis="columns")
+    difference = _paired(runs, other)
     doublings = np.log2(difference.index.to_numpy(dtype=float))
     slope, _ = np.polyfit(doublings, difference.to_numpy(), 1)
     return {"average": difference.mean(axis="index").to_numpy(), "trend": slope}

@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from tsbp.runs.data import DataSet
 from tsbp.study.cells import DETACHED, KEPT, PROTOCOLS, Cell
-from tsbp.study.figures import COLOURS, GREY, legend_above
+from tsbp.study.figures import COLOURS, GREY, legend_above, shades
 from tsbp.study.mechanism import Travel
 
 WEIGHTS = {"leak": 0.0, "0.5": 0.5, "full": 1.0, "2": 2.0}
@@ -68,9 +68,8 @@ def over_weights(cells: Sequence[Cell], protocol: str = "own") -> Figure:
         protocol: ``own`` or ``common``.
     """
     figure, axis = plt.subplots(figsize=(6, 3.4))
-    shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(cells)))
     ordered = sorted(cells, key=lambda cell: cell.config.temperature)
-    for number, (cell, shade) in enumerate(zip(ordered, shades, strict=True)):
+    for number, (cell, shade) in enumerate(zip(ordered, shades(len(cells)), strict=True)):
         there = {c: cell.accuracy(name, protocol) for name, c in WEIGHTS.items() if name in cell.right[protocol]}
         shift = 0.02 * (number - (len(cells) - 1) / 2)
         means, widths = zip(*((one.mean, one.half_width) for one in there.values()), strict=True)
@@ -154,7 +153,7 @@ def predicted(cells: Sequence[Cell], ratios: Sequence[float], protocol: str = "o
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.axvline(1, color=GREY, linewidth=0.8)
     temperatures = sorted({cell.config.temperature for cell in cells})
-    shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(temperatures)))
+    colours = dict(zip(temperatures, shades(len(temperatures)), strict=True))
     labelled = set()
     for cell, ratio in zip(cells, ratios, strict=True):
         found = cell.difference(DETACHED, KEPT, protocol)
@@ -162,7 +161,7 @@ def predicted(cells: Sequence[Cell], ratios: Sequence[float], protocol: str = "o
         label = None if temperature in labelled else f"Θ = {temperature:g}"
         labelled.add(temperature)
         axis.errorbar(
-            ratio, found.mean, yerr=found.half_width, color=shades[temperatures.index(temperature)], label=label,
+            ratio, found.mean, yerr=found.half_width, color=colours[temperature], label=label,
             marker="s" if cell.recurrent else "o", markersize=5, linewidth=1, linestyle="none",
         )  # fmt: skip
     axis.set(

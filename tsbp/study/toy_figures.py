@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from tsbp.study.figures import COLOURS, GREY, LABELS, RESET_COLOUR, label_edges, legend_above
+from tsbp.study.figures import COLOURS, GREY, LABELS, RESET_COLOUR, label_edges, legend_above, shades
 from tsbp.study.statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def phases(phases: Mapping[str, np.ndarray], spikes: np.ndarray, target: np.ndar
     """
     figure = plt.figure(figsize=(8, 5.6))
     grid = figure.add_gridspec(len(phases), 2)
-    shades = plt.get_cmap("viridis_r")(np.linspace(0.05, 1, len(spikes)))
+    colours = shades(len(spikes))[::-1]
     axis = None
     for row, (title, values) in enumerate(phases.items()):
         axis = figure.add_subplot(grid[row, 0], sharex=axis)
-        for value, shade in zip(values, shades, strict=True):
+        for value, shade in zip(values, colours, strict=True):
             axis.plot(value, color=shade, linewidth=0.5, rasterized=True)
         axis.set_title(title)
         axis.tick_params(labelbottom=row == len(phases) - 1)
@@ -39,7 +39,7 @@ def phases(phases: Mapping[str, np.ndarray], spikes: np.ndarray, target: np.ndar
     for hit in np.flatnonzero(target).tolist():
         raster.axvline(hit, color=RESET_COLOUR, linewidth=4, alpha=0.25)
     iteration, step = np.nonzero(spikes)
-    raster.scatter(step, iteration, s=3, c=shades[iteration], marker="s", rasterized=True)
+    raster.scatter(step, iteration, s=3, c=colours[iteration], marker="s", rasterized=True)
     raster.set(title="output spikes; target in pink", xlabel="time step", ylabel="iteration", xlim=(0, len(target)))
     raster.invert_yaxis()
     return figure
@@ -164,8 +164,7 @@ def converged_share(converged: Mapping[str, Mapping[float, np.ndarray]], iterati
     figure, axes = plt.subplots(1, len(converged), sharey=True, figsize=(8, 2.8), squeeze=False)
     steps = np.arange(iterations + 1)
     for axis, (name, by_rate) in zip(axes[0], converged.items(), strict=True):
-        shades = plt.get_cmap("viridis_r")(np.linspace(0.1, 1, len(by_rate)))
-        for shade, (rate, when) in zip(shades, by_rate.items(), strict=True):
+        for shade, (rate, when) in zip(shades(len(by_rate))[::-1], by_rate.items(), strict=True):
             share = ((when >= 0) & (when <= steps[:, None])).mean(1)
             axis.plot(steps, 100 * share, color=shade, label=f"{rate:g}")
         axis.axvline(30, color=GREY, linewidth=0.8, linestyle=":")

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from tsbp.study.comparison import by_seed, groups, paired_difference, static, titles
-from tsbp.study.figures import COLOURS, GREY, legend_above
+from tsbp.study.figures import COLOURS, GREY, legend_above, shades
 from tsbp.study.statistics import margin_for, mean_interval
-from tsbp.study.studies import angles_to_full, by_value
+from tsbp.study.studies import angles_to_full, by_value, differences
 
 if TYPE_CHECKING:
     import pandas
@@ -86,39 +86,50 @@ def accuracy_differences(runs: "pandas.DataFrame") -> Figure:
 
 
 def accuracy_against(studies: Mapping[str, "pandas.DataFrame"], labels: Mapping[str, str]) -> Figure:
-    """Test error, and the difference that the reset term makes to the accuracy, over one setting; a column a study.
+    """Test error over one setting, and below it the accuracy of ``full`` minus that of the other two; a column a study.
 
-    Dots are single trainings (below: pairs of them), lines their means.
+    Above, dots are single trainings and lines their means. Below, dots are means paired by seed with their 95 %
+    intervals, filled where :func:`tsbp.study.studies.differences` is sure, hollow where it is not.
 
     Args:
         studies: title → runs, as :func:`tsbp.study.studies.study` gives them.
         labels: title → name of the setting; one that begins with ``log`` is shown on a logarithmic scale without it.
     """
-    figure, axes = plt.subplots(2, len(studies), figsize=(8, 4.8), sharex="col", sharey="row", squeeze=False)
-    for (above, below), (title, runs) in zip(axes.T, studies.items(), strict=True):
+    figure, axes = plt.subplots(
+        3, len(studies), figsize=(8, 6.2), sharex="col", sharey="row", squeeze=False, height_ratios=(5, 4, 4)
+    )
+    dots = {"marker": ".", "markersize": 3, "linestyle": "none", "alpha": 0.5}
+    for column, (title, runs) in zip(axes.T, studies.items(), strict=True):
+        above, below = column[0], column[-1]
         accuracy = by_value(runs)
-        dots = {"marker": ".", "markersize": 3, "linestyle": "none", "alpha": 0.5}
         for name in COLOURS:
             error = 100 - accuracy[name]
-            above.plot(error.index, error, color=COLOURS[name], **dots)
+            above.plot(np.repeat(error.index, error.shape[1]), error.to_numpy().ravel(), color=COLOURS[name], **dots)
             above.plot(error.index, error.mean(axis=1), color=COLOURS[name], label=name)
-        difference = accuracy["full"] - accuracy["leak"]
-        values = difference.index
-        below.axhline(0, color=GREY, linewidth=0.8)
-        below.plot(values, difference, color="black", **dots)
-        below.plot(values, difference.mean(axis=1), color="black", marker="_", markersize=9)
         above.set(title=title, yscale="log")
-        below.set_yscale("symlog", linthresh=1)
+        for axis, other in zip(column[1:], ("leak", "spatial"), strict=True):
+            axis.axhline(0, color=GREY, linewidth=0.8)
+            found = differences(runs, other)
+            for rows, inside in ((found[found["sure"] == 0], "white"), (found[found["sure"] != 0], COLOURS[other])):
+                axis.errorbar(
+                    rows.index, rows["mean"], yerr=rows["half_width"], color=COLOURS[other], marker="o", markersize=5,
+                    markerfacecolor=inside, linestyle="none", elinewidth=1,
+                )  # fmt: skip
+            axis.set_yscale("symlog", linthresh=1)
         below.set_xlabel(labels[title].removeprefix("log "))
         if labels[title].startswith("log "):
             below.set_xscale("log")
+        values = accuracy.index
         if values.max() < 50 * values.min():  # within one power of ten or two, the values themselves mark the axis
             below.set_xticks(values, [f"{value:g}" for value in values])
             below.xaxis.set_minor_locator(NullLocator())
-    for axis in axes[:, 0]:
-        axis.yaxis.set_major_formatter("{x:g}")
-    axes[0, 0].set_ylabel("test error in %")
-    axes[1, 0].set_ylabel("accuracy, full − leak\nin percentage points")
+    shown = ("test error in %", "full − leak\nin points", "full − spatial\nin points")
+    for row, label in zip(axes, shown, strict=True):
+        row[0].set_ylabel(label)
+        row[0].yaxis.set_major_formatter("{x:g}")
+    for axis in axes.flat:  # where nothing is labelled, small marks only make the page heavier
+        axis.tick_params(which="minor", left=axis in axes[:, 0], bottom=axis in axes[-1])
+    figure.align_ylabels(axes)
     legend_above(figure, axes)
     return figure
 
@@ -133,9 +144,8 @@ def angles(studies: Mapping[str, "pandas.DataFrame"]) -> Figure:
     for row, other in zip(axes, ("leak", "spatial"), strict=True):
         for axis, runs in zip(row, studies.values(), strict=True):
             mean = np.ma.masked_invalid(angles_to_full(runs, other)).mean(axis=0).filled(np.nan)
-            shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, mean.shape[1]))
             names = ["first layer", *[None] * (mean.shape[1] - 2), "output layer"]
-            for name, angle, shade in zip(names, mean.T, shades, strict=True):
+            for name, angle, shade in zip(names, mean.T, shades(mean.shape[1]), strict=True):
                 axis.plot(range(1, len(angle) + 1), angle, color=shade, label=name)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         row[0].set_ylabel(f"angle of {other} to full, °")
