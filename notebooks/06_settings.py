@@ -60,9 +60,9 @@ recorded = records.load("train")
 #
 # What a learning rate means depends on the optimiser, so this section uses two. *AdamW* is what the last chapter trains
 # with, with the norm of the gradient clipped at {glue:text}`clip:g` and a learning rate that rises and falls once. By
-# itself, Adam divides every gradient by its own recent size, so that a gradient that is merely longer gains nothing;
-# clipping still shortens the longest. *Momentum* is SGD with Nesterov momentum 0.9 at a constant rate, without
-# clipping, as one of the [single neuron's variants](studies) has it.
+# itself, Adam divides every gradient by its own recent size; clipping still shortens the longest. *Momentum* is SGD
+# with Nesterov momentum 0.9 at a constant rate, without clipping, as one of the [single neuron's variants](studies) has
+# it.
 #
 # Each is tried on two data sets: {glue:text}`examples:,d` images of MNIST for {glue:text}`epochs` epochs, which is
 # short so that slow learning is visible; and the 8×8 digits with everything else as in the last chapter. All gradients
@@ -103,13 +103,12 @@ figures.show("rates-table", rates_table)
 # :alt: Test error over the learning rate, and below it full minus leak and full minus spatial, in four columns. Under momentum full is behind leak at small rates and ahead at large ones; under AdamW the differences are smaller.
 #
 # With momentum networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones some
-# of its trainings break down first. There the term surely costs accuracy at {glue:text}`ms-lower` of
-# {glue:text}`ms-rates` rates on MNIST and at {glue:text}`ds-lower` of {glue:text}`ds-rates` on the digits, all of them
-# small. It surely helps at large rates on the digits alone, at {glue:text}`ds-higher` of {glue:text}`ds-rates`. Under
-# AdamW the differences are smaller: near the best rates the gradients are within a point of each other. Top: test
-# error; dots are single trainings, lines means. Below: accuracy of `full` minus that of the other two, paired by seed,
-# with 95 % intervals, on a scale that is logarithmic beyond one percentage point. Filled: surely not zero; hollow: not
-# sure. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits. Records:
+# of its trainings break down first. The term surely costs accuracy at small rates, {glue:text}`ms-lower` of
+# {glue:text}`ms-rates` on MNIST and {glue:text}`ds-lower` of {glue:text}`ds-rates` on the digits. It surely helps at
+# large rates on the digits alone, at {glue:text}`ds-higher`. Under AdamW the differences are smaller: near the best
+# rates the gradients are within a point of each other. Top: test error; dots are single trainings, lines means. Below:
+# accuracy of `full` minus that of the other two, paired by seed, with 95 % intervals; logarithmic beyond one point.
+# Filled: surely not zero. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits. Records:
 # {records}`settings/mnist-adamw, settings/mnist-nesterov, settings/digits-adamw, settings/digits-nesterov`.
 # ```
 #
@@ -118,9 +117,9 @@ figures.show("rates-table", rates_table)
 #
 # ### How wide is the range of usable rates?
 #
-# As for the [single neuron](how-robust), the accuracy at the largest rate tried does not measure robustness; the width of
-# the usable range does. A rate is usable for a network if the mean accuracy there is at most
-# {glue:text}`usable-margin:g` percentage points below the best mean accuracy of any of the three gradients at any rate.
+# A rate is usable for a network if the mean accuracy there is at most {glue:text}`usable-margin:g` percentage points
+# below the best mean accuracy of any of the three gradients at any rate. The width of the range of usable rates
+# measures robustness, as for the [single neuron](how-robust).
 
 # %% tags=["hide-input", "remove-output"]
 over_rates = list(robustness.rate_studies(recorded))
@@ -158,30 +157,27 @@ for name, group in top.groupby("gradient"):
 # distances. Records: {records}`settings, widths`.
 # ```
 #
-# Width and height can disagree. At the largest rate at which any network learns, the order of the mean accuracies depends on
-# the optimiser. With momentum that of `spatial` is the highest there. Under AdamW on MNIST, at {glue:text}`top-rate:g`, it is the lowest:
-# {glue:text}`top-spatial:.1f` %, against {glue:text}`top-full:.1f` % with `full` and {glue:text}`top-leak:.1f` % with
-# `leak`. Without the worst run of each gradient
-# they are closer than a point.
+# The accuracy at the largest rate at which any network learns can say the opposite. With momentum that of `spatial` is
+# the highest there. Under AdamW on MNIST, at {glue:text}`top-rate:g`, it is the lowest: {glue:text}`top-spatial:.1f` %,
+# against {glue:text}`top-full:.1f` % with `full` and {glue:text}`top-leak:.1f` % with `leak`. Without the worst run of
+# each gradient they are closer than a point.
 #
 # **What carries over.** With momentum the picture of {numref}`learning-rates` does: the order of the three gradients at
 # small rates, and its reversal at large ones. At the learning rate {glue:text}`fall-rate:g` the networks on MNIST still
 # reach {glue:text}`fall-full:.1f` % on average with `full` and {glue:text}`fall-spatial:.1f` % with `spatial`; with
 # `leak`, {glue:text}`fall-collapsed` of {glue:text}`fall-seeds` trainings break down. So the paper's two halves do not
 # contradict each other: on real data it looked at one learning rate for each network, and near the best rate the
-# gradients are closer together. If the paper used AdamW, as TSSL-BP does, the difference was harder still to see. With
-# AdamW the only significant differences between `full` and `leak` are losses of `full`, and near the best rates they
-# are below one percentage point.
+# gradients are closer together. With AdamW the only significant differences between `full` and
+# `leak` are losses of `full`, and near the best rates they are below one percentage point.
 #
 # ## Temperature, time steps, depth
 #
-# The temperature sets how wide the surrogate is, and with it how much of the reset term there is: at the threshold the
-# reset term is $\vartheta / 4\Theta$ by {eq}`surrogate`, against the 1 of the other path in $1 - S - Uh$. More time
-# steps give it more room to add up. More layers multiply whatever one layer does to the gradient. All three are varied
-# on the digits. Temperature and time steps are varied at one learning rate, chosen at the default temperature and
-# number of steps. In the study of depth the layers are convolutions of 16 channels, and the initial gain and the
-# learning rate are the best on held-out digits over all depths and gradients. Everything else is at the defaults of the
-# last chapter.
+# The temperature sets how wide the surrogate is, and with it how much of the reset term there is: at the threshold it
+# is $\vartheta / 4\Theta$ by {eq}`surrogate`, against the 1 of the other path in $1 - S - Uh$. More time steps give it
+# more room to add up. More layers multiply whatever one layer does to the gradient. All three are varied on the digits,
+# temperature and time steps at one learning rate, chosen at the defaults. In the study of depth the layers are
+# convolutions of 16 channels, and the initial gain and the learning rate are the best on held-out digits over all
+# depths and gradients.
 
 # %% tags=["hide-input", "remove-output"]
 labels = {
@@ -208,12 +204,11 @@ figures.show("others-table", others_table)
 # :name: network-others
 # :alt: Test error over temperature, time steps and depth on the digits, and below it full minus leak and full minus spatial. No difference to leak is sure; spatial is surely behind at the largest temperature alone.
 #
-# At no single temperature, number of time steps or depth is a difference between `full` and `leak` shown; `spatial` falls
-# behind where the surrogate is wide, and one of its trainings breaks down where it is narrow. Where the surrogate is
-# widest, and nowhere else, `full` is surely ahead of `spatial`: at {glue:text}`others-sure` of
-# {glue:text}`others-values` values. As in {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds.
-# {numref}`other-accuracies` has the numbers. Records:
-# {records}`settings/temperature, settings/time-steps, settings/depth`.
+# At no single temperature, number of time steps or depth is a difference between `full` and `leak` shown; one training
+# with `spatial` breaks down where the surrogate is narrow. Where the surrogate is widest, and nowhere else, `full` is
+# surely ahead of `spatial`: at {glue:text}`others-sure` of {glue:text}`others-values` values. As in
+# {numref}`network-rates`, on the digits, {glue:text}`others-seeds` seeds. {numref}`other-accuracies` has the numbers.
+# Records: {records}`settings/temperature, settings/time-steps, settings/depth`.
 # ```
 #
 # One might expect a term that travels through time to matter more with more steps or more layers. No such trend is
@@ -221,8 +216,7 @@ figures.show("others-table", others_table)
 # {glue:text}`time-steps-trend` points, with every doubling of the layers by {glue:text}`depth-trend`. Averaged over all
 # values, paired by seed, the difference is {glue:text}`time-steps-average` points for the time steps,
 # {glue:text}`depth-average` for the layers and {glue:text}`temperature-average` for the temperature. Without a
-# correction for multiple comparisons, the last of these is a significant loss. With a wide surrogate, where many steps
-# before a spike contribute to the gradient, `spatial` is less accurate than `full`.
+# correction for multiple comparisons, the last of these is a significant loss.
 #
 # ## How far apart do the gradients point?
 #
@@ -290,10 +284,10 @@ for name, cosine in single.items():
 # ```
 #
 # In the single neuron the median angle between `leak` and `full` is {glue:text}`single-leak:.0f`°, and between
-# `spatial` and `full` {glue:text}`single-spatial:.0f`°, on the pattern that the neuron learns. In the networks it is
-# {glue:text}`network-leak:.0f`° and {glue:text}`network-spatial:.0f`° (median over layers, epochs and seeds on MNIST).
-# Is averaging the reason? The single neuron's gradient comes from one pattern of spikes, that of a network is the mean
-# over a batch of examples. So the gradients were averaged over different numbers of examples, at the same weights.
+# `spatial` and `full` {glue:text}`single-spatial:.0f`°. In the networks it is {glue:text}`network-leak:.0f`° and
+# {glue:text}`network-spatial:.0f`° (median over layers, epochs and seeds on MNIST). Is averaging the reason? The single
+# neuron's gradient comes from one pattern of spikes, that of a network is the mean over a batch of examples. So the
+# gradients were averaged over different numbers of examples, at the same weights.
 
 # %% tags=["hide-input", "remove-output"]
 started = one.but(repeats=100)

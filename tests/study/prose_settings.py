@@ -189,14 +189,12 @@ WITHOUT_A_COMPARATIVE = (leak_points_nearly_where_full_does, pooled_over_tempera
 ENTRIES = Entries(
     statements={
         "Under AdamW the differences are smaller": adamw_is_close_near_the_best,
-        "the difference was harder still to see": under_adamw_costs_alone_are_sure,
         "With AdamW the only significant differences": under_adamw_costs_alone_are_sure,
-        "With a wide surrogate, where many steps": a_wide_surrogate_needs_the_path,
         "at the distance chosen beforehand, no network on images": no_network_has_another_range,
         "At other distances there are examples of both": another_distance_shows_both,
         "Where only spike times tell the classes apart": moderate_or_not,
         "With momentum networks behave as the single neuron does": momentum_repeats_the_single_neuron,
-        "There the term surely costs accuracy at {ms-lower}": momentum_costs_then_helps_on_digits,
+        "The term surely costs accuracy at small rates": momentum_costs_then_helps_on_digits,
         "It surely helps at large rates on the digits alone": momentum_costs_then_helps_on_digits,
         "Where the surrogate is widest, and nowhere else": only_the_widest_surrogate_needs_the_path,
         "the range is wider with `full` than with `leak` under every": full_is_wider_than_leak,
@@ -223,6 +221,6 @@ ENTRIES = Entries(
         "A rate is usable for a network",
         "One might expect a term that travels through time",
         "How far apart do the gradients point?",
-        "Filled: surely not zero; hollow: not sure",
+        "The width of the range of usable rates measures",
     ),
 )
