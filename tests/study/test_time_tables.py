@@ -57,6 +57,12 @@ def test_cells_without_a_gradient_are_open():
     assert time_tables.cell_table(two)["spatial"][0] == ""
 
 
+def test_the_table_of_cells_has_the_columns_that_they_need():
+    two = [made_up({"full": 80, "leak": 70}, surrogate=name) for name in ("sigmoid", "arctan")]
+    assert "surrogate" not in time_tables.cell_table(two[:1]) and "spatial" not in time_tables.cell_table(two)
+    assert time_tables.cell_table(two)["surrogate"].tolist() == ["sigmoid", "arctan"]
+
+
 def test_widths_at_several_distances():
     cell = made_up({"full": 70, "leak": 70}, {"full": 2, "leak": 1})
     table = time_tables.usable_table([cell], (5.0,))

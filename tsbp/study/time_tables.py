@@ -57,15 +57,18 @@ def cell_table(cells: Sequence[Cell], protocol: str = "own") -> "pandas.DataFram
     """Test accuracy of every gradient in per cent, and what follows, a row for each cell.
 
     Args:
-        cells: as one family.
+        cells: as one family. With more than one surrogate the table names them.
         protocol: ``own`` or ``common``.
     """
     import pandas as pd
 
     rows = []
+    several = len({cell.config.surrogate for cell in cells}) > 1
+    trained = [name for name in STUDIED if any(name in cell.right[protocol] for cell in cells)]
     for cell, verdict, said in zip(cells, verdicts(cells)[protocol], advice(cells, protocol), strict=True):
-        row = {"network": cell.network, "Θ": f"{cell.config.temperature:g}"}
-        for name in STUDIED:
+        row = {"network": cell.network} | ({"surrogate": cell.config.surrogate} if several else {})
+        row["Θ"] = f"{cell.config.temperature:g}"
+        for name in trained:
             row[name] = f"{cell.accuracy(name, protocol):.1f}" if name in cell.right[protocol] else ""
         row["full - leak"] = str(cell.difference(protocol=protocol))
         rows.append(row | {"verdict": verdict, "recommended": said})
