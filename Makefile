@@ -94,6 +94,8 @@ bench-cpu: $(VENV)/bench-installed
 	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --repeats 51 $(MEASURED)
 	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --repeats 31 $(MEASURED)
 	$(BENCH) lif --time-steps 100 --batch-size 1000 --neurons 1 --repeats 101 $(MEASURED)
+	$(BENCH) lif --time-steps 5 --batch-size 128 --neurons 12288 --precision bfloat16 --repeats 21 $(MEASURED)
+	$(BENCH) lif --time-steps 30 --batch-size 64 --neurons 8640 --precision bfloat16 --repeats 21 $(MEASURED)
 	$(BENCH) recurrent --time-steps 100 --batch-size 100 --neurons 128 --repeats 51 $(MEASURED)
 	$(BENCH) mnist --time-steps 5 --batch-size 100 --threads 2 $(MEASURED)
 	$(BENCH) mnist --time-steps 30 --batch-size 100 --threads 2 --repeats 21 $(MEASURED)

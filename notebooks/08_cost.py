@@ -120,7 +120,8 @@ measured = run(config, others=["plain autograd"])
 recorded = records.load(BenchConfig.kind)
 on_cpu = recorded[recorded["device"] == "cpu"]
 on_cuda = recorded[recorded["device"] == "cuda"]
-layers = on_cpu[on_cpu["benchmark"] == "lif"]
+every_layer = on_cpu[on_cpu["benchmark"] == "lif"]
+layers = every_layer[every_layer["precision"] == "float32"]
 short = layers[layers["time_steps"] == 5]
 now, then = (
     tables.speed_table(runs).set_index("").iloc[:, 0]
@@ -331,7 +332,7 @@ print(f"p = ({r_step:.2f} - 1) / ({r_layer:.2f} - 1) = {share:.2f}")
 
 # %% tags=["remove-cell"]
 figures.note("bench-temperature", TEMPERATURE)
-figures.show("speed-figure", figures.speed(on_cpu))
+figures.show("speed-figure", figures.speed(layers))
 ratios = [
     ratio[0]
     for seconds in layers["seconds"]
@@ -343,10 +344,10 @@ speeds = tables.speed_table(layers)
 alone = speeds[""].str.contains("alone")
 figures.show("speed-table", tables.show(speeds[~alone], ""))
 figures.show("alone-table", tables.show(speeds[alone], ""))
-figures.show("memory-table", tables.show(tables.memory_table(on_cpu), ""))
-figures.show("copy-table", tables.show(tables.copy_speed_table(on_cpu), ""))
+figures.show("memory-table", tables.show(tables.memory_table(layers), ""))
+figures.show("copy-table", tables.show(tables.copy_speed_table(layers), ""))
 figures.note(
-    "kept-own", tables.memory_table(on_cpu).set_index("").loc["tsbp full"].iloc[0]
+    "kept-own", tables.memory_table(layers).set_index("").loc["tsbp full"].iloc[0]
 )
 best = max(share["tsbp full"] for share in layers["floor_fraction"])
 figures.note("best-copy", f"{100 * best:.0f} %")

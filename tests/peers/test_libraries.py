@@ -64,9 +64,10 @@ def test_xla_is_told_how_many_cores_to_use(monkeypatch):
     assert os.environ["NPROC"] == "2" and os.environ["XLA_FLAGS"] == "--other=1"
 
 
-def test_a_layer_in_jax_is_timed_beside_the_others():
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_layer_in_jax_is_timed_beside_the_others(precision):
     pytest.importorskip("jax")
-    config = BenchConfig(benchmark="lif", time_steps=4, batch_size=2, neurons=30, repeats=2)
+    config = BenchConfig(benchmark="lif", time_steps=4, batch_size=2, neurons=30, repeats=2, precision=precision)
     record = bench.run(config, others=["plain autograd", "JAX scan"])
     timed = {"JAX scan", "JAX scan (spikes alone)"}
     assert timed <= record["seconds"].keys() and not timed & record["kept_bytes"].keys()

@@ -15,7 +15,7 @@ WITH_AND_WITHOUT = {
 
 def small_overhead_in_one_pass(e: Evidence) -> bool:
     """Below a tenth by the interval in the large layers on the CPU, and nowhere surely above a tenth."""
-    large = runs("cpu").query("benchmark == 'lif' and batch_size * neurons > 100_000")
+    large = runs("cpu").query("benchmark == 'lif' and precision == 'float32' and batch_size * neurons > 100_000")
     everywhere = [low for low, _ in prices("tsbp", runs("cpu"))]
     return len(large) == 2 and all(high < 1.1 for _, high in prices("tsbp", large)) and max(everywhere) < 1.1
 
@@ -28,7 +28,7 @@ def nor_on_a_gpu(e: Evidence) -> bool:
 
 
 def layers_pay_through_autograd(e: Evidence) -> bool:
-    layers = runs("cpu").query("benchmark == 'lif'")
+    layers = runs("cpu").query("benchmark == 'lif' and precision == 'float32'")
     found = [low for name in ("SpikingJelly", "snnTorch") for low, _ in prices(name, layers)]
     return len(found) == 6 and min(found) > 1
 
@@ -39,7 +39,8 @@ def kernel_alone_is_cheap(e: Evidence) -> bool:
 
 def gradients_are_close_in_one_pass(e: Evidence) -> bool:
     """Within a tenth in the record of the layer, where autograd takes many times as long."""
-    seconds = runs("cpu").query("benchmark == 'lif' and time_steps == 5").iloc[0]["seconds"]
+    layer = "benchmark == 'lif' and precision == 'float32' and time_steps == 5"
+    seconds = runs("cpu").query(layer).iloc[0]["seconds"]
     ours = [ratio_interval(seconds[f"tsbp {name}"], seconds["tsbp full"])[0] for name in ("leak", "spatial")]
     return min(ours) > 0.9 and ratio_interval(seconds["plain autograd"], seconds["tsbp full"])[1] > 5
 

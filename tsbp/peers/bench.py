@@ -27,6 +27,8 @@ from tsbp.runs.settings import TrainingConfig
 
 BYTES_PER_STEP = 24
 """Of a layer in float32, per neuron and step: read I, write a and U; read U and the gradient of a, write that of I."""
+BYTES_PER_STEP_IN_HALVES = 16
+"""The same in bfloat16: two bytes for all but U."""
 REFERENCE = "tsbp full"
 """The candidate that the others are compared with."""
 SPIKES_ALONE = " (spikes alone)"
@@ -59,7 +61,7 @@ class BenchConfig(Config):
     neurons: Annotated[int, setting("Per example; of lif and recurrent alone.", ge=1)] = 12288
     precision: Annotated[
         str,
-        setting("Of tsbp's training step; the other libraries' is float32."),
+        setting("Of a layer, or of tsbp's training step, where the other libraries' is float32."),
         OneOf(("float32", "bfloat16")),
     ] = "float32"
     threads: Annotated[int, setting("Cores to use.", ge=1, le=1024)] = 1
@@ -122,7 +124,9 @@ def run(
         again = config.but(repeats=config.repeats // 2).model_dump()
         results["processes"] = bench_processes.in_processes(again, list(found))
     if config.benchmark == "lif":
-        moved = BYTES_PER_STEP * config.time_steps * config.batch_size * config.neurons
+        half = config.precision == "bfloat16"
+        moved = (BYTES_PER_STEP_IN_HALVES if half else BYTES_PER_STEP) * config.time_steps
+        moved *= config.batch_size * config.neurons
         results["floor_fraction"] = {
             name: moved / bandwidth / statistics.median(times) for name, times in seconds.items() if name != "copy"
         }
@@ -210,10 +214,7 @@ def _layers(config: BenchConfig, device: torch.device, others: dict[str, librari
             simulate = peer.build(6.0, 1.0, libraries.TEMPERATURE)
             candidates[name + SPIKES_ALONE] = simulate
             candidates[name] = comparison.with_filter(simulate, tau_s=2.0)
-    generator = torch.Generator().manual_seed(config.seed)
-    shape = (config.time_steps, config.batch_size, config.neurons)
-    current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
-    grad = torch.randn(shape, generator=generator).to(device)
+    current, grad = _arriving(config, device)
     calls: dict[str, Callable] = {
         name: _forward_and_backward(neuron, current, grad) for name, neuron in candidates.items()
     }
@@ -226,12 +227,10 @@ def _layers(config: BenchConfig, device: torch.device, others: dict[str, librari
 
 def _recurrent(config: BenchConfig, device: torch.device, others: dict[str, libraries.Peer]) -> dict[str, Callable]:
     """Forward and backward of a recurrent layer; the same neuron in plain autograd stands for PyTorch's libraries."""
-    generator = torch.Generator().manual_seed(config.seed)
-    shape = (config.time_steps, config.batch_size, config.neurons)
-    current = (0.7 * torch.randn(shape, generator=generator) + 0.4).to(device).requires_grad_()
-    grad = torch.randn(shape, generator=generator).to(device)
+    current, grad = _arriving(config, device)
+    generator = torch.Generator().manual_seed(config.seed + 1)
     weights = torch.randn(config.neurons, config.neurons, generator=generator) * config.neurons**-0.5
-    weights = weights.to(device).requires_grad_()
+    weights = weights.to(current).requires_grad_()
 
     def candidate(neuron: Callable, **settings) -> Callable[[], tuple[Tensor, ...]]:
         def run() -> tuple[Tensor, ...]:
@@ -240,13 +239,24 @@ def _recurrent(config: BenchConfig, device: torch.device, others: dict[str, libr
 
         return run
 
-    candidates = {f"tsbp {name}": candidate(lif, gradient=name, spikes=False, compiled=True) for name in STUDIED}
+    candidates: dict[str, Callable] = {
+        f"tsbp {name}": candidate(lif, gradient=name, spikes=False, compiled=True) for name in STUDIED
+    }
     candidates["tsbp full, uncompiled"] = candidate(lif, spikes=False)
     candidates["plain autograd"] = candidate(reference_lif)
     for name, peer in others.items():
         if peer.layer:
             candidates[name] = peer.layer(current, grad, 6.0, 1.0, libraries.TEMPERATURE, 2.0, recurrent=weights)
     return candidates
+
+
+def _arriving(config: BenchConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The current of a layer, and the gradient at its psc."""
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = (config.time_steps, config.batch_size, config.neurons)
+    current, grad = (torch.randn(shape, generator=generator) for _ in range(2))
+    dtype = getattr(torch, config.precision)
+    return (0.7 * current + 0.4).to(device, dtype).requires_grad_(), grad.to(device, dtype)
 
 
 LAYERS = {"lif": _layers, "recurrent": _recurrent}

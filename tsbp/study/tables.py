@@ -173,7 +173,7 @@ def copy_speed_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     import pandas as pd
 
     shares = {
-        f"T = {row['time_steps']}": whole_neurons(row["floor_fraction"])
+        _benchmark(row).removeprefix("layer, "): whole_neurons(row["floor_fraction"])
         for row in _rows(runs)
         if row["benchmark"] == "lif"
     }
@@ -195,7 +195,7 @@ def lead_table(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     for row in _rows(runs):
         if isinstance(row.get("processes"), dict):
             cells = {kind: f"{_ratio(ratio)}, {name}" for kind, (name, ratio) in leads(row).items()}
-            rows.append({"layer": f"T = {row['time_steps']}"} | cells)
+            rows.append({"layer": _benchmark(row).removeprefix("layer, ")} | cells)
     return pd.DataFrame(rows)
 
 

@@ -73,7 +73,8 @@ def layer(
     import jax.numpy as jnp
 
     inputs = (current,) if recurrent is None else (current, recurrent)
-    given = *(jnp.asarray(one.detach().numpy()) for one in inputs), jnp.asarray(grad.numpy())
+    dtype = str(current.dtype).removeprefix("torch.")
+    given = tuple(jnp.asarray(one.detach().float().numpy()).astype(dtype) for one in (*inputs, grad))
 
     def compiled(unroll: int) -> Callable[[], object]:
         simulate = scan(tau_m, threshold, temperature, tau_s, unroll=unroll)
