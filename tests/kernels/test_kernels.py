@@ -179,12 +179,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def needs_a_compiler():
-    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        pytest.skip("there is no C++ compiler")
-
-
 # --- the loops on the CPU ---------------------------------------------------------------------------------------------
 
 NEURONS, STEPS = (0, 1, 5, 16, 17, 1000), (1, 5, 30, 100)
@@ -827,20 +821,6 @@ def test_threads_compile_once(compilers):
 # --- Triton, which CUDA uses; its interpreter runs on the CPU ---------------------------------------------------------
 
 
-@pytest.fixture
-def through_triton(monkeypatch):
-    if torch.cuda.is_available():
-        pytest.skip("tested on the device itself")
-    pytest.importorskip("triton")
-    from tsbp.kernels import cuda
-
-    monkeypatch.setattr(dispatch, "_in_c", lambda device: False)
-    monkeypatch.setattr(cuda, "BLOCK", 8)
-    dispatch._stepper.cache_clear()
-    yield
-    dispatch._stepper.cache_clear()
-
-
 @pytest.mark.parametrize("subtract", [False, True], ids=["zero", "subtract"])
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_triton_is_the_plain_loop(surrogate, subtract, through_triton):
@@ -871,7 +851,7 @@ def test_triton_rounds_bfloat16_and_reads_rows_where_they_are(through_triton):
 
 
 def test_without_triton_there_is_a_warning(monkeypatch):
-    monkeypatch.setattr(dispatch, "_in_c", lambda device: False)
+    monkeypatch.setattr(dispatch, "in_c", lambda device: False)
     monkeypatch.setattr(dispatch, "_import_cuda", functools.cache(dispatch._import_cuda.__wrapped__))
     monkeypatch.setitem(sys.modules, "tsbp.kernels.cuda", None)
     with contextlib.suppress(AttributeError):

@@ -44,7 +44,7 @@ def usable(x: Tensor, surrogate: str = "sigmoid", subtract: bool = False) -> boo
     """
     if x.dtype not in NAMES or surrogate not in SURROGATES or x.device.type not in ("cpu", "cuda"):
         return False
-    return cpu.usable(x.dtype, surrogate, subtract) if _in_c(x.device) else _cuda() is not None
+    return cpu.usable(x.dtype, surrogate, subtract) if in_c(x.device) else _cuda() is not None
 
 
 def forward(
@@ -171,13 +171,14 @@ _import_lock = threading.Lock()
 
 
 def _on(device: torch.device) -> ModuleType:
-    module = cpu if _in_c(device) else _cuda()
+    module = cpu if in_c(device) else _cuda()
     if module is None:
         raise RuntimeError(f"there is no kernel for {device}")
     return module
 
 
-def _in_c(device: torch.device) -> bool:
+def in_c(device: torch.device) -> bool:
+    """Whether the loops on this device are those in C++."""
     return device.type == "cpu"
 
 
