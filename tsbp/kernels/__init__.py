@@ -10,7 +10,7 @@ The files, from the bottom up. Up to dispatch.py they know nothing of autograd: 
     library.py     compiles cpu.cpp for the machine at hand, and keeps the result between processes
     cpu.py         calls what library.py has compiled
     cuda.py        the loops in Triton; imported when a CUDA tensor first asks for them
-    dispatch.py    the loops on either device, whole or step by step
+    dispatch.py    the loops on either device
     tensors.py     which tensors have memory that a kernel can be given
     ops.py         the loops as operators of PyTorch, for its transforms and compilers
     fused.py       a layer of neurons with its derivatives

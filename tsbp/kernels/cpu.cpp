@@ -267,13 +267,12 @@ inline int team(int64_t threads, int64_t N) {
 }
 
 // One call, as cpu.py packs it. `..._step` is from one row to the next: N, or 0 where one row serves at every time. The
-// rows of state, before the first step and after the last, may be null, and may be the same.
+// rows of state may be null.
 struct Forward {
   const Stored *current;
   Stored *psc;
   Real *potential;
   const Real *remaining, *decayed;
-  Real *remaining_after, *decayed_after;
   const Settings *settings;
   int64_t current_step, T, N, threads;
 };
@@ -305,7 +304,7 @@ struct Backward {
   const Stored *grad_psc, *grad_spikes;
   const Real *grad_last;
   Stored *grad_current;
-  const Real *carried, *alphas;
+  const Real *alphas;
   Real *carried_after, *alphas_after;
   const Settings *settings;
   int64_t psc_step, spikes_step, current_step, T, N, threads;
@@ -365,8 +364,6 @@ extern "C" void tsbp_forward(const Forward *arguments) {
     read(remaining, call.remaining, block);
     read(decayed, call.decayed, block);
     loop(call, block, remaining, decayed);
-    write(call.remaining_after, remaining, block);
-    write(call.decayed_after, decayed, block);
   }
 }
 
@@ -379,8 +376,7 @@ extern "C" void tsbp_backward(const Backward *arguments) {
 #pragma omp parallel for num_threads(team(call.threads, call.N))
   for (int64_t number = 0; number < Block::number_for(call.N); number++) {
     const Block block(number, call.N);
-    Vector carried[MOST], alphas[MOST], sums[MOST] = {};
-    read(carried, call.carried, block);
+    Vector carried[MOST] = {}, alphas[MOST], sums[MOST] = {};
     read(alphas, call.alphas, block);
     if (apart) backward_for<PART>(s)(call, block, call.T - 1, call.T, carried, alphas, sums);
     loop(call, block, 0, call.T - apart, carried, alphas, sums);

@@ -78,7 +78,7 @@ def _step_by_step(
     psc, potential = (memory.empty((steps, *row.shape), row.dtype, row.device) for _ in range(2))
     remaining = torch.zeros_like(row) if remaining is None else remaining.contiguous()
     decayed = torch.zeros_like(row) if before is None else (constants.leak_s * before).contiguous()
-    step = dispatch.stepper(row.dtype, row.device, constants)
+    step = dispatch.stepper(row.dtype, constants)
     total = torch.empty_like(potential[0])
     flat, (_, add_product) = matrices(total, recurrent), _products(recurrent)
     for now, psc_now, potential_now in zip(current.expand_as(psc), psc, potential, strict=True):
@@ -105,7 +105,7 @@ def _step_by_step_back(
     alphas = torch.zeros_like(carried)
     if grad_alpha is not None:
         alphas.copy_(grad_alpha)
-    step = dispatch.stepper(potential.dtype, potential.device, neuron.constants)
+    step = dispatch.stepper(potential.dtype, neuron.constants)
     arriving = torch.empty_like(carried)
     product, add_product = _products(recurrent)
     flat, later = matrices(arriving, recurrent), None

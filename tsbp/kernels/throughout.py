@@ -7,7 +7,6 @@ the same way, backwards in time, and what goes back through them is a product of
 Arrays are ``[T, ..., N]`` for weights ``[N, N]`` and ``[T, ..., M, N]`` for those of M layers side by side.
 """
 
-import functools
 import struct
 
 import torch
@@ -48,10 +47,10 @@ def forward(
         decayed, product = (None, None) if before is None else (constants.leak_s * before, between(before, weights))
         state = [readable(row, n, dtype) for row in (remaining, decayed, product)]  # alive until the call is over
         across = weights.mT.contiguous()
-        called, settings = _functions(dtype, constants)[0], cpu.kernel(dtype, constants).settings
-        called(
+        kernel = cpu.kernel(dtype, constants)
+        kernel.recurrent_forward(
             _FORWARD.pack(
-                *map(cpu._address, (read, across, psc, potential, *state)), settings,
+                *map(cpu._address, (read, across, psc, potential, *state)), kernel.settings,
                 step if len(current) == time_steps else 0, *_layer(potential, weights),
             )
         )  # fmt: skip
@@ -103,11 +102,11 @@ def backward(
         spikes, spikes_step = rows(grad_spikes, shape, dtype)
         last, alpha = readable(grad_last, n, dtype), readable(grad_alpha, n, dtype)
         back = None if detached else weights.contiguous()
-        called, settings = _functions(dtype, constants)[1], cpu.kernel(dtype, constants).settings
+        kernel = cpu.kernel(dtype, constants)
         arrays = potential.contiguous(), psc, spikes, last, alpha, back, current, found, carried, later, heard
-        called(
+        kernel.recurrent_backward(
             _BACKWARD.pack(
-                *map(cpu._address, arrays), settings, psc_step, spikes_step, 0 if constant else n,
+                *map(cpu._address, arrays), kernel.settings, psc_step, spikes_step, 0 if constant else n,
                 *layer, shares, threads,
             )
         )  # fmt: skip
@@ -125,13 +124,3 @@ def _layer(potential: Tensor, weights: Tensor) -> tuple[int, ...]:
     examples = potential[0].numel() // max(networks * n, 1)
     threads = cpu._number_of_threads()
     return len(potential), examples, networks, n, max(1, min(examples, -(-threads // max(networks, 1)))), threads
-
-
-@functools.lru_cache(maxsize=256)
-def _functions(dtype: torch.dtype, constants: Constants):
-    compiled = cpu.library(dtype, constants.surrogate, constants.subtract)
-    assert compiled is not None, "usable() says so beforehand"
-    functions = compiled.tsbp_recurrent_forward, compiled.tsbp_recurrent_backward
-    for function in functions:
-        function.restype = None
-    return functions
