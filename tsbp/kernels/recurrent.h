@@ -6,6 +6,8 @@
 
 namespace {
 
+constexpr int64_t AHEAD = 3;  // examples whose rows are fetched before they are needed: a processor may not see to it
+
 // The arrays are [T, B, M, N]: B examples of M networks of N neurons. The examples of a network make `shares` jobs.
 struct Layer { int64_t T, B, M, N, shares, threads; };
 
@@ -166,7 +168,7 @@ inline void add_to_weights(const Firers &fired, const Rows &weights, const Vecto
 // that have just fired.
 void forward_job(const RecurrentForward &call, const Job &job) {
   const Layer &layer = call.layer;
-  const int64_t N = job.N, lines = job.lines, examples = job.examples();
+  const int64_t N = job.N, lines = job.lines, examples = job.examples(), ahead = AHEAD * job.M * N;
   const Firing neurons(*call.settings);
   const Real gain = call.settings->gain_s;
   const Rows weights(N, lines), remaining(examples, lines), decayed(examples, lines), products(examples, lines);
@@ -183,6 +185,9 @@ void forward_job(const RecurrentForward &call, const Job &job) {
       const Real *current = call.current + t * call.current_step + job.row(b);
       Real *psc = call.psc + start + job.row(b), *potential = call.potential + start + job.row(b);
       for_lines(N, [&](auto kind, int64_t i, int64_t size) {
+        __builtin_prefetch(current + ahead + i * count);
+        __builtin_prefetch(psc + ahead + i * count, 1);
+        __builtin_prefetch(potential + ahead + i * count, 1);
         const Vector u = remaining[b][i] + load<kind.value>(current + i * count, size) + products[b][i];
         store<kind.value>(potential + i * count, u, size);
         store<kind.value>(psc + i * count, neurons.psc(u, remaining[b][i], decayed[b][i]), size);
@@ -198,7 +203,7 @@ void forward_job(const RecurrentForward &call, const Job &job) {
 // is what its psc is multiplied with from then on, `heard`: delta through the filter of the psc, backwards in time.
 template <Temporal TEMPORAL> void backward_job(const RecurrentBackward &call, const Job &job) {
   const Layer &layer = call.layer;
-  const int64_t N = job.N, lines = job.lines, examples = job.examples();
+  const int64_t N = job.N, lines = job.lines, examples = job.examples(), ahead = AHEAD * job.M * N;
   const Adjoint<TEMPORAL> neurons(*call.settings);
   const Rows carried(examples, lines), alphas(examples, lines), deltas(examples, lines), arriving(examples, lines);
   const Rows heard(examples, lines), weights(call.weights ? N : 0, lines), found(call.grad_weights ? N : 0, lines);
@@ -218,6 +223,9 @@ template <Temporal TEMPORAL> void backward_job(const RecurrentBackward &call, co
       for_lines(N, [&](auto kind, int64_t i, int64_t size) {
         constexpr Lines LINES = kind.value;
         const int64_t n = i * count;
+        __builtin_prefetch(potential + ahead + n);
+        if (grad_psc) __builtin_prefetch(grad_psc + ahead + n);
+        __builtin_prefetch(grad_current + ahead + n, 1);
         const Vector nothing = {}, u = load<LINES>(potential + n, size);
         heard[b][i] = neurons.leak_s * heard[b][i] + deltas[b][i];
         fired.line(i, size, u > neurons.threshold);
