@@ -94,7 +94,7 @@ __attribute__((noinline)) void multiply(const Rows &rows, const Rows &weights, c
       for (int64_t k = 0; k < N; k++, from += weights.lines, factors++) {
 #pragma GCC unroll 8
         for (int y = 0; y < high.value; y++) {
-          const Real factor = factors[y * rows.lines * count];
+          const Real factor = at<Real>(factors + y * rows.lines * count);
 #pragma GCC unroll 8
           for (int x = 0; x < wide.value; x++) sums[y][x] += factor * from[x];
         }
