@@ -52,7 +52,7 @@ def imported(script: Path) -> dict[str, Path]:
 def _read_by(modules: Iterable[str]) -> list[Path]:
     """The files that are no modules, but read by some."""
     found = {
-        "tsbp.kernels": PROJECT.glob("tsbp/kernels/*.cpp"),
+        "tsbp.kernels": PROJECT.glob("tsbp/kernels/*.[ch]*"),
         "tsbp.runs.records": records.results_folder().rglob("*.json"),
         "tsbp.runs.experiments": PROJECT.glob("experiments/**/*.yaml"),
     }

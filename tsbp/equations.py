@@ -15,7 +15,7 @@ from torch import Tensor
 from tsbp import checks, gradients
 from tsbp.gradients import Factor
 from tsbp.kernels.dispatch import Constants
-from tsbp.kernels.rows import matrices
+from tsbp.kernels.rows import between, matrices
 from tsbp.kernels.tensors import state_dtype
 from tsbp.surrogate import BUILT_IN, SURROGATES, heaviside, relaxed_spike, surrogate_derivative, surrogate_spike
 
@@ -221,11 +221,6 @@ class Neuron:
             a, psc = None if a is None else a.detach(), psc.detach()
         found = matrices(deltas[1:], recurrent).mT @ matrices(psc[:-1].to(deltas.dtype), recurrent)
         return found if a is None else found + matrices(deltas[0], recurrent).mT @ matrices(a, recurrent)
-
-
-def between(a: Tensor, recurrent: Tensor) -> Tensor:
-    """``a @ recurrent.T``, for ``[..., N]`` and weights ``[N, N]``, or ``[..., M, N]`` and ``[M, N, N]``."""
-    return a @ recurrent.T if recurrent.dim() == 2 else torch.einsum("...mk,mnk->...mn", a, recurrent)
 
 
 def at_rest(current: Tensor) -> State:

@@ -144,8 +144,8 @@ def lif(
         time_steps: T of a constant current, which is then given as one step, ``[1, ...]``.
         spikes: False returns None in their place and saves the time to write them.
         compiled: one pass through memory instead of one for every operation, with the same forward pass to the last
-            bit; with recurrent weights ``[M, N, N]`` but for rounding. The first call compiles, for about a second. A
-            relaxed neuron, a gradient or surrogate of one's own, and float16 go uncompiled.
+            bit, or with recurrent weights but for rounding. The first call compiles, for about a second. A relaxed
+            neuron, a gradient or surrogate of one's own, and float16 go uncompiled.
 
     tau_m, tau_s, threshold and temperature may be tensors that broadcast against one time step. One that requires a
     gradient gets it, through autograd, which is slower.

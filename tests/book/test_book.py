@@ -159,6 +159,7 @@ def change(monkeypatch, tmp_path):
     ("path", "text", "again"),
     [
         ("tsbp/kernels/cpu.cpp", "// faster", CHAPTERS),
+        ("tsbp/kernels/recurrent.h", "// faster", CHAPTERS),
         ("tsbp/neuron.py", "a = 1", CHAPTERS),
         ("tsbp/neuron.py", "# a comment", set()),
         ("tsbp/study/__init__.py", "a = 1", CHAPTERS),

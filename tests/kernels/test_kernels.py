@@ -179,12 +179,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def needs_a_compiler():
-    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        pytest.skip("there is no C++ compiler")
-
-
 # --- the loops on the CPU ---------------------------------------------------------------------------------------------
 
 NEURONS, STEPS = (0, 1, 5, 16, 17, 1000), (1, 5, 30, 100)
@@ -253,43 +247,6 @@ def test_bfloat16_is_the_float32_neuron_between_rounded_numbers(gradient, needs_
             for dtype in (torch.bfloat16, torch.float32)
         )
         assert torch.equal(rounded, whole.bfloat16())
-
-
-@pytest.mark.parametrize("subtract", [False, True], ids=["zero", "subtract"])
-@pytest.mark.parametrize("dtype", NAMES)
-def test_steps_are_the_whole(dtype, subtract, needs_a_compiler):
-    for gradient, n in itertools.product(GRADIENTS, (0, 1, 17, 600)):
-        check_steps(constants("sigmoid", subtract, gradient), 6, n, dtype)
-
-
-def check_steps(c: Constants, time_steps: int, n: int, dtype: torch.dtype, device: str = "cpu") -> None:
-    real = torch.promote_types(dtype, torch.float32)
-    current, grad_psc, grad_spikes = (random_current(time_steps, n, dtype=dtype, seed=i).to(device) for i in range(3))
-    remaining, decayed, grad_last, grad_alpha = (randn(n, dtype=real, seed=i).to(device) for i in range(4))
-    psc, potential = dispatch.forward(current, time_steps, remaining, decayed, c)
-    whole = dispatch.backward(potential, grad_psc, grad_spikes, grad_last, grad_alpha, False, dtype, c, state=True)
-
-    psc_rows, potential_rows, grad_rows = torch.empty_like(psc), torch.empty_like(potential), torch.empty_like(psc)
-    step = dispatch.stepper(dtype, current.device, c)
-    remaining, decayed = remaining.clone(), decayed.clone()
-    for t in range(time_steps):
-        step.forward(current[t], psc_rows[t], potential_rows[t], remaining, decayed)
-    assert torch.equal(psc_rows, psc) and torch.equal(potential_rows, potential)
-    carried, alphas = torch.zeros_like(grad_alpha) if c.temporal else None, grad_alpha.clone()
-    for t in reversed(range(time_steps)):
-        last = grad_last if t == time_steps - 1 else None
-        dispatch.step_backward(potential[t], grad_psc[t], grad_spikes[t], last, grad_rows[t], carried, alphas, c)
-    assert torch.equal(grad_rows, whole[0]) and torch.equal(alphas, whole[2])
-    assert carried is None or torch.equal(carried, whole[1])
-
-
-def test_a_step_through_the_function_is_a_step_through_the_object(needs_a_compiler):
-    c = constants()
-    rows = [randn(20, seed=i) for i in range(5)]
-    others = [row.clone() for row in rows]
-    dispatch.step_forward(*rows, c)
-    dispatch.stepper(torch.float64, torch.device("cpu"), c).forward(*others)
-    assert all(map(torch.equal, rows, others))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -383,16 +340,13 @@ def test_the_surrogate_far_from_the_threshold(surrogate, needs_a_compiler):
 
 def test_tensors_that_do_not_fit_are_refused(needs_a_compiler):
     c, potential = constants(), torch.zeros(3, 20)
-    row, short = torch.zeros(20), torch.zeros(19)
+    short = torch.zeros(19)
     with pytest.raises(ValueError, match="3 time steps"):
         dispatch.forward(torch.zeros(2, 20), 3, None, None, c)
     with pytest.raises(ValueError, match="20 neurons"):
         dispatch.forward(potential, 3, short, None, c)
     with pytest.raises(ValueError, match=r"\[3, 20\]"):
         dispatch.backward(potential, torch.zeros(3, 19), None, None, None, False, torch.float32, c)
-    for wrong in (short, row.double(), torch.zeros(40)[::2]):
-        with pytest.raises(ValueError, match="contiguous row of 20 neurons"):
-            dispatch.step_forward(row, row, row, wrong, row, c)
     with pytest.raises(ValueError, match="0 time steps"):
         dispatch.forward(torch.zeros(0, 20), 0, None, None, c)
     with FakeTensorMode(), warnings.catch_warnings(), pytest.raises(ValueError, match="got a FakeTensor"):
@@ -418,6 +372,27 @@ def test_cuda_is_the_plain_loop(surrogate, subtract):
         c = constants(surrogate, subtract, choose.choice(list(GRADIENTS)), choose.choice(["area", "peak"]), width=1.0)
         for steps, shape in ((1, (1,)), (5, (3, 17)), (30, (4099,)), (5, (0,))):
             check(c, steps, shape, dtype, device="cuda", **flags)
+
+
+def check_steps(c: Constants, time_steps: int, n: int, dtype: torch.dtype, device: str) -> None:
+    real = torch.promote_types(dtype, torch.float32)
+    current, grad_psc, grad_spikes = (random_current(time_steps, n, dtype=dtype, seed=i).to(device) for i in range(3))
+    remaining, decayed, grad_last, grad_alpha = (randn(n, dtype=real, seed=i).to(device) for i in range(4))
+    psc, potential = dispatch.forward(current, time_steps, remaining, decayed, c)
+    whole = dispatch.backward(potential, grad_psc, grad_spikes, grad_last, grad_alpha, False, dtype, c, state=True)
+
+    psc_rows, potential_rows, grad_rows = torch.empty_like(psc), torch.empty_like(potential), torch.empty_like(psc)
+    step = dispatch.stepper(dtype, c)
+    remaining, decayed = remaining.clone(), decayed.clone()
+    for t in range(time_steps):
+        step.forward(current[t], psc_rows[t], potential_rows[t], remaining, decayed)
+    assert torch.equal(psc_rows, psc) and torch.equal(potential_rows, potential)
+    carried, alphas = torch.zeros_like(grad_alpha) if c.temporal else None, grad_alpha.clone()
+    for t in reversed(range(time_steps)):
+        last = grad_last if t == time_steps - 1 else None
+        step.backward(potential[t], grad_psc[t], grad_spikes[t], last, grad_rows[t], carried, alphas)
+    assert torch.equal(grad_rows, whole[0]) and torch.equal(alphas, whole[2])
+    assert carried is None or torch.equal(carried, whole[1])
 
 
 @needs_cuda
@@ -827,20 +802,6 @@ def test_threads_compile_once(compilers):
 # --- Triton, which CUDA uses; its interpreter runs on the CPU ---------------------------------------------------------
 
 
-@pytest.fixture
-def through_triton(monkeypatch):
-    if torch.cuda.is_available():
-        pytest.skip("tested on the device itself")
-    pytest.importorskip("triton")
-    from tsbp.kernels import cuda
-
-    monkeypatch.setattr(dispatch, "_in_c", lambda device: False)
-    monkeypatch.setattr(cuda, "BLOCK", 8)
-    dispatch._stepper.cache_clear()
-    yield
-    dispatch._stepper.cache_clear()
-
-
 @pytest.mark.parametrize("subtract", [False, True], ids=["zero", "subtract"])
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_triton_is_the_plain_loop(surrogate, subtract, through_triton):
@@ -856,8 +817,16 @@ def test_triton_takes_what_arrives(gradient, through_triton):
 
 @pytest.mark.parametrize("dtype", NAMES)
 def test_triton_steps_are_the_whole(dtype, through_triton):
-    check_steps(constants(), 2, 9, dtype)
-    check_steps(constants(gradient="spatial", subtract=True), 2, 0, dtype)
+    check_steps(constants(), 2, 9, dtype, "cpu")
+    check_steps(constants(gradient="spatial", subtract=True), 2, 9, dtype, "cpu")
+    check_steps(constants(gradient="leak"), 2, 0, dtype, "cpu")
+
+
+def test_triton_steps_refuse_rows_that_they_cannot_write(through_triton):
+    row = torch.zeros(20)
+    for wrong in (row[:19], row.double(), torch.zeros(40)[::2], None):
+        with pytest.raises(ValueError, match="contiguous row of 20 neurons"):
+            dispatch.stepper(torch.float32, constants()).forward(row, row, row, wrong, row)
 
 
 def test_triton_rounds_bfloat16_and_reads_rows_where_they_are(through_triton):
@@ -871,7 +840,7 @@ def test_triton_rounds_bfloat16_and_reads_rows_where_they_are(through_triton):
 
 
 def test_without_triton_there_is_a_warning(monkeypatch):
-    monkeypatch.setattr(dispatch, "_in_c", lambda device: False)
+    monkeypatch.setattr(dispatch, "in_c", lambda device: False)
     monkeypatch.setattr(dispatch, "_import_cuda", functools.cache(dispatch._import_cuda.__wrapped__))
     monkeypatch.setitem(sys.modules, "tsbp.kernels.cuda", None)
     with contextlib.suppress(AttributeError):

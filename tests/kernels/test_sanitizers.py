@@ -27,7 +27,7 @@ class LoopsOnly:
         items[:] = [x for x in items if "needs_a_compiler" in x.fixturenames and "pool" not in x.fixturenames]
 
 memory.LEAST = 1 << 60
-sys.exit(pytest.main(["-n", "0", "-s", "-p", "no:cacheprovider", sys.argv[1]], plugins=[LoopsOnly()]))
+sys.exit(pytest.main(["-n", "0", "-s", "-p", "no:cacheprovider", *sys.argv[1:]], plugins=[LoopsOnly()]))
 """
 
 BEYOND_THE_END = """
@@ -83,7 +83,8 @@ def test_an_access_beyond_the_end_is_found(sanitized, n, steps):
 
 
 def test_every_case_of_the_loops(sanitized):
-    run = sanitized(EVERY_CASE, Path(__file__).with_name("test_kernels.py"))
+    files = (Path(__file__).with_name(f"test_{name}.py") for name in ("kernels", "recurrent", "events"))
+    run = sanitized(EVERY_CASE, *files)
     assert run.returncode == 0 and " passed" in run.stdout and "skipped" not in run.stdout, (
         run.stdout[-2000:] + run.stderr[-2000:]
     )

@@ -178,6 +178,46 @@ inline Vector derivative(Vector x, Real height) {
   return distance < 1 ? nothing + height : nothing;
 }
 
+// --- one step of one line of neurons ---------------------------------------------------------------------------------
+
+// Equations 3-5. `remaining` and `decayed` are what U and a leave to the next step.
+struct Firing {
+  const Real leak_m, leak_s, threshold;
+  const Vector spike, taken;
+  explicit Firing(const Settings &s)
+      : leak_m(s.leak_m), leak_s(s.leak_s), threshold(s.threshold), spike(Vector{} + Real(s.gain_s)),
+        taken(Vector{} + threshold) {}
+
+  Vector psc(Vector u, Vector &remaining, Vector &decayed) const {
+    const Vector silent = {}, all = silent + 1;
+    const Vector a = decayed + (u > threshold ? spike : silent);
+    remaining = leak_m * (subtract ? u - (u > threshold ? taken : silent) : u * (u > threshold ? silent : all));
+    decayed = leak_s * a;
+    return a;
+  }
+};
+
+// What the gradient has of eq. 8: nothing, the leak, or the leak and the reset term. Each does no more than it needs.
+enum Temporal { SPATIAL, LEAK, RESET };
+
+// Equations 7 and 8. `carried` is what delta leaves to the step before.
+template <Temporal TEMPORAL> struct Adjoint {
+  const Real leak_m, leak_s, gain_s, threshold, inside, outside, weight;
+  explicit Adjoint(const Settings &s)
+      : leak_m(s.leak_m), leak_s(s.leak_s), gain_s(s.gain_s), threshold(s.threshold), inside(scale(s)),
+        outside(height(s)), weight(subtract ? s.weight * s.threshold : s.weight) {}
+
+  // Of the potential, with the gradients that arrive at psc and spikes.
+  Vector delta(Vector u, Vector alpha, Vector grad_spikes, Vector carried) const {
+    const Vector nothing = {}, all = nothing + 1, overdrive = u - threshold;
+    const Vector h = derivative(overdrive * inside, outside);
+    Vector grad_s = gain_s * alpha + grad_spikes;
+    if (TEMPORAL == RESET) grad_s -= subtract ? weight * carried : weight * u * carried;
+    if (TEMPORAL == SPATIAL) return grad_s * h;
+    return grad_s * h + (subtract ? carried : carried * (overdrive > 0 ? nothing : all));
+  }
+};
+
 // --- the loops -------------------------------------------------------------------------------------------------------
 
 // Which neurons a block has: the last one takes a rest that fills no line, so that no two blocks share a neuron.
@@ -227,24 +267,21 @@ inline int team(int64_t threads, int64_t N) {
 }
 
 // One call, as cpu.py packs it. `..._step` is from one row to the next: N, or 0 where one row serves at every time. The
-// rows of state, before the first step and after the last, may be null, and may be the same.
+// rows of state may be null.
 struct Forward {
   const Stored *current;
   Stored *psc;
   Real *potential;
   const Real *remaining, *decayed;
-  Real *remaining_after, *decayed_after;
   const Settings *settings;
   int64_t current_step, T, N, threads;
 };
 
-// Equations 3-5 for one block. `remaining` and `decayed` are what U and a leave to the next step.
+// All time steps of one block.
 template <Lines LINES>
 void forward(const Forward &call, const Block block, Vector *remaining, Vector *decayed) {
-  const Settings &s = *call.settings;
-  const Real leak_m = s.leak_m, leak_s = s.leak_s, threshold = s.threshold;
+  const Firing neurons(*call.settings);
   const int64_t T = call.T, N = call.N, step = call.current_step, ahead = T > STREAMS ? step : 0;
-  const Vector silent = {}, all = silent + 1, spike = silent + Real(s.gain_s), taken = silent + threshold;
   const Stored *current = call.current + block.start;
   Stored *psc = call.psc + block.start;
   Real *potential = call.potential + block.start;
@@ -253,10 +290,7 @@ void forward(const Forward &call, const Block block, Vector *remaining, Vector *
       const int64_t n = block.position(i);
       if (LINES != PART) __builtin_prefetch(current + ahead + n);
       const Vector u = remaining[i] + load<LINES>(current + n, block.size);
-      const Vector a = decayed[i] + (u > threshold ? spike : silent);
-      const Vector kept = subtract ? u - (u > threshold ? taken : silent) : u * (u > threshold ? silent : all);
-      remaining[i] = leak_m * kept;
-      decayed[i] = leak_s * a;
+      const Vector a = neurons.psc(u, remaining[i], decayed[i]);
       store<LINES>(potential + n, u, block.size);
       store<LINES>(psc + n, a, block.size);
     }
@@ -264,16 +298,13 @@ void forward(const Forward &call, const Block block, Vector *remaining, Vector *
   finish<LINES>();
 }
 
-// What the gradient has of eq. 8: nothing, the leak, or the leak and the reset term. Each does no more than it needs.
-enum Temporal { SPATIAL, LEAK, RESET };
-
 // One call. Gradients that do not arrive are null. With a current_step of 0 the gradient is summed over time.
 struct Backward {
   const Real *potential;
   const Stored *grad_psc, *grad_spikes;
   const Real *grad_last;
   Stored *grad_current;
-  const Real *carried, *alphas;
+  const Real *alphas;
   Real *carried_after, *alphas_after;
   const Settings *settings;
   int64_t psc_step, spikes_step, current_step, T, N, threads;
@@ -281,17 +312,14 @@ struct Backward {
 
 const Stored ZEROS[BLOCK + count] = {};
 
-// Equations 7 and 8 for one block, from t = end - 1 down to begin. `carried` and `alphas` are what delta and alpha
-// leave to the step before. Only PART knows of a gradient that arrives at the last potential, and adds it to delta.
+// One block from t = end - 1 down to begin. `carried` and `alphas` are what delta and alpha leave to the step before.
+// Only PART knows of a gradient that arrives at the last potential, and adds it to delta.
 template <Temporal TEMPORAL, Lines LINES>
 void backward(const Backward &call, const Block block, int64_t begin, int64_t end, Vector *carried, Vector *alphas,
               Vector *sums) {
-  const Settings &s = *call.settings;
-  const Real leak_m = s.leak_m, leak_s = s.leak_s, gain_s = s.gain_s, threshold = s.threshold;
-  const Real inside = scale(s), outside = height(s), weight = subtract ? s.weight * s.threshold : s.weight;
+  const Adjoint<TEMPORAL> neurons(*call.settings);
   const int64_t N = call.N, psc_step = call.grad_psc ? call.psc_step : 0, step = call.current_step;
   const int64_t far = call.T > STREAMS, width = block.size < count ? block.size : count;
-  const Vector nothing = {}, all = nothing + 1;
   const Stored *all_psc = call.grad_psc ? call.grad_psc + block.start : ZEROS;
   for (int64_t t = end - 1; t >= begin; t--) {
     const Real *potential = call.potential + block.start + t * N;
@@ -305,17 +333,12 @@ void backward(const Backward &call, const Block block, int64_t begin, int64_t en
       const int64_t n = block.position(i);
       if (LINES != PART) __builtin_prefetch(potential_ahead + n);
       if (LINES != PART) __builtin_prefetch(grad_psc_ahead + n);
-      const Vector u = load<LINES>(potential + n, width), overdrive = u - threshold;
-      const Vector h = derivative(overdrive * inside, outside);
       const Vector alpha = load<LINES>(grad_psc + n, width) + alphas[i];
-      Vector grad_s = gain_s * alpha;
-      if (grad_spikes) grad_s += load<LINES>(grad_spikes + n, width);
-      if (TEMPORAL == RESET) grad_s -= subtract ? weight * carried[i] : weight * u * carried[i];
-      Vector delta = grad_s * h;
-      if (TEMPORAL != SPATIAL) delta += subtract ? carried[i] : carried[i] * (overdrive > 0 ? nothing : all);
+      const Vector at_spikes = grad_spikes ? load<LINES>(grad_spikes + n, width) : Vector{};
+      Vector delta = neurons.delta(load<LINES>(potential + n, width), alpha, at_spikes, carried[i]);
       if (grad_last) delta += load<LINES>(grad_last + block.start + n, width);
-      if (TEMPORAL != SPATIAL) carried[i] = leak_m * delta;
-      alphas[i] = leak_s * alpha;
+      if (TEMPORAL != SPATIAL) carried[i] = neurons.leak_m * delta;
+      alphas[i] = neurons.leak_s * alpha;
       if (step) store<LINES>(grad_current + n, delta, width);
       else sums[i] += delta;
     }
@@ -341,8 +364,6 @@ extern "C" void tsbp_forward(const Forward *arguments) {
     read(remaining, call.remaining, block);
     read(decayed, call.decayed, block);
     loop(call, block, remaining, decayed);
-    write(call.remaining_after, remaining, block);
-    write(call.decayed_after, decayed, block);
   }
 }
 
@@ -355,8 +376,7 @@ extern "C" void tsbp_backward(const Backward *arguments) {
 #pragma omp parallel for num_threads(team(call.threads, call.N))
   for (int64_t number = 0; number < Block::number_for(call.N); number++) {
     const Block block(number, call.N);
-    Vector carried[MOST], alphas[MOST], sums[MOST] = {};
-    read(carried, call.carried, block);
+    Vector carried[MOST] = {}, alphas[MOST], sums[MOST] = {};
     read(alphas, call.alphas, block);
     if (apart) backward_for<PART>(s)(call, block, call.T - 1, call.T, carried, alphas, sums);
     loop(call, block, 0, call.T - apart, carried, alphas, sums);
@@ -374,7 +394,6 @@ extern "C" void tsbp_backward(const Backward *arguments) {
 struct Events {
   const Real *potential;           // [T, B, M, K]; a neuron fires above the threshold
   const Real *weights;             // null in the backward pass
-  Real *carried;                   // [B, M, N], what the steps before have left, brought up to date; may be null
   Real *output;                    // [T, B, M, N]; in the backward pass what arrives there
   Real *gradient;                  // of the weights, zeros at first
   double threshold, leak, gain;
@@ -389,6 +408,11 @@ inline uint64_t bits(Integers lanes) {
   typedef double Doubles __attribute__((vector_size(32)));
   if (sizeof(Real) == 4) return __builtin_ia32_movmskps256((Floats)lanes);
   return __builtin_ia32_movmskpd256((Doubles)lanes);
+#elif defined(__AVX512DQ__)
+  typedef int Ints __attribute__((vector_size(64)));
+  typedef long long Longs __attribute__((vector_size(64)));
+  if (sizeof(Real) == 4) return (uint16_t)__builtin_ia32_cvtd2mask512((Ints)lanes);
+  return (uint8_t)__builtin_ia32_cvtq2mask512((Longs)lanes);
 #else
   uint64_t found = 0;
   for (int i = 0; i < count; i++) found |= uint64_t(lanes[i] != 0) << i;
@@ -429,11 +453,8 @@ template <bool BACKWARD> void through_time(const Events &call, int64_t first, in
           for (int64_t n = 0; n < N; n++) own[n] = leak * own[n] + gain * output[n];
           meet<true>(call, potential, call.gradient + m * call.K * N, own);
         } else {
-          Real *carried = call.carried ? call.carried + (b * call.M + m) * N : nullptr;
-          const Real *before = t ? output - call.output_time : carried;
-          for (int64_t n = 0; n < N; n++) output[n] = before ? leak * before[n] : 0;
+          for (int64_t n = 0; n < N; n++) output[n] = t ? leak * output[n - call.output_time] : 0;
           meet<false>(call, potential, const_cast<Real *>(call.weights) + m * call.K * N, output);
-          if (carried && t == call.T - 1) __builtin_memcpy(carried, output, N * sizeof(Real));
         }
       }
     }
@@ -454,3 +475,5 @@ template <bool BACKWARD> void in_parts(const Events &call) {
 extern "C" void tsbp_events_forward(const Events *arguments) { in_parts<false>(*arguments); }
 
 extern "C" void tsbp_events_backward(const Events *arguments) { in_parts<true>(*arguments); }
+
+#include "recurrent.h"

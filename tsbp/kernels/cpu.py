@@ -1,8 +1,8 @@
 """The neuron's loops on the CPU: calls what :mod:`tsbp.kernels.library` has compiled from ``cpu.cpp``.
 
-The functions are those of :mod:`tsbp.kernels.cuda`. They take tensors whose rows are contiguous, and where rows may lie
-apart or be one row for all time steps, the number of elements from one row to the next. None stands for zeros, and for
-a result that nobody asked for.
+The functions are also those of :mod:`tsbp.kernels.cuda`. They take tensors whose rows are contiguous, and where rows
+may lie apart or be one row for all time steps, the number of elements from one row to the next. None stands for zeros,
+and for a result that nobody asked for.
 """
 
 import ctypes
@@ -13,12 +13,11 @@ import struct
 import torch
 from torch import Tensor
 
-from tsbp.kernels.constants import Constants, real
+from tsbp.kernels.constants import Constants
 from tsbp.kernels.library import library
-from tsbp.kernels.rows import readable, writable
 
-_FORWARD = struct.Struct("@8P4q")
-_BACKWARD = struct.Struct("@10P6q")
+_FORWARD = struct.Struct("@6P4q")
+_BACKWARD = struct.Struct("@9P6q")
 """``Forward`` and ``Backward`` of cpu.cpp. A call that takes one packed argument costs a third of one with many."""
 
 
@@ -36,7 +35,11 @@ class Kernel:
         if compiled is None:
             raise RuntimeError("C++ kernel unavailable; usable() says so beforehand")
         self.forward, self.backward = compiled.tsbp_forward, compiled.tsbp_backward
-        self.forward.restype = self.backward.restype = None
+        self.recurrent_forward, self.recurrent_backward = (
+            compiled.tsbp_recurrent_forward, compiled.tsbp_recurrent_backward
+        )  # fmt: skip
+        for function in (self.forward, self.backward, self.recurrent_forward, self.recurrent_backward):
+            function.restype = None
         self._settings = _Settings(*constants[:8])  # lives as long as its address is used
         self.settings = ctypes.addressof(self._settings)
 
@@ -64,7 +67,7 @@ def forward(
     called = kernel(current.dtype, constants)
     called.forward(
         _FORWARD.pack(
-            _address(current), _address(psc), _address(potential), _address(remaining), _address(decayed), 0, 0,
+            _address(current), _address(psc), _address(potential), _address(remaining), _address(decayed),
             called.settings, current_step, time_steps, n, _number_of_threads(),
         )
     )  # fmt: skip
@@ -91,66 +94,10 @@ def backward(
     called.backward(
         _BACKWARD.pack(
             _address(potential), _address(grad_psc), _address(grad_spikes), _address(grad_last),
-            _address(grad_current), 0, _address(grad_alpha), _address(carried), _address(alphas), called.settings,
+            _address(grad_current), _address(grad_alpha), _address(carried), _address(alphas), called.settings,
             psc_step, spikes_step, current_step, time_steps, n, _number_of_threads(),
         )
     )  # fmt: skip
-
-
-class Stepper:
-    """One time step at a time, for layers that do something else between the steps.
-
-    All rows have the shape ``[...]`` of one time step. Those that are written must be contiguous and of the right type:
-    psc and the gradient of the current of ``dtype``, potential and state in float32 at least.
-    """
-
-    def __init__(self, dtype: torch.dtype, constants: Constants) -> None:
-        self._kernel = kernel(dtype, constants)
-        self._stored, self._real, self._temporal = dtype, real(dtype), constants.temporal
-
-    def forward(self, current: Tensor, psc: Tensor, potential: Tensor, remaining: Tensor, decayed: Tensor) -> None:
-        """Fill psc and potential; bring remaining and decayed up to date in place."""
-        stored, state, called, n = self._stored, self._real, self._kernel, potential.numel()
-        if not n:
-            return
-        current = readable(current, n, stored)
-        remaining_at, decayed_at = _address(writable(remaining, n, state)), _address(writable(decayed, n, state))
-        called.forward(
-            _FORWARD.pack(
-                _address(current), _address(writable(psc, n, stored)), _address(writable(potential, n, state)),
-                remaining_at, decayed_at, remaining_at, decayed_at, called.settings, n, 1, n, _number_of_threads(),
-            )
-        )  # fmt: skip
-
-    def backward(
-        self,
-        potential: Tensor,
-        grad_psc: Tensor | None,
-        grad_spikes: Tensor | None,
-        grad_last: Tensor | None,
-        grad_current: Tensor,
-        carried: Tensor | None,
-        alphas: Tensor,
-    ) -> None:
-        """Fill grad_current; bring carried and alphas up to date in place.
-
-        ``grad_last`` arrives at this potential itself. Without a temporal gradient carried is left alone, and may be
-        None.
-        """
-        stored, state, called, n = self._stored, self._real, self._kernel, potential.numel()
-        if not n:
-            return
-        potential, grad_last = readable(potential, n, state), readable(grad_last, n, state)
-        grad_psc, grad_spikes = readable(grad_psc, n, stored), readable(grad_spikes, n, stored)
-        carried_at = _address(writable(carried, n, state)) if self._temporal else 0
-        alphas_at = _address(writable(alphas, n, state))
-        called.backward(
-            _BACKWARD.pack(
-                _address(potential), _address(grad_psc), _address(grad_spikes), _address(grad_last),
-                _address(writable(grad_current, n, stored)), carried_at, alphas_at, carried_at, alphas_at,
-                called.settings, n, n, n, 1, n, _number_of_threads(),
-            )
-        )  # fmt: skip
 
 
 def _address(x: Tensor | None) -> int:

@@ -68,12 +68,17 @@ def backward(
 
 
 class Stepper:
-    """One time step at a time: see :class:`tsbp.kernels.cpu.Stepper`."""
+    """One time step at a time.
+
+    All rows have the shape ``[...]`` of one time step. Those that are written must be contiguous and of the right type:
+    psc and the gradient of the current of ``dtype``, potential and state in float32 at least.
+    """
 
     def __init__(self, dtype: torch.dtype, constants: Constants) -> None:
         self._stored, self._real, self._constants = dtype, real(dtype), constants
 
     def forward(self, current: Tensor, psc: Tensor, potential: Tensor, remaining: Tensor, decayed: Tensor) -> None:
+        """Fill psc and potential; bring remaining and decayed up to date in place."""
         n = potential.numel()
         if not n:
             return
@@ -94,6 +99,11 @@ class Stepper:
         carried: Tensor | None,
         alphas: Tensor,
     ) -> None:
+        """Fill grad_current; bring carried and alphas up to date in place.
+
+        ``grad_last`` arrives at this potential itself. Without a temporal gradient carried is left alone, and may be
+        None.
+        """
         n = potential.numel()
         if not n:
             return

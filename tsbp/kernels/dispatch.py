@@ -23,6 +23,7 @@ import math
 import threading
 import warnings
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -31,8 +32,11 @@ from tsbp.kernels import cpu, memory
 from tsbp.kernels.constants import NAMES, SURROGATES, Constants, real
 from tsbp.kernels.rows import readable, rows
 
+if TYPE_CHECKING:
+    from tsbp.kernels import cuda
+
 __all__ = [
-    "NAMES", "SURROGATES", "Constants", "backward", "forward", "step_backward", "step_forward", "stepper", "usable",
+    "NAMES", "SURROGATES", "Constants", "backward", "forward", "stepper", "usable",
 ]  # fmt: skip
 
 
@@ -44,7 +48,7 @@ def usable(x: Tensor, surrogate: str = "sigmoid", subtract: bool = False) -> boo
     """
     if x.dtype not in NAMES or surrogate not in SURROGATES or x.device.type not in ("cpu", "cuda"):
         return False
-    return cpu.usable(x.dtype, surrogate, subtract) if _in_c(x.device) else _cuda() is not None
+    return cpu.usable(x.dtype, surrogate, subtract) if in_c(x.device) else _cuda() is not None
 
 
 def forward(
@@ -124,60 +128,30 @@ def backward(
     return grad_current, carried, alphas
 
 
-def stepper(dtype: torch.dtype, device: torch.device, constants: Constants) -> "cpu.Stepper":
-    """The loops one time step at a time, for a layer that does something else between the steps.
+def stepper(dtype: torch.dtype, constants: Constants) -> "cuda.Stepper":
+    """The loops on CUDA one time step at a time, for a layer that does something else between the steps.
 
     Args:
         dtype: type of the current.
-        device: of all tensors.
         constants: of the neuron.
-
-    Returns:
-        An object with the methods ``forward(current, psc, potential, remaining, decayed)`` and ``backward(potential,
-        grad_psc, grad_spikes, grad_last, grad_current, carried, alphas)``, see :class:`tsbp.kernels.cpu.Stepper`. Made
-        once for all steps, it saves them time.
     """
-    return _on(device).Stepper(dtype, constants)
+    module = _cuda()
+    assert module is not None, "usable() says so beforehand"
+    return module.Stepper(dtype, constants)
 
 
-def step_forward(
-    current: Tensor, psc: Tensor, potential: Tensor, remaining: Tensor, decayed: Tensor, constants: Constants
-) -> None:
-    """One time step: fill psc and potential, and bring remaining and decayed up to date in place; ``[...]`` each."""
-    _stepper(current.dtype, current.device, constants).forward(current, psc, potential, remaining, decayed)
-
-
-def step_backward(
-    potential: Tensor,
-    grad_psc: Tensor | None,
-    grad_spikes: Tensor | None,
-    grad_last: Tensor | None,
-    grad_current: Tensor,
-    carried: Tensor | None,
-    alphas: Tensor,
-    constants: Constants,
-) -> None:
-    """One time step: fill grad_current, and bring carried and alphas up to date in place; ``[...]`` each.
-
-    Without a temporal gradient carried is left alone, and may be None.
-    """
-    _stepper(grad_current.dtype, grad_current.device, constants).backward(
-        potential, grad_psc, grad_spikes, grad_last, grad_current, carried, alphas
-    )
-
-
-_stepper = functools.lru_cache(maxsize=64)(stepper)
 _import_lock = threading.Lock()
 
 
 def _on(device: torch.device) -> ModuleType:
-    module = cpu if _in_c(device) else _cuda()
+    module = cpu if in_c(device) else _cuda()
     if module is None:
         raise RuntimeError(f"there is no kernel for {device}")
     return module
 
 
-def _in_c(device: torch.device) -> bool:
+def in_c(device: torch.device) -> bool:
+    """Whether the loops on this device are those in C++."""
     return device.type == "cpu"
 
 

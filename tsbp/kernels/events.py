@@ -15,7 +15,7 @@ from torch import Tensor
 from tsbp.kernels import cpu
 from tsbp.kernels.library import library
 
-_CALL = struct.Struct("@5P3d12q")
+_CALL = struct.Struct("@4P3d12q")
 """``Events`` of cpu.cpp."""
 
 
@@ -37,9 +37,7 @@ def _functions(dtype: torch.dtype):
     return compiled.tsbp_events_forward, compiled.tsbp_events_backward
 
 
-def forward(
-    potential: Tensor, weights: Tensor, out: Tensor, threshold: float, tau_s: float, carried: Tensor | None = None
-) -> None:
+def forward(potential: Tensor, weights: Tensor, out: Tensor, threshold: float, tau_s: float) -> None:
     """Fill ``out`` with ``a[t] @ weights``, where a are the spikes of these potentials through the filter.
 
     Args:
@@ -48,15 +46,14 @@ def forward(
         out: ``[T, B, M, N]``; contiguous in N at least.
         threshold: above which a neuron fires.
         tau_s: synaptic time constant.
-        carried: ``[B, M, N]`` and contiguous: the products of the step before; brought up to date. None: zeros.
     """
-    _call(0, potential, weights, carried, out, None, threshold, tau_s)
+    _call(0, potential, weights, out, None, threshold, tau_s)
 
 
 def backward(potential: Tensor, grad: Tensor, threshold: float, tau_s: float) -> Tensor:
     """The gradient of the transposed weights, ``[M, K, N]``, from what arrives at the products, ``[T, B, M, N]``."""
     found = potential.new_zeros(potential.shape[2], potential.shape[3], grad.shape[3])
-    _call(1, potential, None, None, grad, found, threshold, tau_s)
+    _call(1, potential, None, grad, found, threshold, tau_s)
     return found
 
 
@@ -64,7 +61,6 @@ def _call(
     which: int,
     potential: Tensor,
     weights: Tensor | None,
-    carried: Tensor | None,
     out: Tensor,
     gradient: Tensor | None,
     threshold: float,
@@ -74,7 +70,7 @@ def _call(
         raise ValueError("the last dimension must be contiguous")
     functions = _functions(potential.dtype)
     assert functions is not None, "usable() says so beforehand"
-    addresses = (0 if x is None else x.data_ptr() for x in (potential, weights, carried, out, gradient))
+    addresses = (0 if x is None else x.data_ptr() for x in (potential, weights, out, gradient))
     sizes = (*potential.shape, out.shape[3], cpu._number_of_threads())
     steps = (*potential.stride()[:3], *out.stride()[:3])
     functions[which](_CALL.pack(*addresses, threshold, 1 - 1 / tau_s, 1 / tau_s, *sizes, *steps))

@@ -29,6 +29,8 @@ import torch
 from tsbp.kernels.constants import NAMES
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
+SOURCES = SOURCE, SOURCE.with_name("recurrent.h")
+"""The file that is compiled, and what it includes."""
 
 FLAGS = "-std=c++17 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -shared -fPIC -w"
 TUNED = "-march=native -fopenmp"
@@ -188,7 +190,15 @@ def _folder() -> Path | None:
 
 def _key(compiler: list[str], macros: list[str]) -> str:
     """Of all that a library depends on."""
-    parts = [SOURCE.read_text(), FLAGS, TUNED, *macros, *map(_identity, compiler), sys.platform, *_processor()]
+    parts = [
+        *(path.read_text() for path in SOURCES),
+        FLAGS,
+        TUNED,
+        *macros,
+        *map(_identity, compiler),
+        sys.platform,
+        *_processor(),
+    ]
     return _digest("\0".join(parts).encode(errors="surrogateescape"))  # a path need not be text
 
 

@@ -1,4 +1,8 @@
-"""A recurrent layer: a step of the kernel, a matrix product with the recurrent weights, and so on through time."""
+"""A recurrent layer with its derivatives.
+
+On the CPU the loop over time is one call, see :mod:`tsbp.kernels.throughout`. On CUDA it is a step of the kernel, a
+matrix product with the recurrent weights, and so on.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tsbp.kernels import dispatch, events, memory
+from tsbp.kernels import dispatch, memory, throughout
+from tsbp.kernels.constants import Constants
 from tsbp.kernels.fused import first_order
 from tsbp.kernels.rows import matrices
 from tsbp.kernels.tensors import ordinary, state_dtype
@@ -27,39 +32,9 @@ class RecurrentFunction(torch.autograd.Function):
     def forward(
         ctx, current, u, s, a, recurrent, neuron: "Neuron", steps: int, spikes: bool
     ) -> tuple[Tensor | None, ...]:
-        row = current[0].shape
-        psc, potential = (memory.empty((steps, *row), current.dtype, current.device) for _ in range(2))
-        if u is None:
-            remaining, decayed = torch.zeros_like(current[0]), torch.zeros_like(current[0])
-        else:
-            remaining = (neuron.leak_m * neuron.after_reset(u, s)).contiguous()
-            decayed = (neuron.leak_s * a).contiguous()
-        step = dispatch.stepper(current.dtype, current.device, neuron.constants)
-        total = torch.empty_like(potential[0])
-        _, add_product = _products(recurrent)
-        before, flat, weights = a, matrices(total, recurrent), recurrent.mT
-        by_events = recurrent.dim() == 3 and events.usable(current, recurrent)
-        if by_events:
-            weights, carried = weights.contiguous(), torch.zeros_like(total)
-        for t, (now, psc_now, potential_now) in enumerate(zip(current.expand_as(psc), psc, potential, strict=True)):
-            if by_events and t:
-                events.forward(
-                    _entries(potential[t - 1]),
-                    weights,
-                    _entries(total),
-                    float(neuron.threshold),
-                    float(neuron.tau_s),
-                    carried,
-                )
-                total += now
-                now = total
-            elif before is not None:
-                add_product(matrices(now, recurrent), matrices(before, recurrent), weights, out=flat)
-                if by_events:
-                    torch.sub(total, now, out=carried)
-                now = total
-            step.forward(now, psc_now, potential_now, remaining, decayed)
-            before = psc_now
+        remaining = None if u is None else neuron.leak_m * neuron.after_reset(u, s)
+        loop = throughout.forward if dispatch.in_c(current.device) else _step_by_step
+        psc, potential = loop(current, steps, recurrent, remaining, a, neuron.constants)
         ctx.neuron, ctx.constant = neuron, len(current) < steps
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(potential, psc, u, s, a, recurrent)
@@ -73,21 +48,49 @@ class RecurrentFunction(torch.autograd.Function):
         neuron: Neuron = ctx.neuron
         grad_u = neuron.into_last(potential, grad_u, grad_s)
         grads = grad_psc, grad_spikes, grad_u, grad_a
-        if first_order(grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a):
-            deltas, later = _step_by_step(potential, *grads, recurrent, neuron)
+        by_kernel = first_order(grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a)
+        if by_kernel and dispatch.in_c(potential.device):
+            settings = neuron.detach_recurrence, ctx.constant, neuron.constants, ctx.needs_input_grad[4]
+            grad_current, of_recurrent, carried, later = throughout.backward(
+                potential, *grads, recurrent, state[2], *settings
+            )
         else:
-            deltas, later = neuron.backward(potential, *grads, grad_potential, recurrent)
-        grad_current = deltas.sum(0, keepdim=True) if ctx.constant else deltas
-        of_state = neuron.into_state(state, neuron.leak_m * deltas[0], later)
-        if recurrent.dim() == 3 and state[2] is None and events.usable(potential, recurrent) and len(psc) > 1:
-            at = potential[:-1].flatten(1, -3), deltas[1:].flatten(1, -3)
-            of_recurrent = events.backward(*at, float(neuron.threshold), float(neuron.tau_s)).mT
-        else:
+            if by_kernel:
+                deltas, later = _step_by_step_back(potential, *grads, recurrent, neuron)
+            else:
+                deltas, later = neuron.backward(potential, *grads, grad_potential, recurrent)
+            grad_current = deltas.sum(0, keepdim=True) if ctx.constant else deltas
             of_recurrent = neuron.into_recurrent(state[2], psc, deltas, recurrent)
-        return grad_current, *of_state, of_recurrent, None, None, None
+            carried = neuron.leak_m * deltas[0]
+        return grad_current, *neuron.into_state(state, carried, later), of_recurrent, None, None, None
 
 
 def _step_by_step(
+    current: Tensor,
+    steps: int,
+    recurrent: Tensor,
+    remaining: Tensor | None,
+    before: Tensor | None,
+    constants: Constants,
+) -> tuple[Tensor, Tensor]:
+    """:func:`tsbp.kernels.throughout.forward` with the kernel's steps."""
+    row = current[0]
+    psc, potential = (memory.empty((steps, *row.shape), row.dtype, row.device) for _ in range(2))
+    remaining = torch.zeros_like(row) if remaining is None else remaining.contiguous()
+    decayed = torch.zeros_like(row) if before is None else (constants.leak_s * before).contiguous()
+    step = dispatch.stepper(row.dtype, constants)
+    total = torch.empty_like(potential[0])
+    flat, (_, add_product) = matrices(total, recurrent), _products(recurrent)
+    for now, psc_now, potential_now in zip(current.expand_as(psc), psc, potential, strict=True):
+        if before is not None:
+            add_product(matrices(now, recurrent), matrices(before, recurrent), recurrent.mT, out=flat)
+            now = total
+        step.forward(now, psc_now, potential_now, remaining, decayed)
+        before = psc_now
+    return psc, potential
+
+
+def _step_by_step_back(
     potential: Tensor,
     grad_psc: Tensor | None,
     grad_spikes: Tensor | None,
@@ -96,13 +99,13 @@ def _step_by_step(
     recurrent: Tensor,
     neuron: "Neuron",
 ) -> tuple[Tensor, Tensor]:
-    """Equations 7 and 8 with the kernel's steps: what ``Neuron.backward`` returns."""
+    """What ``Neuron.backward`` returns, with the kernel's steps."""
     deltas = memory.empty(potential.shape, potential.dtype, potential.device)
     carried = torch.zeros_like(potential[0])
     alphas = torch.zeros_like(carried)
     if grad_alpha is not None:
         alphas.copy_(grad_alpha)
-    step = dispatch.stepper(potential.dtype, potential.device, neuron.constants)
+    step = dispatch.stepper(potential.dtype, neuron.constants)
     arriving = torch.empty_like(carried)
     product, add_product = _products(recurrent)
     flat, later = matrices(arriving, recurrent), None
@@ -121,11 +124,6 @@ def _step_by_step(
         product(later, recurrent, out=flat)
         alphas += arriving
     return deltas, alphas
-
-
-def _entries(row: Tensor) -> Tensor:
-    """One time step of networks side by side, ``[..., M, N]``, as the kernel of events has it, ``[1, B, M, N]``."""
-    return row.reshape(1, -1, *row.shape[-2:])
 
 
 def _products(recurrent: Tensor) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:

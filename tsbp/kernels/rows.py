@@ -61,6 +61,11 @@ def writable(row: Tensor | None, n: int, dtype: torch.dtype) -> Tensor:
     return row
 
 
+def between(a: Tensor, weights: Tensor) -> Tensor:
+    """``a @ weights.T``, for ``[..., N]`` and weights ``[N, N]``, or ``[..., M, N]`` and ``[M, N, N]``."""
+    return a @ weights.T if weights.dim() == 2 else torch.einsum("...mk,mnk->...mn", a, weights)
+
+
 def matrices(x: Tensor, weights: Tensor) -> Tensor:
     """What square weights are multiplied with, as a view of x if it is contiguous.
 
