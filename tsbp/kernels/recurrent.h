@@ -194,7 +194,7 @@ void forward_job(const RecurrentForward &call, const Job &job) {
         fired.line(i, size, u > neurons.threshold);
       });
       fired.all();
-      add_weights(fired, weights, products[b], neurons.leak_s, gain);
+      if (t + 1 < layer.T) add_weights(fired, weights, products[b], neurons.leak_s, gain);
     }
   }
 }

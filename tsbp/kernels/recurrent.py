@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def usable(current: Tensor, state: tuple[Tensor, ...] | None, recurrent: Tensor) -> bool:
-    """Whether the steps can be called one by one; the plain loop does what this cannot."""
+    """Whether the loops in compiled code can be given these tensors; the plain loop does what they cannot."""
     return ordinary(current, recurrent, *(state or ())) and current.dtype == recurrent.dtype == state_dtype(current)
 
 
