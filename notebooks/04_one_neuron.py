@@ -33,7 +33,7 @@ import torch
 from IPython.display import HTML
 
 from tsbp.runs import experiments, records, toy
-from tsbp.study import claims, figures, robustness, tables, toy_figures
+from tsbp.study import figures, robustness, tables, toy_figures
 from tsbp.study.studies import (
     loss_studies,
     loss_studies_over,
@@ -178,7 +178,7 @@ difference = losses["full"] - losses["leak"]
 estimate, low, high = crossing(rates, difference)
 figures.note("crossing", f"{estimate} (95 % interval {low} to {high})")
 figures.note("crossing-estimate", estimate)
-figures.note("papers-rate", claims.PAPERS_RATE)
+figures.note("papers-rate", table_1["default learning rate"])
 for row, name in enumerate(config.gradients):
     figures.note(f"largest-{name}", losses[name][-1].mean())
     right = (result.converged[row, -1] >= 0).double().mean().item()

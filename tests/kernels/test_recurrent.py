@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from independent import case, near
 
 from tsbp import GRADIENTS, SURROGATES, lif, scaled
-from tsbp.kernels import cpu, throughout
+from tsbp.kernels import cpu, recurrent_cpu
 from tsbp.neuron import LIFState
 
 GIVEN = ("state", "psc", "spikes", "last", "constant")
@@ -122,8 +122,8 @@ def test_what_is_not_finite_stays_in_its_network(needs_a_compiler):
 
 def test_only_what_is_wanted_is_found(needs_a_compiler, monkeypatch):
     asked = []
-    backward = throughout.backward
-    monkeypatch.setattr(throughout, "backward", lambda *a: asked.append(backward(*a)) or asked[-1])
+    backward = recurrent_cpu.backward
+    monkeypatch.setattr(recurrent_cpu, "backward", lambda *a: asked.append(backward(*a)) or asked[-1])
     current, arriving, _ = case(4, 2, 3)
     weights = torch.randn(3, 3, dtype=torch.float64)
     leaf = current.requires_grad_()
@@ -153,7 +153,7 @@ def test_the_same_call_gives_the_same_bits(needs_a_compiler, threads):
 def test_every_thread_has_something_to_do(examples, networks, n_threads, shares, monkeypatch):
     monkeypatch.setattr(cpu, "_number_of_threads", lambda: n_threads)
     beside = () if networks is None else (networks,)
-    layer = throughout._layer(torch.zeros(7, examples, *beside, 5), torch.zeros(*beside, 5, 5))
+    layer = recurrent_cpu._layer(torch.zeros(7, examples, *beside, 5), torch.zeros(*beside, 5, 5))
     assert layer == (7, examples, networks or 1, 5, shares, n_threads)
 
 

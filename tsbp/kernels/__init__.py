@@ -15,6 +15,6 @@ The files, from the bottom up. Up to dispatch.py they know nothing of autograd: 
     ops.py         the loops as operators of PyTorch, for its transforms and compilers
     fused.py       a layer of neurons with its derivatives
     events.py      products of weights with spikes, of which there are few
-    throughout.py  calls the loops of a recurrent layer in C++
+    recurrent_cpu.py  calls the loops of a recurrent layer in C++
     recurrent.py   a layer of neurons with recurrent weights
 """

@@ -1,6 +1,6 @@
 """A recurrent layer with its derivatives.
 
-On the CPU the loop over time is one call, see :mod:`tsbp.kernels.throughout`. On CUDA it is a step of the kernel, a
+On the CPU the loop over time is one call, see :mod:`tsbp.kernels.recurrent_cpu`. On CUDA it is a step of the kernel, a
 matrix product with the recurrent weights, and so on.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tsbp.kernels import dispatch, memory, throughout
+from tsbp.kernels import dispatch, memory, recurrent_cpu
 from tsbp.kernels.constants import Constants
 from tsbp.kernels.fused import first_order
 from tsbp.kernels.rows import matrices
@@ -33,7 +33,7 @@ class RecurrentFunction(torch.autograd.Function):
         ctx, current, u, s, a, recurrent, neuron: "Neuron", steps: int, spikes: bool
     ) -> tuple[Tensor | None, ...]:
         remaining = None if u is None else neuron.leak_m * neuron.after_reset(u, s)
-        loop = throughout.forward if dispatch.in_c(current.device) else _step_by_step
+        loop = recurrent_cpu.forward if dispatch.in_c(current.device) else _step_by_step
         psc, potential = loop(current, steps, recurrent, remaining, a, neuron.constants)
         ctx.neuron, ctx.constant = neuron, len(current) < steps
         ctx.set_materialize_grads(False)
@@ -51,7 +51,7 @@ class RecurrentFunction(torch.autograd.Function):
         by_kernel = first_order(grad_psc, grad_spikes, grad_potential, grad_u, grad_s, grad_a)
         if by_kernel and dispatch.in_c(potential.device):
             settings = neuron.detach_recurrence, ctx.constant, neuron.constants, ctx.needs_input_grad[4]
-            grad_current, of_recurrent, carried, later = throughout.backward(
+            grad_current, of_recurrent, carried, later = recurrent_cpu.backward(
                 potential, *grads, recurrent, state[2], *settings
             )
         else:
@@ -73,7 +73,7 @@ def _step_by_step(
     before: Tensor | None,
     constants: Constants,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`tsbp.kernels.throughout.forward` with the kernel's steps."""
+    """:func:`tsbp.kernels.recurrent_cpu.forward` with the kernel's steps."""
     row = current[0]
     psc, potential = (memory.empty((steps, *row.shape), row.dtype, row.device) for _ in range(2))
     remaining = torch.zeros_like(row) if remaining is None else remaining.contiguous()
