@@ -105,7 +105,8 @@ figures.show("rates-table", rates_table)
 # With momentum networks behave as the single neuron does: at small learning rates `leak` is ahead, at large ones some
 # of its trainings break down first. The term surely costs accuracy at small rates, {glue:text}`ms-lower` of
 # {glue:text}`ms-rates` on MNIST and {glue:text}`ds-lower` of {glue:text}`ds-rates` on the digits. It surely helps at
-# large rates on the digits alone, at {glue:text}`ds-higher`. Under AdamW the differences are smaller: near the best
+# large rates on the digits alone, at {glue:text}`ds-higher` of
+# {glue:text}`ds-rates`. Under AdamW the differences are smaller: near the best
 # rates the gradients are within a point of each other. Top: test error; dots are single trainings, lines means. Below:
 # accuracy of `full` minus that of the other two, paired by seed, with 95 % intervals; logarithmic beyond one point.
 # Filled: surely not zero. Seeds: {glue:text}`ma-seeds` on MNIST, {glue:text}`da-seeds` on the digits. Records:

@@ -86,6 +86,12 @@ def clipping_narrows_the_lead(e: Evidence) -> bool:
     return leads[0] > leads[1] > 0
 
 
+def a_peak_of_one_is_kept_at_moderate(e: Evidence) -> bool:
+    peaked = cells.cells("time/peak")
+    words = zip(peaked, time_tables.verdicts(peaked)["own"], strict=True)
+    return all(word == ("higher" if one.config.temperature == 0.2 else "open") for one, word in words)
+
+
 def gains_at_moderate_loses_where_steep(e: Evidence) -> bool:
     words = {(width, word) for (_, width), (word, _) in e.cell_words.items() if word != "open"}
     return {word for width, word in words if width == 0.2} == {"higher"} and {
@@ -114,6 +120,7 @@ ENTRIES = Entries(
         "Clipping the gradient narrows this lead": clipping_narrows_the_lead,
         "clipping narrows the lead of `spatial` over": clipping_narrows_the_lead,
         "Wherever a difference is sure, keeping the reset gains": gains_at_moderate_loses_where_steep,
+        "With a peak of 1 the reset is worth keeping": a_peak_of_one_is_kept_at_moderate,
         "half of the reset term, $c$ = ½, is never far": half_is_never_far,
         "The rule does not extend to `spatial`": spatial_is_best_in_few,
         "Keeping it costs {lost-1-wide} and {lost-4-wide} points": detach_where_wide,
