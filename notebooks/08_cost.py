@@ -351,21 +351,15 @@ figures.note(
 )
 best = max(share["tsbp full"] for share in layers["floor_fraction"])
 figures.note("best-copy", f"{100 * best:.0f} %")
-leads = [
-    ratio[0]
-    for row in layers.to_dict("records")
-    for _, ratio in tables.leads(row).values()
-]
-figures.note("least-lead", min(leads))
-figures.show("lead-table", tables.show(tables.lead_table(layers), "layer"))
 halves = every_layer[every_layer["precision"] == "bfloat16"]
-figures.show("halves-table", tables.show(tables.lead_table(halves), "layer"))
-leads_in_halves = [
-    ratio[0]
-    for row in halves.to_dict("records")
-    for _, ratio in tables.leads(row).values()
-]
-figures.note("least-lead-in-halves", min(leads_in_halves))
+for name, runs in (("lead", layers), ("halves", halves)):
+    figures.show(f"{name}-table", tables.show(tables.lead_table(runs), "layer"))
+    leads = [
+        ratio[0]
+        for row in runs.to_dict("records")
+        for _, ratio in tables.leads(row).values()
+    ]
+    figures.note(f"least-{name}", min(leads))
 recurrent = on_cpu[on_cpu["benchmark"] == "recurrent"]
 figures.show("recurrent-table", tables.show(tables.speed_table(recurrent), ""))
 timed = recurrent["seconds"].iloc[0]
@@ -426,7 +420,7 @@ for name, key in (("JAX scan", "jax"), ("plain autograd", "autograd")):
 # ```{glue:table} halves-table
 # :name: lead-in-halves
 #
-# In bfloat16 the fastest other library takes at least {glue:text}`least-lead-in-halves:.1f` times as long. `tsbp` keeps
+# In bfloat16 the fastest other library takes at least {glue:text}`least-halves:.1f` times as long. `tsbp` keeps
 # the potential in float32 all the same.
 # ```
 #

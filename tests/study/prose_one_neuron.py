@@ -38,8 +38,8 @@ def curves_cross_near_the_papers_rate(e: Evidence) -> bool:
     return low < PAPERS_RATE < high < 4 * low
 
 
-def spatial_is_lowest_at_the_largest_rate(e: Evidence, name: str = TABLE_1) -> bool:
-    return all(e.loss(name, "spatial", other)["sure"].iloc[-1] == -1 for other in ("full", "leak"))
+def spatial_is_lowest_at_the_largest_rate(e: Evidence) -> bool:
+    return all(e.loss(TABLE_1, "spatial", other)["sure"].iloc[-1] == -1 for other in ("full", "leak"))
 
 
 def claim_holds_at_the_largest_rates_and_is_too_kind(e: Evidence) -> bool:
