@@ -68,6 +68,22 @@ template <int MOST, typename F> inline void in_groups(int64_t from, int64_t to, 
   if constexpr (MOST > 1) in_groups<MOST / 2>(from, to, f);
 }
 
+// A matrix of N rows. The columns are cut into panels of so many lines, and what is left over into narrower ones; a
+// panel's rows follow each other in memory, so that one of 128 rows stays in the innermost cache.
+constexpr int PANEL = WIDTH == 64 ? 4 : 8;
+
+struct Panels {
+  const int64_t N, lines;
+  Vector *const all;
+  Panels(int64_t N, int64_t lines) : N(N), lines(lines), all(new Vector[N * lines]()) {}
+  Panels(const Panels &) = delete;
+  ~Panels() { delete[] all; }
+  // f(how many lines wide, the first of them, the panel).
+  template <typename F> void each(F f) const {
+    in_groups<PANEL>(0, lines, [&](auto wide, int64_t column) { f(wide, column, all + column * N); });
+  }
+};
+
 inline void read(Vector *to, const Real *row, int64_t N) {
   if (row) for_lines(N, [&](auto kind, int64_t i, int64_t size) { to[i] = load<kind.value>(row + i * count, size); });
 }
@@ -76,88 +92,118 @@ inline void write(Real *row, const Vector *from, int64_t N) {
   for_lines(N, [&](auto kind, int64_t i, int64_t size) { store<kind.value>(row + i * count, from[i], size); });
 }
 
+inline void read(const Panels &to, const Real *matrix, int64_t N) {
+  const Rows row(1, to.lines);
+  for (int64_t k = 0; k < N; k++, matrix += N) {
+    read(row[0], matrix, N);
+    to.each([&](auto wide, int64_t column, Vector *panel) {
+      for (int x = 0; x < wide.value; x++) panel[k * wide.value + x] = row[0][column + x];
+    });
+  }
+}
+
 // --- products --------------------------------------------------------------------------------------------------------
 
 // out = row @ weights for several rows. A tile of the result stays in registers.
-__attribute__((noinline)) void multiply(const Rows &rows, const Rows &weights, const Rows &out, int64_t number,
-                                        int64_t N) {
+__attribute__((noinline)) void multiply(const Rows &rows, const Panels &weights, const Rows &out, int64_t number) {
 #if defined(__AVX512F__) || defined(__aarch64__)
   constexpr int WIDE = 4, HIGH = 6;  // 24 of 32 registers
 #else
   constexpr int WIDE = 2, HIGH = 6;
 #endif
-  in_groups<WIDE>(0, weights.lines, [&](auto wide, int64_t column) {
-    in_groups<HIGH>(0, number, [&](auto high, int64_t row) {
-      Vector sums[high.value][wide.value] = {};
-      const Vector *from = weights[0] + column;
-      const Real *factors = rows.numbers(row);
-      for (int64_t k = 0; k < N; k++, from += weights.lines, factors++) {
+  weights.each([&](auto width, int64_t column, const Vector *panel) {
+    in_groups<WIDE>(0, width.value, [&](auto wide, int64_t first) {
+      in_groups<HIGH>(0, number, [&](auto high, int64_t row) {
+        Vector sums[high.value][wide.value] = {};
+        const Vector *from = panel + first;
+        const Real *factors = rows.numbers(row);
+        for (int64_t k = 0; k < weights.N; k++, from += width.value, factors++) {
+#pragma GCC unroll 8
+          for (int y = 0; y < high.value; y++) {
+            const Real factor = at<Real>(factors + y * rows.lines * count);
+#pragma GCC unroll 8
+            for (int x = 0; x < wide.value; x++) sums[y][x] += factor * from[x];
+          }
+        }
 #pragma GCC unroll 8
         for (int y = 0; y < high.value; y++) {
-          const Real factor = at<Real>(factors + y * rows.lines * count);
 #pragma GCC unroll 8
-          for (int x = 0; x < wide.value; x++) sums[y][x] += factor * from[x];
+          for (int x = 0; x < wide.value; x++) out[row + y][column + first + x] = sums[y][x];
         }
-      }
-#pragma GCC unroll 8
-      for (int y = 0; y < high.value; y++) {
-#pragma GCC unroll 8
-        for (int x = 0; x < wide.value; x++) out[row + y][column + x] = sums[y][x];
-      }
+      });
     });
   });
 }
 
-// The neurons of one example that fire in one time step.
+// The neurons of each example that fire in one time step.
 struct Firers {
   const int64_t lines;
-  uint64_t *const words;   // a bit for each neuron
-  int32_t *const numbers;
-  int64_t size;
-  explicit Firers(int64_t lines)
-      : lines(lines), words(new uint64_t[lines]()), numbers(new int32_t[lines * count]), size(0) {}
+  int32_t *const numbers;  // [examples, N], as many as there are
+  int64_t *const sizes;
+  uint64_t *const words;   // a bit for each neuron of an example
+  Firers(int64_t examples, int64_t lines)
+      : lines(lines), numbers(new int32_t[examples * lines * count + 7]), sizes(new int64_t[examples]),
+        words(new uint64_t[lines]()) {}
   Firers(const Firers &) = delete;
-  ~Firers() { delete[] words; delete[] numbers; }
+  ~Firers() { delete[] numbers; delete[] sizes; delete[] words; }
+  const int32_t *of(int64_t b) const { return numbers + b * lines * count; }
 
   void line(int64_t i, int64_t width, Integers firing) {
     const uint64_t found = bits(firing) & (~uint64_t(0) >> (64 - width));
     words[i * count / 64] |= found << (i * count % 64);
   }
-  void all() {
-    size = 0;
+  // All lines of the example were seen. Eight numbers are written at once, some in vain: a loop that ends at the last
+  // one makes a processor guess wrongly where.
+  void example(int64_t b) {
+    int32_t *to = numbers + b * lines * count;
     for (int64_t word = 0; word * 64 < lines * count; word++) {
-      for (uint64_t left = words[word]; left; left &= left - 1) {
-        numbers[size++] = word * 64 + __builtin_ctzll(left);
+      uint64_t left = words[word];
+      const int found = __builtin_popcountll(left);
+      for (int i = 0; i < found; i += 8) {
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++, left &= left - 1) to[i + j] = word * 64 + __builtin_ctzll(left | uint64_t(1) << 63);
       }
+      to += found;
       words[word] = 0;
     }
+    sizes[b] = to - of(b);
   }
 };
 
 // sums = leak * sums + gain * the weights of those that fired.
-inline void add_weights(const Firers &fired, const Rows &weights, Vector *sums, Real leak, Real gain) {
-  in_groups<8>(0, weights.lines, [&](auto wide, int64_t column) {
-    Vector found[wide.value] = {};
-    for (int64_t i = 0; i < fired.size; i++) {
-      const Vector *from = weights[fired.numbers[i]] + column;
+inline void add_weights(const Firers &fired, const Panels &weights, const Rows &sums, int64_t examples, Real leak,
+                        Real gain) {
+  weights.each([&](auto wide, int64_t column, const Vector *panel) {
+    for (int64_t b = 0; b < examples; b++) {
+      Vector found[wide.value] = {};
+      const int32_t *number = fired.of(b), *const end = number + fired.sizes[b];
+      for (; number + 2 <= end; number += 2) {
+        const Vector *one = panel + number[0] * wide.value, *other = panel + number[1] * wide.value;
 #pragma GCC unroll 8
-      for (int x = 0; x < wide.value; x++) found[x] += from[x];
+        for (int x = 0; x < wide.value; x++) found[x] += one[x] + other[x];
+      }
+      if (number < end) {
+        for (int x = 0; x < wide.value; x++) found[x] += panel[*number * wide.value + x];
+      }
+      Vector *to = sums[b] + column;
+#pragma GCC unroll 8
+      for (int x = 0; x < wide.value; x++) to[x] = leak * to[x] + gain * found[x];
     }
-#pragma GCC unroll 8
-    for (int x = 0; x < wide.value; x++) sums[column + x] = leak * sums[column + x] + gain * found[x];
   });
 }
 
-// Add a row to the gradients of the weights of those that fired.
-inline void add_to_weights(const Firers &fired, const Rows &weights, const Vector *row) {
-  in_groups<8>(0, weights.lines, [&](auto wide, int64_t column) {
-    Vector added[wide.value];
+// Add each example's row to the gradients of the weights of those that fired.
+inline void add_to_weights(const Firers &fired, const Panels &weights, const Rows &rows, int64_t examples) {
+  weights.each([&](auto wide, int64_t column, Vector *panel) {
+    for (int64_t b = 0; b < examples; b++) {
+      Vector added[wide.value];
 #pragma GCC unroll 8
-    for (int x = 0; x < wide.value; x++) added[x] = row[column + x];
-    for (int64_t i = 0; i < fired.size; i++) {
-      Vector *to = weights[fired.numbers[i]] + column;
+      for (int x = 0; x < wide.value; x++) added[x] = rows[b][column + x];
+      for (int64_t i = 0; i < fired.sizes[b]; i++) {
+        Vector *to = panel + fired.of(b)[i] * wide.value;
 #pragma GCC unroll 8
-      for (int x = 0; x < wide.value; x++) to[x] += added[x];
+        for (int x = 0; x < wide.value; x++) to[x] += added[x];
+      }
     }
   });
 }
@@ -171,9 +217,10 @@ void forward_job(const RecurrentForward &call, const Job &job) {
   const int64_t N = job.N, lines = job.lines, examples = job.examples(), ahead = AHEAD * job.M * N;
   const Firing neurons(*call.settings);
   const Real gain = call.settings->gain_s;
-  const Rows weights(N, lines), remaining(examples, lines), decayed(examples, lines), products(examples, lines);
-  Firers fired(lines);
-  for (int64_t k = 0; k < N; k++) read(weights[k], call.weights + (job.network * N + k) * N, N);
+  const Rows remaining(examples, lines), decayed(examples, lines), products(examples, lines);
+  const Panels weights(N, lines);
+  Firers fired(examples, lines);
+  read(weights, call.weights + job.network * N * N, N);
   for (int64_t b = 0; b < examples; b++) {
     read(remaining[b], call.remaining ? call.remaining + job.row(b) : nullptr, N);
     read(decayed[b], call.decayed ? call.decayed + job.row(b) : nullptr, N);
@@ -193,9 +240,9 @@ void forward_job(const RecurrentForward &call, const Job &job) {
         store<kind.value>(psc + i * count, neurons.psc(u, remaining[b][i], decayed[b][i]), size);
         fired.line(i, size, u > neurons.threshold);
       });
-      fired.all();
-      if (t + 1 < layer.T) add_weights(fired, weights, products[b], neurons.leak_s, gain);
+      fired.example(b);
     }
+    if (t + 1 < layer.T) add_weights(fired, weights, products, examples, neurons.leak_s, gain);
   }
 }
 
@@ -206,13 +253,14 @@ template <Temporal TEMPORAL> void backward_job(const RecurrentBackward &call, co
   const int64_t N = job.N, lines = job.lines, examples = job.examples(), ahead = AHEAD * job.M * N;
   const Adjoint<TEMPORAL> neurons(*call.settings);
   const Rows carried(examples, lines), alphas(examples, lines), deltas(examples, lines), arriving(examples, lines);
-  const Rows heard(examples, lines), weights(call.weights ? N : 0, lines), found(call.grad_weights ? N : 0, lines);
-  Firers fired(lines);
-  for (int64_t k = 0; call.weights && k < N; k++) read(weights[k], call.weights + (job.network * N + k) * N, N);
+  const Rows heard(examples, lines);
+  const Panels weights(call.weights ? N : 0, lines), found(call.grad_weights ? N : 0, lines);
+  Firers fired(examples, lines);
+  if (call.weights) read(weights, call.weights + job.network * N * N, N);
   for (int64_t b = 0; b < examples; b++) read(alphas[b], call.grad_alpha ? call.grad_alpha + job.row(b) : nullptr, N);
   for (int64_t t = layer.T - 1; t >= 0; t--) {
     const bool last = t == layer.T - 1;
-    if (call.weights && !last) multiply(deltas, weights, arriving, examples, N);
+    if (call.weights && !last) multiply(deltas, weights, arriving, examples);
     for (int64_t b = 0; b < examples; b++) {
       const int64_t row = job.row(b);
       const Real *potential = call.potential + t * layer.B * layer.M * N + row;
@@ -239,11 +287,11 @@ template <Temporal TEMPORAL> void backward_job(const RecurrentBackward &call, co
         if (!call.current_step) delta += load<LINES>(grad_current + n, size);
         store<LINES>(grad_current + n, delta, size);
       });
-      fired.all();
-      if (call.grad_weights && !last) add_to_weights(fired, found, heard[b]);
+      fired.example(b);
     }
+    if (call.grad_weights && !last) add_to_weights(fired, found, heard, examples);
   }
-  if (call.weights && call.later) multiply(deltas, weights, arriving, examples, N);
+  if (call.weights && call.later) multiply(deltas, weights, arriving, examples);
   for (int64_t b = 0; b < examples; b++) {
     for (int64_t i = 0; i < lines; i++) {
       alphas[b][i] += arriving[b][i];
@@ -255,9 +303,12 @@ template <Temporal TEMPORAL> void backward_job(const RecurrentBackward &call, co
   }
   if (!call.grad_weights) return;
   Real *to = call.grad_weights + (job.share * layer.M + job.network) * N * N;
+  const Rows row(1, lines);
   for (int64_t k = 0; k < N; k++, to += N) {
-    for (int64_t i = 0; i < lines; i++) found[k][i] *= neurons.gain_s;
-    write(to, found[k], N);
+    found.each([&](auto wide, int64_t column, const Vector *panel) {
+      for (int x = 0; x < wide.value; x++) row[0][column + x] = neurons.gain_s * panel[k * wide.value + x];
+    });
+    write(to, row[0], N);
   }
 }
 
