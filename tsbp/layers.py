@@ -31,7 +31,7 @@ class LIF(nn.Module):
     def __init__(self, **settings) -> None:
         super().__init__()
         tensors = {name: value for name, value in settings.items() if isinstance(value, Tensor)}
-        for name in ("state", "recurrent", "time_steps", "spikes"):
+        for name in ("state", "recurrent", "time_steps", "spikes", "potential"):
             if name in settings:
                 raise ValueError(f"{name} belongs to a call of the layer, not to its settings")
         checks.flags(compiled=settings.get("compiled", False))
@@ -70,9 +70,11 @@ class LIF(nn.Module):
         recurrent: Tensor | None = None,
         time_steps: int | None = None,
         spikes: bool = False,
+        potential: bool = False,
     ) -> LIFOutput:
-        """:func:`tsbp.lif` with the settings of this layer."""
-        return lif(current, **self.settings, state=state, recurrent=recurrent, time_steps=time_steps, spikes=spikes)
+        """:func:`tsbp.lif` with the settings of this layer; without spikes and potential unless they are asked for."""
+        settings = self.settings | {"time_steps": time_steps, "spikes": spikes, "potential": potential}
+        return lif(current, **settings, state=state, recurrent=recurrent)
 
     def extra_repr(self) -> str:
         shapes = {name: list(getattr(self, name).shape) for name in self.tensors}
@@ -163,10 +165,10 @@ class SpikingLayer(nn.Module):
 
     def simulate(self, psc: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """:meth:`forward` over a part of a sequence, ``[T, B, ...]`` of any length T, from a state and to the next."""
-        psc, neurons, waiting = self._run(psc, state, len(psc))
-        return psc, LayerState(neurons, waiting)
+        psc, out, waiting = self._run(psc, state, len(psc))
+        return psc, LayerState(out.state, waiting)
 
-    def _run(self, psc: Tensor, state: LayerState | None, steps: int) -> tuple[Tensor, NeuronState, Tensor | None]:
+    def _run(self, psc: Tensor, state: LayerState | None, steps: int) -> tuple[Tensor, NeuronOutput, Tensor | None]:
         linear = isinstance(self.weights, nn.Linear)
         # The neurons work in the order in which a channels-last convolution lays out its result.
         current = self.weights(psc.flatten(2)) if linear else over_time(self.weights, psc).movedim(2, -1)
@@ -189,7 +191,7 @@ class SpikingLayer(nn.Module):
             recurrent=None if self.recurrent is None else self.recurrent.weight,
             time_steps=steps,
         )
-        return out.psc if linear else out.psc.movedim(-1, 2), out.state, waiting
+        return out.psc if linear else out.psc.movedim(-1, 2), out, waiting
 
     def _check(self, state: LayerState | None) -> None:
         if state is None:

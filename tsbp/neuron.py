@@ -42,7 +42,7 @@ class LIFOutput(NamedTuple):
     """Postsynaptic current a (eq. 5), ``[T, ...]``; differentiable."""
     spikes: Tensor | None
     """Spikes S, 0 or 1 (eq. 3), ``[T, ...]``; differentiable."""
-    potential: Tensor
+    potential: Tensor | None
     """Membrane potential U before the reset (eq. 4), ``[T, ...]``, in float32 at least; a record without gradient."""
     state: LIFState
     """Where the neurons are after the last step; differentiable."""
@@ -55,7 +55,7 @@ class _LaterOutput(LIFOutput):
     made: LIFState | None = None
 
     @classmethod
-    def of(cls, psc: Tensor, spikes: Tensor | None, potential: Tensor, rows: Callable) -> "_LaterOutput":
+    def of(cls, psc: Tensor, spikes: Tensor | None, potential: Tensor | None, rows: Callable) -> "_LaterOutput":
         self = tuple.__new__(cls, (psc, spikes, potential, None))
         self.rows = rows
         return self
@@ -67,10 +67,10 @@ class _LaterOutput(LIFOutput):
         return self.made or cast(LIFState, super().__getitem__(3))
 
     @property
-    def potential(self) -> Tensor:
+    def potential(self) -> Tensor | None:
         if self.rows:
             self.state  # noqa: B018 - before the potential can be changed
-        return cast(Tensor, super().__getitem__(2))
+        return cast(Tensor | None, super().__getitem__(2))
 
     def __iter__(self) -> Iterator:
         return iter((self.psc, self.spikes, self.potential, self.state))
@@ -102,6 +102,7 @@ def lif(
     relaxed: bool = False,
     time_steps: int | None = None,
     spikes: bool = True,
+    potential: bool = True,
     compiled: bool = False,
 ) -> LIFOutput:
     """Simulate leaky integrate-and-fire neurons (eq. 3-5)::
@@ -143,6 +144,7 @@ def lif(
             setting in which the gradient can be checked by finite differences.
         time_steps: T of a constant current, which is then given as one step, ``[1, ...]``.
         spikes: False returns None in their place and saves the time to write them.
+        potential: False returns None in its place. Where nobody wants a gradient, it is not kept then.
         compiled: one pass through memory instead of one for every operation, with the same forward pass to the last
             bit, or with recurrent weights but for rounding. The first call compiles, for about a second. A relaxed
             neuron, a gradient or surrogate of one's own, and float16 go uncompiled.
@@ -156,7 +158,7 @@ def lif(
     Raises:
         ValueError: an argument is out of its range; the message names it.
     """
-    checks.flags(spikes=spikes, compiled=compiled)
+    checks.flags(spikes=spikes, potential=potential, compiled=compiled)
     factor = gradients.resolve(gradient)
     neuron = _neuron(
         factor, tau_m, tau_s, threshold, surrogate, temperature, surrogate_scale, reset, relaxed, detach_recurrence
@@ -165,21 +167,26 @@ def lif(
     neuron = checks.fitted(neuron, current)
     if compiled:
         checks.numbers(neuron)
-    fast = compiled and not needs_graph() and fused.usable(current, neuron)
+    fast, alone = compiled and not needs_graph() and fused.usable(current, neuron), not (spikes or potential)
     if fast and recurrent is None:
-        psc, fired, potential, rows, later = fused.lif(current, before, steps, spikes, neuron)
-        if later:
-            return _LaterOutput.of(psc, fired if spikes else None, potential, rows)
-        return LIFOutput(psc, fired if spikes else None, potential, LIFState(*rows()))
+        if alone and fused.evaluates(current, *(before or ())):
+            psc, rows = fused.evaluate(current, before, steps, neuron)
+            return _LaterOutput.of(psc, None, None, rows)
+        psc, fired, u, rows, later = fused.lif(current, before, steps, spikes, neuron)
+        given = psc, fired if spikes else None, u if potential else None
+        return _LaterOutput.of(*given, rows) if later else LIFOutput(*given, LIFState(*rows()))
     with _in_full_precision(current, recurrent):
         if checks.learns(neuron) or needs_graph():
-            psc, fired, potential, *last = through_autograd(current, before, recurrent, steps, neuron)
+            psc, fired, u, *last = through_autograd(current, before, recurrent, steps, neuron)
         else:
             fast = fast and recurrent is not None and recurrent_kernel.usable(current, before, recurrent)
+            if fast and alone and recurrent is not None and fused.evaluates(current, recurrent, *(before or ())):
+                psc, *last = recurrent_kernel.evaluate(current, before, recurrent, steps, neuron)
+                return LIFOutput(psc, None, None, LIFState(*last))
             inputs = (current, *(before or (None,) * 3), recurrent, neuron, steps)
             outputs = recurrent_kernel.RecurrentFunction.apply(*inputs, spikes) if fast else LIFFunction.apply(*inputs)
-            psc, fired, potential, *last = outputs
-    return LIFOutput(psc, fired if spikes else None, potential.detach(), LIFState(*last))
+            psc, fired, u, *last = outputs
+    return LIFOutput(psc, fired if spikes else None, u.detach() if potential else None, LIFState(*last))
 
 
 def reference_lif(

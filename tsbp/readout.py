@@ -94,6 +94,7 @@ class Integrator(nn.Module):
         recurrent: Tensor | None = None,
         time_steps: int | None = None,
         spikes: bool = False,
+        potential: bool = False,
     ) -> LIFOutput:
         """The layer over a part of a sequence; of the state only the potential is not zero.
 
@@ -104,10 +105,10 @@ class Integrator(nn.Module):
             raise ValueError("recurrent weights belong to a layer of spiking neurons, not to an integrator")
         steps, before = checks.sequence(current, time_steps, state, None)
         current = current.expand(steps, *current.shape[1:])
-        potential = leaky_integrator(current, self.tau_m, None if before is None else before[0])
-        nothing = torch.zeros_like(potential[-1])
-        after = LIFState(potential[-1], nothing, nothing)
-        return LIFOutput(potential, torch.zeros_like(potential) if spikes else None, potential.detach(), after)
+        u = leaky_integrator(current, self.tau_m, None if before is None else before[0])
+        nothing = torch.zeros_like(u[-1])
+        after = LIFState(u[-1], nothing, nothing)
+        return LIFOutput(u, torch.zeros_like(u) if spikes else None, u.detach() if potential else None, after)
 
     def extra_repr(self) -> str:
         return f"tau_m={self.tau_m}"

@@ -106,7 +106,7 @@ def test_integrators_keep_float32_under_autocast():
 def test_a_layer_of_integrators():
     layer = Integrator(5.0)
     assert torch.equal(layer(torch.ones(1, 2), time_steps=3), layer(torch.ones(3, 2)))
-    out = layer.simulate(torch.ones(3, 2), spikes=True)
+    out = layer.simulate(torch.ones(3, 2), spikes=True, potential=True)
     assert not out.spikes.any() and torch.equal(out.potential, out.psc) and "tau_m=5.0" in repr(layer)
 
 

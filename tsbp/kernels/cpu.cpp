@@ -5,6 +5,7 @@
 // cache, and memory sees every number once. The names are those of cuda.py.
 
 #include <cstdint>
+#include <initializer_list>
 
 namespace {
 
@@ -19,8 +20,8 @@ constexpr Surrogate surrogate = SURROGATE;
 constexpr bool subtract = SUBTRACT;           // a spike takes the threshold from the potential, not all of it
 
 constexpr int64_t BLOCK = 512;                // neurons
+constexpr int64_t LARGE = 2048;               // neurons of a block in memory, of which a processor fetches whole pages
 constexpr int64_t CACHE = 4 << 20;            // bytes: what is larger than this is written past the caches
-constexpr int64_t STREAMS = 16;               // time steps whose rows a processor fetches ahead of need unasked
 constexpr double LN2 = 0.69314718055994531, PI = 3.14159265358979324, SQRT2PI = 2.50662827463100050;
 
 // One register of neurons, a line below.
@@ -50,7 +51,7 @@ typedef L::Integers Integers;
 typedef uint16_t Halves __attribute__((vector_size(WIDTH / 2)));
 typedef uint32_t Words __attribute__((vector_size(WIDTH)));
 constexpr int count = WIDTH / sizeof(Real);   // neurons in a line
-constexpr int64_t MOST = BLOCK / count + 1;   // lines in a block
+constexpr int64_t MOST = LARGE / count + 1;   // lines in a block
 
 // --- lines in memory -------------------------------------------------------------------------------------------------
 
@@ -223,11 +224,11 @@ template <Temporal TEMPORAL> struct Adjoint {
 // Which neurons a block has: the last one takes a rest that fills no line, so that no two blocks share a neuron.
 struct Block {
   int64_t start, size, lines;
-  Block(int64_t number, int64_t N) : start(number * BLOCK) {
-    size = number + 1 < number_for(N) ? BLOCK : N - start;
+  Block(int64_t number, int64_t N, int64_t whole) : start(number * whole) {
+    size = number + 1 < number_for(N, whole) ? whole : N - start;
     lines = (size + count - 1) / count;
   }
-  static int64_t number_for(int64_t N) { return N < BLOCK + count ? 1 : (N - count) / BLOCK + 1; }
+  static int64_t number_for(int64_t N, int64_t whole) { return N < whole + count ? 1 : (N - count) / whole + 1; }
   // The last line may overlap the one before it: what it computes twice comes out the same.
   int64_t position(int64_t line) const {
     const int64_t first = line * count, last = size < count ? 0 : size - count;
@@ -245,55 +246,68 @@ inline void read(Vector *lines, const Real *row, const Block &block) {
   }
 }
 
-template <typename Number> inline void write(Number *row, const Vector *lines, const Block &block) {
+template <Lines LINES = KEPT, typename Number>
+inline void write(Number *row, const Vector *lines, const Block &block) {
   if (!row) return;
   row += block.start;
   for (int64_t i = 0; i < block.lines; i++) {
     if (block.size < count) store<PART>(row, lines[i], block.size);
-    else store<KEPT>(row + block.position(i), lines[i], count);
+    else store<LINES == PART ? KEPT : LINES>(row + block.position(i), lines[i], count);
   }
 }
 
 inline bool aligned(const void *address) { return (uintptr_t)address % 64 == 0; }
 
-inline Lines lines_for(int64_t T, int64_t N, const void *output, const void *other) {
+inline Lines lines_for(int64_t T, int64_t N, std::initializer_list<const void *> outputs) {
   const int64_t row = N * int64_t(sizeof(Stored));
-  return N < count ? PART : T * row > CACHE && row % 64 == 0 && aligned(output) && aligned(other) ? PAST : KEPT;
+  bool past = T * row > CACHE && row % 64 == 0;
+  for (const void *output : outputs) past = past && aligned(output);
+  return N < count ? PART : past ? PAST : KEPT;
 }
 
-inline int team(int64_t threads, int64_t N) {
-  const int64_t blocks = Block::number_for(N);
-  return threads < blocks ? threads : blocks;
+// f(the block) for each block of N neurons.
+template <typename F> inline void in_blocks(int64_t N, Lines lines, int64_t threads, F f) {
+  const int64_t whole = lines == PAST ? LARGE : BLOCK, blocks = Block::number_for(N, whole);
+#pragma omp parallel for num_threads(threads < blocks ? threads : blocks)
+  for (int64_t number = 0; number < blocks; number++) f(Block(number, N, whole));
 }
 
 // One call, as cpu.py packs it. `..._step` is from one row to the next: N, or 0 where one row serves at every time. The
-// rows of state may be null.
+// rows of state may be null. So may the potential: nobody wants a gradient then, and potential and psc of the last step
+// go to the last two.
 struct Forward {
   const Stored *current;
   Stored *psc;
   Real *potential;
   const Real *remaining, *decayed;
+  Real *last_potential, *last_psc;
   const Settings *settings;
   int64_t current_step, T, N, threads;
 };
 
 // All time steps of one block.
-template <Lines LINES>
+template <Lines LINES, bool KEEP>
 void forward(const Forward &call, const Block block, Vector *remaining, Vector *decayed) {
+  Vector potentials[MOST], pscs[MOST];  // of one step
   const Firing neurons(*call.settings);
-  const int64_t T = call.T, N = call.N, step = call.current_step, ahead = T > STREAMS ? step : 0;
+  const int64_t T = call.T, N = call.N, step = call.current_step;
   const Stored *current = call.current + block.start;
   Stored *psc = call.psc + block.start;
-  Real *potential = call.potential + block.start;
-  for (int64_t t = 0; t < T; t++, current += step, psc += N, potential += N) {
+  Real *potential = KEEP ? call.potential + block.start : nullptr;
+  for (int64_t t = 0; t < T; t++, current += step, psc += N, potential += KEEP ? N : 0) {
     for (int64_t i = 0; i < block.lines; i++) {
       const int64_t n = block.position(i);
-      if (LINES != PART) __builtin_prefetch(current + ahead + n);
+      if (LINES != PART) __builtin_prefetch(current + step + n);
       const Vector u = remaining[i] + load<LINES>(current + n, block.size);
       const Vector a = neurons.psc(u, remaining[i], decayed[i]);
-      store<LINES>(potential + n, u, block.size);
+      if (KEEP) store<LINES>(potential + n, u, block.size);
+      else potentials[i] = u, pscs[i] = a;
       store<LINES>(psc + n, a, block.size);
     }
+  }
+  if (!KEEP) {
+    write<LINES>(call.last_potential, potentials, block);
+    write<LINES>(call.last_psc, pscs, block);
   }
   finish<LINES>();
 }
@@ -310,7 +324,7 @@ struct Backward {
   int64_t psc_step, spikes_step, current_step, T, N, threads;
 };
 
-const Stored ZEROS[BLOCK + count] = {};
+const Stored ZEROS[LARGE + count] = {};
 
 // One block from t = end - 1 down to begin. `carried` and `alphas` are what delta and alpha leave to the step before.
 // Only PART knows of a gradient that arrives at the last potential, and adds it to delta.
@@ -319,20 +333,18 @@ void backward(const Backward &call, const Block block, int64_t begin, int64_t en
               Vector *sums) {
   const Adjoint<TEMPORAL> neurons(*call.settings);
   const int64_t N = call.N, psc_step = call.grad_psc ? call.psc_step : 0, step = call.current_step;
-  const int64_t far = call.T > STREAMS, width = block.size < count ? block.size : count;
+  const int64_t width = block.size < count ? block.size : count;
   const Stored *all_psc = call.grad_psc ? call.grad_psc + block.start : ZEROS;
   for (int64_t t = end - 1; t >= begin; t--) {
     const Real *potential = call.potential + block.start + t * N;
     const Stored *grad_psc = all_psc + t * psc_step, *grad_spikes = call.grad_spikes;
     if (grad_spikes) grad_spikes += block.start + t * call.spikes_step;
-    const Real *potential_ahead = potential - far * N;
-    const Stored *grad_psc_ahead = grad_psc - far * psc_step;
     const Real *grad_last = LINES == PART && t == call.T - 1 ? call.grad_last : nullptr;
     Stored *grad_current = call.grad_current + block.start + t * step;
     for (int64_t i = 0; i < block.lines; i++) {
       const int64_t n = block.position(i);
-      if (LINES != PART) __builtin_prefetch(potential_ahead + n);
-      if (LINES != PART) __builtin_prefetch(grad_psc_ahead + n);
+      if (LINES != PART) __builtin_prefetch(potential - N + n);
+      if (LINES != PART) __builtin_prefetch(grad_psc - psc_step + n);
       const Vector alpha = load<LINES>(grad_psc + n, width) + alphas[i];
       const Vector at_spikes = grad_spikes ? load<LINES>(grad_spikes + n, width) : Vector{};
       Vector delta = neurons.delta(load<LINES>(potential + n, width), alpha, at_spikes, carried[i]);
@@ -346,6 +358,10 @@ void backward(const Backward &call, const Block block, int64_t begin, int64_t en
   finish<LINES>();
 }
 
+template <bool KEEP> auto forward_for(Lines lines) {
+  return lines == PART ? forward<PART, KEEP> : lines == PAST ? forward<PAST, KEEP> : forward<KEPT, KEEP>;
+}
+
 template <Lines LINES> auto backward_for(const Settings &s) {
   if (!s.temporal) return backward<SPATIAL, LINES>;
   return s.weight == 0 ? backward<LEAK, LINES> : backward<RESET, LINES>;
@@ -355,35 +371,33 @@ template <Lines LINES> auto backward_for(const Settings &s) {
 
 extern "C" void tsbp_forward(const Forward *arguments) {
   const Forward &call = *arguments;
-  const Lines lines = lines_for(call.T, call.N, call.psc, call.potential);
-  auto *loop = lines == PART ? forward<PART> : lines == PAST ? forward<PAST> : forward<KEPT>;
-#pragma omp parallel for num_threads(team(call.threads, call.N))
-  for (int64_t number = 0; number < Block::number_for(call.N); number++) {
-    const Block block(number, call.N);
+  const Lines lines = lines_for(call.T, call.N, {call.psc, call.potential, call.last_potential, call.last_psc});
+  auto *loop = call.potential ? forward_for<true>(lines) : forward_for<false>(lines);
+  in_blocks(call.N, lines, call.threads, [&](const Block &block) {
     Vector remaining[MOST], decayed[MOST];
     read(remaining, call.remaining, block);
     read(decayed, call.decayed, block);
     loop(call, block, remaining, decayed);
-  }
+  });
 }
 
 extern "C" void tsbp_backward(const Backward *arguments) {
   const Backward &call = *arguments;
   const Settings &s = *call.settings;
-  const Lines lines = lines_for(call.T, call.N, call.grad_current, call.grad_current);
+  const Lines lines = lines_for(call.T, call.N, {call.grad_current});
   auto *loop = lines == PART ? backward_for<PART>(s) : lines == PAST ? backward_for<PAST>(s) : backward_for<KEPT>(s);
   const int64_t apart = call.grad_last != nullptr;  // steps for which PART must do
-#pragma omp parallel for num_threads(team(call.threads, call.N))
-  for (int64_t number = 0; number < Block::number_for(call.N); number++) {
-    const Block block(number, call.N);
-    Vector carried[MOST] = {}, alphas[MOST], sums[MOST] = {};
+  in_blocks(call.N, lines, call.threads, [&](const Block &block) {
+    Vector carried[MOST], alphas[MOST], sums[MOST];
+    read(carried, nullptr, block);
+    read(sums, nullptr, block);
     read(alphas, call.alphas, block);
     if (apart) backward_for<PART>(s)(call, block, call.T - 1, call.T, carried, alphas, sums);
     loop(call, block, 0, call.T - apart, carried, alphas, sums);
     if (!call.current_step) write(call.grad_current, sums, block);
     if (s.temporal) write(call.carried_after, carried, block);
     write(call.alphas_after, alphas, block);
-  }
+  });
 }
 
 // --- products with events --------------------------------------------------------------------------------------------

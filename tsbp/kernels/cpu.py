@@ -16,7 +16,7 @@ from torch import Tensor
 from tsbp.kernels.constants import Constants
 from tsbp.kernels.library import library
 
-_FORWARD = struct.Struct("@6P4q")
+_FORWARD = struct.Struct("@8P4q")
 _BACKWARD = struct.Struct("@9P6q")
 """``Forward`` and ``Backward`` of cpu.cpp. A call that takes one packed argument costs a third of one with many."""
 
@@ -56,18 +56,22 @@ def forward(
     current: Tensor,
     current_step: int,
     psc: Tensor,
-    potential: Tensor,
+    potential: Tensor | None,
     time_steps: int,
     n: int,
     remaining: Tensor | None,
     decayed: Tensor | None,
     constants: Constants,
+    last: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> None:
-    """Fill psc and potential, ``[T, ...]``, from the current and from what earlier steps left, ``[...]`` each."""
+    """Fill psc and potential, ``[T, ...]``, from the current and from what earlier steps left, ``[...]`` each.
+
+    Without a potential, fill what it is in the last step and what the psc is there, ``[...]`` each, in ``last``.
+    """
     called = kernel(current.dtype, constants)
     called.forward(
         _FORWARD.pack(
-            _address(current), _address(psc), _address(potential), _address(remaining), _address(decayed),
+            *map(_address, (current, psc, potential, remaining, decayed, *last)),
             called.settings, current_step, time_steps, n, _number_of_threads(),
         )
     )  # fmt: skip

@@ -80,17 +80,34 @@ def _last_psc(potential: Tensor, first: Tensor | None, neuron: "Neuron") -> Tens
     return a
 
 
+def evaluates(*tensors: Tensor) -> bool:
+    """Whether nobody can want a gradient of a call with these, and the kernel need not keep the potential for it."""
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return not wanted and dispatch.in_c(tensors[0].device) and ordinary(*tensors)
+
+
+def evaluate(current: Tensor, state: tuple[Tensor, ...] | None, steps: int, neuron: "Neuron") -> tuple[Tensor, Rows]:
+    """psc, ``[T, ...]``, and how to make the last step's state, if :func:`evaluates`."""
+    psc, u, a = dispatch.evaluate(current, steps, *_left(state, neuron), neuron.constants)
+    return psc, lambda: (u, (u > neuron.threshold).to(u.dtype), a)
+
+
 @functools.lru_cache(maxsize=16)
 def _zero(dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return torch.zeros((), dtype=dtype, device=device)
 
 
+def _left(state: tuple | None, neuron: "Neuron") -> tuple[Tensor | None, Tensor | None]:
+    """What the step before the first leaves of potential and psc."""
+    if state is None or state[0] is None:
+        return None, None
+    u, s, a = state
+    return neuron.leak_m * neuron.after_reset(u, s), neuron.leak_s * a
+
+
 def _run(forward: Callable, current, u, s, a, neuron: "Neuron", steps: int, spikes: bool) -> tuple:
-    remaining = decayed = None
-    if u is not None:
-        remaining, decayed = neuron.leak_m * neuron.after_reset(u, s), neuron.leak_s * a
-    psc, potential = forward(current, steps, remaining, decayed, neuron.constants)
+    psc, potential = forward(current, steps, *_left((u, s, a), neuron), neuron.constants)
     fired = (potential > neuron.threshold).to(current.dtype) if spikes else None
     return psc, fired, potential
 

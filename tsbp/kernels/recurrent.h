@@ -17,7 +17,7 @@ struct RecurrentForward {
   Real *psc, *potential;
   const Real *remaining, *decayed, *product;   // product: of the psc before the first step with the weights
   const Settings *settings;
-  int64_t current_step;                        // from one row to the next; 0 where one serves at every time
+  int64_t current_step, potential_step;        // from one row to the next; 0 where one serves at every time
   Layer layer;
 };
 
@@ -230,7 +230,7 @@ void forward_job(const RecurrentForward &call, const Job &job) {
     const int64_t start = t * layer.B * layer.M * N;
     for (int64_t b = 0; b < examples; b++) {
       const Real *current = call.current + t * call.current_step + job.row(b);
-      Real *psc = call.psc + start + job.row(b), *potential = call.potential + start + job.row(b);
+      Real *psc = call.psc + start + job.row(b), *potential = call.potential + t * call.potential_step + job.row(b);
       for_lines(N, [&](auto kind, int64_t i, int64_t size) {
         __builtin_prefetch(current + ahead + i * count);
         __builtin_prefetch(psc + ahead + i * count, 1);

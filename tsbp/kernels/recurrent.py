@@ -65,6 +65,18 @@ class RecurrentFunction(torch.autograd.Function):
         return grad_current, *neuron.into_state(state, carried, later), of_recurrent, None, None, None
 
 
+def evaluate(
+    current: Tensor, state: tuple[Tensor, ...] | None, recurrent: Tensor, steps: int, neuron: "Neuron"
+) -> tuple[Tensor, ...]:
+    """psc, ``[T, ...]``, and the last step's potential, spikes and psc, if :func:`.fused.evaluates`."""
+    remaining = a = None
+    if state:
+        u, s, a = state
+        remaining = neuron.leak_m * neuron.after_reset(u, s)
+    psc, potential = recurrent_cpu.forward(current, steps, recurrent, remaining, a, neuron.constants, keep=False)
+    return psc, potential[0], (potential[0] > neuron.threshold).to(psc.dtype), psc[-1].clone()
+
+
 def _step_by_step(
     current: Tensor,
     steps: int,

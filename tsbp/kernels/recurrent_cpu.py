@@ -16,7 +16,7 @@ from tsbp.kernels import cpu, memory
 from tsbp.kernels.constants import Constants
 from tsbp.kernels.rows import between, matrices, readable, rows
 
-_FORWARD = struct.Struct("@8P7q")
+_FORWARD = struct.Struct("@8P8q")
 _BACKWARD = struct.Struct("@12P9q")
 """``RecurrentForward`` and ``RecurrentBackward`` of recurrent.h."""
 
@@ -28,6 +28,7 @@ def forward(
     remaining: Tensor | None,
     before: Tensor | None,
     constants: Constants,
+    keep: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """psc and potential, ``[T, ...]`` each.
 
@@ -38,9 +39,12 @@ def forward(
         remaining: what the step before t = 0 left of the potential, ``[...]``; None for neurons at rest.
         before: the psc of that step.
         constants: of the neuron.
+        keep: False: the potential of the last step alone, ``[1, ...]``.
     """
-    shape, dtype = (time_steps, *current.shape[1:]), current.dtype
-    psc, potential = (memory.empty(shape, dtype, current.device) for _ in range(2))
+    dtype, row = current.dtype, current.shape[1:]
+    psc, potential = (
+        memory.empty((steps, *row), dtype, current.device) for steps in (time_steps, time_steps if keep else 1)
+    )
     n = potential[0].numel()
     if n:
         read, step = rows(current, current.shape, dtype)
@@ -51,7 +55,7 @@ def forward(
         kernel.recurrent_forward(
             _FORWARD.pack(
                 *map(cpu._address, (read, across, psc, potential, *state)), kernel.settings,
-                step if len(current) == time_steps else 0, *_layer(potential, weights),
+                step if len(current) == time_steps else 0, n if keep else 0, *_layer(psc, weights),
             )
         )  # fmt: skip
     return psc, potential

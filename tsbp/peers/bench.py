@@ -263,7 +263,7 @@ LAYERS = {"lif": _layers, "recurrent": _recurrent}
 
 
 def _neuron(settings: dict, compiled: bool) -> Callable[[Tensor], Tensor]:
-    return lambda current: lif(current, **settings, spikes=False, compiled=compiled).psc
+    return lambda current: lif(current, **settings, spikes=False, potential=False, compiled=compiled).psc
 
 
 def _forward_and_backward(neuron: Callable[[Tensor], Tensor], current: Tensor, grad: Tensor) -> Callable[[], Tensor]:

@@ -129,7 +129,9 @@ class BatchedLayer(nn.Module):
         current = _Products.apply(x, self.weights, which, *(fired if usable and fired else (None, None)))
         if self.synaptic_delay:
             current = delay(current.expand(self.time_steps, *current.shape[1:]), self.synaptic_delay)
-        return self.neuron.simulate(current, recurrent=self.recurrent, time_steps=self.time_steps, spikes=spikes)
+        return self.neuron.simulate(
+            current, recurrent=self.recurrent, time_steps=self.time_steps, spikes=spikes, potential=True
+        )
 
 
 def _stacked(weights: Sequence[Any]) -> nn.Parameter:

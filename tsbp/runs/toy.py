@@ -232,6 +232,7 @@ def run(
         if observer:
             error = (output.psc - target_psc).detach()
             at_spikes = filter_spikes(error.flip(0), config.tau_s).flip(0)  # the kernel of eq. 2, run backwards
+            assert output.potential is not None
             surrogate = surrogate_derivative(output.potential - config.threshold, config.temperature)
             through_time = current.grad
             assert through_time is not None  # of the whole loss

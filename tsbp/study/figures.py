@@ -155,12 +155,12 @@ def neuron(current: Tensor, output: LIFOutput, threshold: float) -> Figure:
     figure, axes = plt.subplots(3, 1, sharex=True, figsize=(7.5, 4.4), height_ratios=(1, 2, 1))
     steps = np.arange(len(current))
     axes[0].vlines(steps, 0, current, color=GREY)
+    assert output.spikes is not None and output.potential is not None, "lif was called with spikes or potential False"
     axes[0].set_ylabel("$I$")
     axes[1].plot(steps, output.potential, color="black", marker=".", markersize=3, linewidth=1)
     axes[1].axhline(threshold, color=RESET_COLOUR, linestyle="--", linewidth=1)
     place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     axes[1].annotate("$\\vartheta$", (1, threshold), (4, -3), **place)
-    assert output.spikes is not None, "lif was called with spikes=False"
     fired = output.spikes > 0
     axes[1].plot(steps[fired], output.potential[fired], "o", color=RESET_COLOUR, markersize=5)
     axes[1].set_ylabel("$U$")

@@ -52,7 +52,8 @@ def travel(
         assert current.grad is not None  # kept by _currents
         recurrent = None if layer.recurrent is None else layer.recurrent.weight
         with torch.no_grad():
-            potential = cast(LIF, layer.neuron).simulate(current, recurrent=recurrent).potential
+            potential = cast(LIF, layer.neuron).simulate(current, recurrent=recurrent, potential=True).potential
+            assert potential is not None  # asked for
             factors = membrane_factors(potential, config)
         near = (potential - config.threshold).abs() < config.temperature
         found.append(
