@@ -15,20 +15,22 @@
 #
 # A spiking neuron adds up its input in a membrane potential. When the potential exceeds a threshold, the neuron fires,
 # and the potential is reset. The next potential therefore depends on whether the neuron fired: one more path along which
-# back-propagation can go. To *keep* the reset is to follow this path; to *detach* it is to treat the spike in the reset as a
-# constant, as `spike.detach()` does in PyTorch. Which is better?
+# back-propagation can go. The forward pass always resets; the gradient may follow this path (*keep* the reset), treat the
+# spike in the reset as a constant, as `spike.detach()` does in PyTorch (*detach* it), or leave out every path along the
+# membrane (*cut the path*). Which is best?
 #
-# A spike is a step, so training replaces its derivative by a bump around the threshold, the *surrogate*. Its width
-# $\Theta$, in multiples of the threshold, decides most:
+# A spike is a step, so training replaces its derivative by a bump around the threshold, the *surrogate*. What matters most
+# is its width, given as the $\Theta$ of a sigmoid in multiples of the threshold:
 #
-# - **Moderate width ($\Theta$ = 0.2, like the defaults of common libraries): keep the reset** in a feed-forward network. On
-#   Randman, a synthetic task of spike times, it is worth {glue:text}`kept-least` to {glue:text}`kept-most` points of
-#   accuracy.
-# - **Steep (0.02) or wide (2): detach it.** There, keeping it costs {glue:text}`lost-least` to {glue:text}`lost-most`
-#   points.
+# - **Moderate ($\Theta$ = 0.2): keep the reset** in a feed-forward network. On Randman, a synthetic task of spike times, it
+#   is worth {glue:text}`kept-least` to {glue:text}`kept-most` points of accuracy. The default surrogates of SpikingJelly,
+#   snnTorch and Norse are about as wide ({numref}`defaults`).
+# - **Steep (0.02): detach it. Wide (2): detach it, or cut the path** in deep and in recurrent networks. In feed-forward
+# networks keeping it costs {glue:text}`lost-least` to {glue:text}`lost-most` points. Better still, choose a moderate width: at
+#   these two, no such network is shown to beat a linear classifier of the spike times.
 # - **Images near a good learning rate:** on MNIST it makes no difference.
-# - **SGD or momentum:** it also depends on the learning rate. With the term a single neuron works over a wider range of
-#   rates. It learns more slowly at small ones, and at large ones the term keeps it from falling silent.
+# - **The learning rate matters too.** With the reset kept, a single neuron learns over a wider range of rates than with it
+#   detached. It learns more slowly at small ones, and falls silent less often at large ones.
 
 # %% tags=["parameters", "remove-cell"]
 profile: str = "quick"  # quick or full; this page is the same in both
@@ -123,40 +125,39 @@ figures.note("torch", here["versions"]["torch"])
 
 # %% [markdown]
 # A neuron learns a spike train in your browser, at first at the learning rate {glue:text}`shown-rate:g`: with the reset term
-# (`full`), without it (`leak`), and with no gradient along the membrane at all (`spatial`). Move the slider to where
-# `leak` learns as well. {doc}`04_one_neuron` has the complete figure.
+# (`full`), with the reset detached (`leak`), and with no gradient along the membrane at all (`spatial`). Lower the learning
+# rate until `leak` learns too. {doc}`04_one_neuron` has the complete figure.
 #
 # ## Keep it or detach it?
-#
-# {numref}`advice` says what to do on Randman, where only spike times tell the classes apart ({doc}`07_time`). The default
-# surrogates of SpikingJelly, snnTorch and Norse have a $\Theta$ of about 0.2 ({numref}`defaults`).
+# {numref}`advice` says what to do on Randman, where only spike times tell the classes apart ({doc}`07_time`).
 #
 # ```{glue:table} advice-table
 # :name: advice
 # :figclass: full-width
 #
-# Keep the reset where the surrogate is moderately wide, and detach it where it is steep or wide. Where errors also travel
-# through recurrent weights, cut the path instead, unless the surrogate is steep. In brackets: test accuracy with the reset
-# kept less that with it detached, in points, with 95 % intervals over seeds and test examples; for *cut the path*, no gradient
-# along the membrane (`spatial`), less the better of both. Records: {records}`time/randman`.
+# Keep the reset where the surrogate is moderately wide, and detach it where it is steep. At $\Theta$ = 2, detach it in
+# networks of one or two layers; in deeper and in recurrent ones cutting the path is best, as it is in the recurrent network
+# at 0.2. In brackets: test accuracy with the reset kept minus that with it detached, in points, with 95 % intervals over seeds
+# and test examples; for *cut the path*, that of `spatial` minus the better of the other two. Records:
+# {records}`time/randman`.
 # ```
 #
 # Columns are networks, rows the width of a sigmoid surrogate of area 1. Each gradient is at its own best learning rate, with
-# Adam and without clipping, and a spike resets to zero. *Open*: not decided. Empty: not measured. In *no recurrent error*, no
-# error travels back through the recurrent weights. This is one draw of one task. On a second one, store and recall, nothing was
-# decided ({numref}`recall`).
+# Adam and without clipping, and a spike resets to zero. *Open*: not decided. Empty: not measured. In the last column no error
+# travels back through the recurrent weights. This is one draw of one task. On a second task, store and recall, no difference
+# is sure ({numref}`recall`).
 #
 # Everywhere else:
-#
-# - **Momentum, or SGD in a single neuron, near the largest learning rate that works: keep it.** The range of usable rates of a
-#   single neuron is {glue:text}`wider-leak` decades wider with the term ({numref}`front`), and with momentum, networks on
-#   the digits are more accurate with it at the rate 1 ({doc}`06_settings`).
-# - **The same at a small rate: detach it, or raise the rate.** There the term slows learning, in a single neuron and, with
-#   momentum, in networks on MNIST and on small digits.
+# - **Large learning rates, with momentum or with a single neuron under SGD: keep it rather than detach it.** The range of
+#   usable rates of a single neuron is {glue:text}`wider-leak` decades wider with the reset kept, and with momentum, networks
+#   on the digits are more accurate with it at a learning rate of 1 ({doc}`06_settings`). At the largest rate of
+#   {numref}`front` cutting the path is best.
+# - **Small learning rates there: detach it, or raise the rate.** Keeping the reset slows learning, in a single neuron and,
+#   with momentum, in networks on MNIST and on small digits.
 # - **Images, AdamW near its best rate: either.** On MNIST the accuracies differ by {glue:text}`mnist-difference` points
-#   (over seeds, at one rate). On small digits the term costs {glue:text}`digits-common` points if all gradients share a learning
-#   rate; with each at its own it is {glue:text}`digits-own`, which is not significant after correction for several comparisons
-#   ({doc}`05_data_sets`).
+#   (over seeds, at one rate). On small digits keeping it costs {glue:text}`digits-common` points if all gradients share a
+#   learning rate; with each at its own it is {glue:text}`digits-own`, which is not significant after correction for several
+#   comparisons ({doc}`05_data_sets`).
 #
 # ```{glue:table} switches-table
 # :name: switches

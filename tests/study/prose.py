@@ -16,7 +16,10 @@ from tsbp.runs.settings import TrainingConfig
 from tsbp.study import cells, comparison, protocols, robustness, studies, time_tables
 from tsbp.study.statistics import mean_interval, p_values
 
-GRADIENT = r"`(?:full|leak|spatial)`|\b(?:term|gradients|difference|advantage|harm)\b|\b(?:learning|training) \*with"
+GRADIENT = (
+    r"`(?:full|leak|spatial)`|\b(?:term|gradients|difference|advantage|harm)\b|\b(?:learning|training) \*with|"
+    r"\b(?:keep(?:ing)?|detach(?:ing)?) (?:it|the reset)\b|\breset (?:kept|detached)\b|\bcut(?:ting)? the path\b"
+)
 """What a sentence compares."""
 
 COMPARATIVE = (

@@ -24,6 +24,7 @@ ENTRIES = Entries(
         "`spatial` is as good as `full` on MNIST": spatial_on_images,
     },
     neutral=(
+        "Asked why the SpyTorch tutorials detach the reset",
         "switch the reset term on and off",
         "need not be the better one for the neuron that spikes",
     ),

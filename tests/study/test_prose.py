@@ -99,7 +99,7 @@ def test_recommendations_follow_from_the_records(evidence, rule):
 
 
 EXCHANGED = [
-    ("index", "There the term slows learning"),
+    ("index", "Keeping the reset slows learning, in a single neuron"),
     ("04_one_neuron", "At small learning rates `leak` is ahead; at the largest it stops"),
     ("05_data_sets", "On the reduced CIFAR-10 `full` is ahead of both"),
     ("06_settings", "With momentum networks behave as the single neuron does"),
