@@ -119,6 +119,7 @@ figures.note("timed", timed)
 # ```
 #
 # ## Two recommendations
+#
 # One says: detach the reset. The gradient through it hurts training if the surrogate is steep and not normalised to a
 # peak of 1 {cite}`zenke2021`. The other says: keep it. Without it, training is unstable {cite}`bauer2023`. The second
 # was found for a subtractive reset, which this chapter has not tried. Here, each choice is the better one at some widths.
@@ -253,6 +254,7 @@ for word, number in time_tables.tally(found).items():
 # are seeds. The best rate of `full` or `leak` is the smallest or the largest tried in: {glue:text}`at-an-end`. Records:
 # {records}`held-out/randman`.
 # ```
+#
 # With one hidden layer, if $\Theta$ is tuned as well, by the same held-out examples, `full` gets $\Theta$ = {glue:text}`kept-width:g` and `leak`
 # {glue:text}`detached-width:g`; on test examples `full` is then {glue:text}`tuned-gain` points ahead.
 #
@@ -280,6 +282,7 @@ figures.show(
 # With delays of 10 and 20 steps every gradient solves store and recall, so that no difference can show; with 40 none
 # does so reliably, and no difference is sure. Columns as in {numref}`cells`. Records: {records}`time/recall`.
 # ```
+#
 # ### Clipping
 #
 # The recurrent networks above were trained without clipping. The same networks with the norm of the gradient clipped at
@@ -483,6 +486,7 @@ figures.note("signs", right)
 # To do the same in any PyTorch network, keep the gradient of the first hidden layer's input current at every step
 # (`current.retain_grad()`) and call `loss.backward()` once on a batch. Take the root mean square of that gradient over
 # examples and neurons for every step, with the reset kept and with it detached, and compare the largest values.
+#
 # Another explanation is that the term moves potentials away from the threshold ({doc}`03_other_methods`):
 
 # %%
@@ -538,6 +542,7 @@ figures.show("defaults-table", tables.show(defaults, *words))
 # ```
 #
 # ## Summary
+#
 # - On Randman in feed-forward networks, choose a moderate width and keep the reset. Where the surrogate is steep or wide,
 #   do not keep it. {numref}`cells` has each network. With one hidden layer, half of the term is a compromise:
 #   `tsbp.scaled(0.5)`.

@@ -142,9 +142,9 @@ figures.note("device", on_cpu["device_name"].iloc[0])
 # ```{glue:table} live-table
 # :name: live
 #
-# The three gradients of `tsbp` differ far less from each other than from plain automatic differentiation. Forward and
-# backward pass of a layer on one core, as multiples of the time of `tsbp full`: {glue:text}`now-neurons:,d` neurons in
-# {glue:text}`now-repeats` rounds on this page, {glue:text}`then-neurons:,d` neurons in the record
+# In the record the three gradients of `tsbp` differ far less from each other than from plain automatic differentiation.
+# Forward and backward pass of a layer on one core, as multiples of the time of `tsbp full`: {glue:text}`now-neurons:,d`
+# neurons in {glue:text}`now-repeats` rounds on this page, {glue:text}`then-neurons:,d` neurons in the record
 # ({glue:text}`device`). Medians with 95 % intervals. Records of this chapter: {records}`bench, cuda`.
 # ```
 #
@@ -195,7 +195,7 @@ assert kept["tsbp full"] == kept["tsbp leak"]
 # - **In one pass through memory the overhead is small.** A layer at T = 30 takes {glue:text}`price-layer` times as long
 #   with the term, a training step on MNIST {glue:text}`price-step` times. The intervals exclude an overhead above
 #   {glue:text}`most-cpu` in all benchmarks on the CPU and above {glue:text}`most-gpu` on a GPU ({numref}`prices-cuda`).
-#   The memory is the same: cost is no reason to leave the term out.
+#   The memory is the same. In such an implementation cost is no reason to leave the term out.
 # - **Through automatic differentiation there is an overhead.** On the CPU, the same layer takes
 #   {glue:text}`price-jelly` times as long in SpikingJelly and keeps {glue:text}`kept-jelly:.1f` times as much memory
 #   for the backward pass; in snnTorch it is {glue:text}`price-snntorch` times the time and
@@ -387,7 +387,7 @@ for name, key in (("JAX scan", "jax"), ("plain autograd", "autograd")):
 # ```{glue:table} alone-table
 # :name: layer-times-alone
 #
-# The filter does not explain the gap: the other libraries without it.
+# On a CPU the filter does not explain the gap: the other libraries without it.
 # ```
 #
 # ```{glue:table} memory-table

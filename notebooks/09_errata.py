@@ -40,12 +40,13 @@ from tsbp.surrogate import relaxed_spike, surrogate_derivative
 figures.use_style()
 
 # %% [markdown]
-# ```{table} None of the errors affects the central result: the reset term exists and has the right sign.
+# ```{table} The reset term of eq. 8 exists and has the right sign; the code that its author published weights it by another factor.
 # :name: errors-found
 #
 # | where | printed | should be | does it matter? | section |
 # | --- | --- | --- | --- | --- |
 # | eq. 8 | reset term multiplied by $\frac{U}{\partial U}$ | multiplied by $U$ | apparently in print only | {ref}`1 <erratum-1>` |
+# | eq. 10 and the public code | $1/\Theta$; the code leaves it out | the same in both | yes, if the results came from this code: it weights the reset term by $\Theta$ | {ref}`1 <erratum-1>` |
 # | eq. 4 | $W^{(l)} a^{(l-1)}[t]$ | $W^{(l)} a^{(l)}[t]$, as in eq. 1 | no | {ref}`2 <erratum-2>` |
 # | eq. 3 | no value for $H(0)$ | $H(0) = 0$ or $1$, stated explicitly | hardly | {ref}`3 <erratum-3>` |
 # | eq. 1, 4 with Table 3 | one step of delay a layer, and $T = 5$ | no delay, or more steps | yes: no signal reaches the output | {ref}`4 <erratum-4>` |
@@ -122,8 +123,8 @@ figures.note("error-corrected", (corrected - differences).abs().max())
 #
 # **Does it matter?** Apparently in print only: the author's public code multiplies by $U$
 # ([Neuron.py](https://github.com/superrrpotato/Acc-Timing/blob/1aac1d2/Neuron.py), 7 November 2020). What that code
-# lacks is the factor $1/\Theta$ of eq. 10, so that it computes `scaled(Θ)` instead of `full`; {doc}`04_one_neuron`
-# shows the difference.
+# lacks is the factor $1/\Theta$ of eq. 10, so that it computes `scaled(Θ)` instead of `full`. If the paper's results came
+# from this code, they compare a weaker term with none; {doc}`04_one_neuron` shows the difference.
 #
 # (erratum-2)=
 # ## The layer index in eq. 4

@@ -22,13 +22,14 @@
 # A spike is a step, so training replaces its derivative by a bump around the threshold, the *surrogate*. What matters most
 # is its width, given as the $\Theta$ of a sigmoid in multiples of the threshold:
 #
-# - **Moderate ($\Theta$ = 0.2): keep the reset** in a feed-forward network. On Randman, a synthetic task of spike times, it
-#   is worth {glue:text}`kept-least` to {glue:text}`kept-most` points of accuracy. The default surrogates of SpikingJelly,
-#   snnTorch and Norse are about as wide ({numref}`defaults`).
+# - **Moderate ($\Theta$ = 0.2): keep the reset** in a feed-forward network. On Randman, a synthetic task of spike
+#   times, it is worth {glue:text}`kept-least` to {glue:text}`kept-most` points of accuracy. SpikingJelly's default
+#   neuron is close to this one; snnTorch and Norse differ in reset or scale ({numref}`defaults`).
 # - **Steep (0.02): detach it. Wide (2): detach it, or cut the path** in deep and in recurrent networks. In feed-forward
-# networks keeping it costs {glue:text}`lost-least` to {glue:text}`lost-most` points. Better still, choose a moderate width: at
+#   networks keeping it costs {glue:text}`lost-least` to {glue:text}`lost-most` points. Better still, choose a moderate width: at
 #   these two, no such network is shown to beat a linear classifier of the spike times.
-# - **Images near a good learning rate:** on MNIST it makes no difference.
+# - **Images near a good learning rate: either.** On MNIST `full` (keep) and `leak` (detach) differ by
+#   {glue:text}`mnist-difference` points.
 # - **The learning rate matters too.** With the reset kept, a single neuron learns over a wider range of rates than with it
 #   detached. It learns more slowly at small ones, and falls silent less often at large ones.
 
@@ -129,6 +130,7 @@ figures.note("torch", here["versions"]["torch"])
 # rate until `leak` learns too. {doc}`04_one_neuron` has the complete figure.
 #
 # ## Keep it or detach it?
+#
 # {numref}`advice` says what to do on Randman, where only spike times tell the classes apart ({doc}`07_time`).
 #
 # ```{glue:table} advice-table
@@ -148,16 +150,16 @@ figures.note("torch", here["versions"]["torch"])
 # is sure ({numref}`recall`).
 #
 # Everywhere else:
+#
 # - **Large learning rates, with momentum or with a single neuron under SGD: keep it rather than detach it.** The range of
 #   usable rates of a single neuron is {glue:text}`wider-leak` decades wider with the reset kept, and with momentum, networks
 #   on the digits are more accurate with it at a learning rate of 1 ({doc}`06_settings`). At the largest rate of
 #   {numref}`front` cutting the path is best.
 # - **Small learning rates there: detach it, or raise the rate.** Keeping the reset slows learning, in a single neuron and,
 #   with momentum, in networks on MNIST and on small digits.
-# - **Images, AdamW near its best rate: either.** On MNIST the accuracies differ by {glue:text}`mnist-difference` points
-#   (over seeds, at one rate). On small digits keeping it costs {glue:text}`digits-common` points if all gradients share a
-#   learning rate; with each at its own it is {glue:text}`digits-own`, which is not significant after correction for several
-#   comparisons ({doc}`05_data_sets`).
+# - **Images, AdamW near its best rate: either.** The interval on MNIST is over seeds, at one rate. On small digits
+#   keeping it costs {glue:text}`digits-common` points if all gradients share a learning rate; with each at its own it
+#   is {glue:text}`digits-own`, which is not significant after correction for several comparisons ({doc}`05_data_sets`).
 #
 # ```{glue:table} switches-table
 # :name: switches

@@ -63,8 +63,7 @@ figures.show("summary-verdicts", tables.show(verdicts, *verdicts.columns))
 #
 # ## What was easy
 #
-# The equations are complete, and a machine can check them. The single-neuron experiment needs no data and runs in
-# minutes on a laptop.
+# A machine can check most of the equations. The single-neuron experiment needs no data and runs in minutes on a laptop.
 #
 # ## What was difficult
 #

@@ -59,7 +59,7 @@ def prices(name: str, found: pd.DataFrame) -> list[tuple[float, float]]:
 
 ENTRIES = Entries(
     statements={
-        "The three gradients of `tsbp` differ far less": gradients_are_close_in_one_pass,
+        "In the record the three gradients of `tsbp` differ far less": gradients_are_close_in_one_pass,
         "In one pass through memory the term costs less than": kernel_alone_is_cheap,
         "In one pass through memory the overhead is small": small_overhead_in_one_pass,
         "cost is no reason to leave the term out": small_overhead_in_one_pass,

@@ -184,7 +184,6 @@ RECOMMENDATIONS = (
     cut_in_recurrent_networks,
     even_or_tuned,
     recall_decides_nothing,
-    none_beats_the_linear_classifier,
     leak_depends_on_the_width_when_deeper,
 )
 """What the chapter and the front page recommend, in sentences without a comparative."""
