@@ -22,8 +22,8 @@
 # - **For** readers who want to see what the reset term does where nothing else can interfere.
 # - **Needed:** the gradients `full`, `leak` and `spatial` of {doc}`02_gradient`, gradient descent, and what a confidence
 #   interval is.
-# - **Afterwards** you know at which learning rates the term helps a single neuron and at which it harms, how much of that
-#   is the length of the gradient and how much its direction, and why a neuron trained without the term falls silent.
+# - **Afterwards** you know at which learning rates the term helps a single neuron and at which it harms, how much of
+#   that is the length of the gradient and how much its direction, and why a neuron trained with `leak` falls silent.
 # :::
 
 # %%
@@ -97,12 +97,11 @@ figures.note("inputs", config.n_inputs)
 # then from the start.
 # ```
 #
-# (which-baseline)=
-# **Which "without"?** The paper compares "with/without the reset dependency", which can be read in two ways. Its equations
-# say `leak`: the same recursion with one term fewer. The notebook that the author had published three days before the
-# paper ([`toy_experiment.ipynb`](https://github.com/superrrpotato/Acc-Timing) at commit 7540a58) multiplies the error
-# through the synaptic kernel by the surrogate and stops there, which is `spatial`. Both are measured here, and the
-# [results](baseline-found) tell which one the paper's figure agrees with.
+# (which-baseline)= **Which "without"?** The paper compares "with/without the reset dependency", which can be read in
+# two ways. Its equations say `leak`: the same recursion with one term fewer. The notebook that the author had published
+# three days before the paper ([`toy_experiment.ipynb`](https://github.com/superrrpotato/Acc-Timing) at commit 7540a58)
+# multiplies the error through the synaptic kernel by the surrogate and stops there, which is `spatial`. Both are
+# measured here; [neither](baseline-found) gives the whole of the paper's sentence.
 #
 # ## The four phases of the gradient
 #
@@ -195,9 +194,9 @@ for row, name in enumerate(config.gradients):
 # rate ({glue:text}`profile` profile, {glue:text}`repeats` repeats; bands: 95 % interval of the mean).
 # ```
 #
-# The two mean curves cross at a learning rate of {glue:text}`crossing`. So the paper's claim holds at the largest
-# rates, and "competitive performance" at small ones is too kind: there, learning *with* the term is slower
-# ({numref}`losses` has every rate).
+# The two mean curves cross at a learning rate of {glue:text}`crossing`; {numref}`crossovers` has the recorded run. So
+# the paper's claim holds at the largest rates, and "competitive performance" at small ones is too kind: there, learning
+# *with* the term is slower ({numref}`losses` has every rate).
 #
 # ```{glue:figure} loss-curves-figure
 # :name: loss-curves
@@ -290,14 +289,15 @@ for name, (width, low, high) in neuron.differences.items():
 # ```{glue:table} sensitivity-table
 # :name: neuron-sensitivity
 #
-# The choice of the usable distance decides nothing about `full` and `leak`: the same differences with half of it, and with
-# half as much again. It was chosen after the losses up to a rate of 0.1 had been seen, before those of the wider range.
+# The comparison of `full` and `leak` does not depend on the usable distance: the same differences with half of it, and
+# with half as much again. It was chosen after the losses up to a rate of 0.1 had been seen, before those of the wider
+# range.
 # ```
 #
 # At the largest rate at which anything is learned, `spatial` has the lowest loss under SGD, though its range is not the
 # widest: it is the shortest gradient, so its whole range lies at larger rates.
 #
-# ## How soon?
+# ## Speed of convergence
 #
 # Call a neuron converged from the first iteration on after which its output spikes equal the target, every one of them,
 # to the end.
@@ -365,9 +365,9 @@ figures.show("missing-factor-table", tables.show(beside))
 # ```{glue:table} missing-factor-table
 # :name: missing-factor
 #
-# With a weaker reset term, it is nearly as fast as `leak` at small learning rates, still learns where `leak` begins to
-# fail, and fails with it at the largest. Mean final loss with Table 1's constants; differences are paired, with 95 %
-# intervals. Records: {records}`toy/missing-factor`.
+# With the reset term times $\Theta$, learning is nearly as fast as with `leak` at small rates, still works where `leak`
+# begins to fail, and fails with it at the largest. Mean final loss with Table 1's constants; differences are paired,
+# with 95 % intervals. Records: {records}`toy/missing-factor`.
 # ```
 #
 # ## Length or direction?
@@ -426,9 +426,11 @@ for first, second in (("full", "leak"), ("full", "spatial"), ("leak", "spatial")
 for name, loss in wide_losses.items():
     figures.note(f"lowest-{name}", loss.mean(1).min())
 heavy_rates, heavy_losses = loss_study(experiments.load("widths/neuron-momentum"))
+equal_rates, equal_losses = loss_study(experiments.load("widths/neuron-length-one"))
 crossings = {
     "sgd": crossing(wide_rates, wide_losses["full"] - wide_losses["leak"]),
     "momentum": crossing(heavy_rates, heavy_losses["full"] - heavy_losses["leak"]),
+    "one": crossing(equal_rates, equal_losses["full"] - equal_losses["leak"]),
 }
 for name, (estimate, low, high) in crossings.items():
     figures.note(f"crossing-{name}", f"{estimate} [{low}, {high}]")
@@ -451,9 +453,9 @@ figures.note("crossing-predicted", f"{float(crossings['sgd'][0]) * (1 - 0.9):.2g
 # {glue:text}`lowest-full:.2f` with `full` and {glue:text}`lowest-spatial:.2f` with `spatial`). What remains is
 # direction, and lengths that change during training or from neuron to neuron.
 #
-# Length has its part. Momentum of 0.9 makes steps $1/(1 - 0.9)$ times as long in the long run, which moves
-# the rate at which `full` overtakes `leak` from {glue:text}`crossing-sgd` to a tenth of that,
-# {glue:text}`crossing-predicted`, if the length of the step decides. Measured: {glue:text}`crossing-momentum`.
+# Where the curves cross is a matter of the step. Momentum of 0.9 makes steps $1/(1 - 0.9)$ times as long in the long
+# run, which should move the rate at which `full` overtakes `leak` from {glue:text}`crossing-sgd` to a tenth of that,
+# {glue:text}`crossing-predicted`. Measured: {glue:text}`crossing-momentum`.
 #
 # Two controls take length out of the comparison altogether: every gradient rescaled to length one, and Adam, which is
 # invariant to the scale of the gradient.
@@ -471,11 +473,10 @@ figures.show("scale-free-figure", toy_figures.loss_panels(scale_free))
 # its 95 % interval. Records: {records}`toy/length-one, toy/adam`.
 # ```
 #
-# Length and direction both matter. Most of the difference between `full` and `leak` remains when length is taken out:
-# `full` has the better direction at nearly every rate. Between `full` and `spatial` neither direction is better at
-# every rate.
+# Most of the difference between `full` and `leak` remains when length is taken out: from a learning rate of
+# {glue:text}`crossing-one` on, `full` has the lower loss. Between `full` and `spatial` neither is better at every rate.
 #
-# ## How far does it carry?
+# ## Other settings
 #
 # One thing at a time is changed from Table 1.
 
@@ -588,9 +589,10 @@ figures.show("steepness-table", tables.show(pd.DataFrame(rows)))
 # ## Summary
 #
 # - *Better at learning rates above 0.005*: reproduced against `leak` at the large rates, with every optimiser,
-#   initialisation, delay and reset tried here; from which rate on depends on them.
-# - *Competitive below it*: not reproduced under SGD, where `full` is slower. Its gradient is shorter: with lengths made
-#   equal, it is ahead at nearly every rate.
+#   initialisation, delay and reset tried here. The rate from which on it is better depends on these. Against `spatial`
+#   it is not better at the largest rate.
+# - *Competitive below it*: not reproduced under SGD, where `full` is slower. Its gradient is shorter, but length alone
+#   does not explain the gap.
 # - *More robust to the learning rate*: reproduced. The range of usable rates is {glue:text}`usable-full` decades
 #   wide with `full`, {glue:text}`usable-leak` with `leak` and {glue:text}`usable-spatial` with `spatial`; `full` is ahead
 #   by {glue:text}`wider-leak` and {glue:text}`wider-spatial`. {doc}`06_settings` has the widths of networks.
