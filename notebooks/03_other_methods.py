@@ -54,8 +54,8 @@ assert without == ["SLAYER", "SuperSpike", "ANTLR"]
 # ## What a backward pass can do
 #
 # A spike changes the next potential. The backward pass can treat this in four ways, which differ in the factor that
-# carries the error from $U[t+1]$ to $U[t]$. The usual resets are two: to zero, as in {eq}`membrane`, and by
-# subtraction, where a spike takes the threshold $\vartheta$ away. $h$ is the surrogate derivative {eq}`surrogate`.
+# carries the error from $U[t+1]$ to $U[t]$. Two resets are common: to zero, as in {eq}`membrane`, and by subtraction,
+# where a spike takes the threshold $\vartheta$ away. $h$ is the surrogate derivative {eq}`surrogate`.
 #
 # :::{table} There is no common practice: {glue:text}`n-methods` neurons by what their backward pass does with the reset.
 # :name: treatments
@@ -70,7 +70,7 @@ assert without == ["SLAYER", "SuperSpike", "ANTLR"]
 # :::
 #
 # - *Differentiated*: autograd goes through the reset, or a hand-written rule does ({glue:text}`names-kept`).
-# - *Detached*: the spike counts as a given number. The error stops where a spike emptied the potential
+# - *Detached*: the spike is treated as a constant. The error stops where a spike emptied the potential
 #   ({glue:text}`names-detached`).
 # - *Ignored*: the error passes even where a spike emptied the potential ({glue:text}`names-ignored`). With a
 #   subtractive reset, detached and ignored are the same.
@@ -124,9 +124,9 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 # ```{glue:table} computed-table
 # :name: computed
 #
-# Every neuron that was run computes `full`, `leak`, or demonstrably neither. Its gradient's length over that of `full`
-# with the same reset, the cosine between the two, and the factor by which the gradient changes with every step back in
-# time; $n$ neurons have the same gradient.
+# Every setting that was run computes `full`, `leak` or `spatial`, or is far from all three. Its gradient's length over
+# that of `full` with the same reset, the cosine between the two, and the factor by which the gradient changes with
+# every step back in time; $n$ settings have the same gradient.
 # ```
 #
 # Those that compute one of ours do so to within {glue:text}`largest-same` of its length, and are at least
@@ -135,10 +135,11 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 # - **Detaching and ignoring are different.** The paper counts both as missing its term. But with a reset to zero,
 #   ignoring it gives none of our gradients: {glue:text}`ignored-leak:.2f` away from `leak`,
 #   {glue:text}`ignored-full:.2f` from `full`. snnax computes this by default.
-# - **The term is not small.** Without it the gradient is off by {glue:text}`leak-full:.2f` of its length.
+# - **The term is not small.** Without it the gradient is off by {glue:text}`leak-full:.2f` of its length. These neurons
+#   fire often, so that `leak` is no longer than `full`; where spikes are rarer it is ({doc}`02_gradient`).
 # - **With a subtractive reset the gradient fades faster with the reset term.** With a reset to zero the order depends
-#   on the draw: `leak` stops at every spike and `full` does not, and `full` fades faster in {glue:text}`faster` of
-#   {glue:text}`draws` draws of currents. The factor is measured with a gradient that arrives at the last step alone.
+#   on the draw: `full` fades faster in {glue:text}`faster` of {glue:text}`draws` draws of currents, among them that of
+#   {numref}`computed`. The factor is measured with a gradient that arrives at the last step alone.
 # - **A setting can do more than it says.** In BrainPy's neuron without a refractory time, `detach_spk=True` detaches
 #   the output together with the reset, and the gradient is zero.
 
@@ -148,6 +149,7 @@ assert (
     growth["SpikingJelly, subtractive"]
     < growth["SpikingJelly, subtractive, detached"]
 )
+assert growth["SpikingJelly"] < growth["SpikingJelly, detached"]
 autograd, draws = libraries.PEERS["plain autograd"], 40
 faster = 0
 for drawn_from in range(draws):
@@ -165,9 +167,8 @@ figures.note("draws", draws)
 # 2020, before the paper. By the caption of their Fig. 5, learning is sensitive to whether the surrogate has a peak of
 # one at any width or approaches the true derivative as it gets steeper. Asked why the SpyTorch tutorials detach the
 # reset, the first author [answers](https://github.com/fzenke/spytorch/issues/2) that the gradient through it causes
-# trouble when the surrogate is steep and not normalised: it enters with a minus sign, and the threshold repels the
-# potential instead of attracting it. {doc}`04_one_neuron` agrees. With a very steep surrogate the term helps at no
-# learning rate; with the paper's $\Theta$ it helps at large ones.
+# trouble when the surrogate is steep and not normalised: it has a negative sign, and drives the potential away from the
+# threshold. {doc}`04_one_neuron` and {doc}`07_time` look at steep surrogates.
 #
 # **Bauer and colleagues** {cite}`bauer2023` report that SLAYER's gradient, which ignores the reset, needs its scale
 # tuned by hand for each layer, and that the complete gradient does not.
@@ -192,7 +193,8 @@ figures.note("draws", draws)
 #
 # - Of {glue:text}`n-methods` neurons, {glue:text}`n-kept` differentiate the reset by default and
 #   {glue:text}`n-detached` detach it. Check what your library does before you compare results.
-# - "Missed in all previous works" is too strong: STBP, Norse and SpikingJelly had the term before the paper.
+# - "Missed in all previous works" is too strong: STBP, Norse and SpikingJelly, among others, had the term before the
+#   paper.
 # - Detaching the reset, ignoring it and cutting the path are three different gradients.
 #
 # ## Exercises

@@ -474,7 +474,7 @@ figures.show("scale-free-figure", toy_figures.loss_panels(scale_free))
 # ```
 #
 # Most of the difference between `full` and `leak` remains when length is taken out: from a learning rate of
-# {glue:text}`crossing-one` on, `full` has the lower loss. Between `full` and `spatial` neither is better at every rate.
+# {glue:text}`crossing-one` on, `full` has the lower mean loss. Between `full` and `spatial` neither is better at every rate.
 #
 # ## Other settings
 #

@@ -162,7 +162,7 @@ def term_improves_the_direction(e: Evidence) -> bool:
     rates, losses = e.losses("widths/neuron-length-one")
     crossed = float(tables.crossing(rates, losses["full"] - losses["leak"])[0])
     above, below = (sure[[rate for rate in rates if (rate > crossed) == side]] for side in (True, False))
-    return little_is_length(e) and (above <= 0).all() and (above == -1).mean() > 0.7 and (below >= 0).all()
+    return little_is_length(e) and (above <= 0).all() and (above == -1).mean() > 0.5 and (below >= 0).all()
 
 
 def neither_is_the_better_direction(e: Evidence) -> bool:

@@ -2,7 +2,6 @@
 
 from prose import Entries, Evidence
 from prose_data_sets import as_good_in_the_longer_training, reduced_is_ahead_at_the_best_rate_of_full
-from prose_one_neuron import heat
 
 from tsbp.peers.agreement import AgreementConfig
 from tsbp.runs import records
@@ -20,7 +19,6 @@ def spatial_on_images(e: Evidence) -> bool:
 ENTRIES = Entries(
     statements={
         "With a subtractive reset the gradient fades faster": subtractive_fades_faster_with_the_term,
-        "With a very steep surrogate the term helps at no learning rate": heat,
         "`spatial` is as good as `full` on MNIST": spatial_on_images,
     },
     neutral=(

@@ -50,7 +50,7 @@ QUESTIONS = (
     Question(
         "jeshraghian/snntorch#413",
         "Should the detached reset of tutorial 6 be spike × threshold instead of spike − threshold?",
-        "Yes: a reset that is detached still decides on the potential, and only the product vanishes without a spike.",
+        "Yes: the difference would subtract from the potential even without a spike.",
         "01_neuron",
     ),
     Question(
