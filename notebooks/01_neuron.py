@@ -16,7 +16,7 @@
 # A leaky integrate-and-fire neuron adds up its input current, loses part of the sum at every time step, and fires when
 # the sum exceeds a threshold. After a spike its potential starts again from zero: this is the **reset**, and this book
 # is about the gradient through it. The chapter writes the neuron down as the paper {cite}`yang2020` does in its
-# equations 1 to 5, runs it, and settles a question that the paper leaves open.
+# equations 1 to 5, runs it, and shows why the networks of this book have no synaptic delay.
 #
 # :::{admonition} About this chapter
 # - **For** readers who have trained neural networks but no spiking ones; no neuroscience is needed.
@@ -54,7 +54,7 @@ figures.use_style()
 # | $\vartheta$ | threshold | `threshold` |
 # ```
 #
-# From one step to the next, the membrane keeps the share $1 - 1/\tau_m$ of its potential. If the neuron has just fired,
+# From one step to the next, the membrane keeps the fraction $1 - 1/\tau_m$ of its potential. If the neuron has just fired,
 # it keeps nothing (paper, eq. 1).
 #
 # $$
@@ -216,7 +216,7 @@ figures.show("answers-table", answers)
 #
 # ## Summary
 #
-# - Each step keeps the share $1 - 1/\tau_m$ of the potential, adds the input, and fires above the threshold. A spike
+# - Each step keeps the fraction $1 - 1/\tau_m$ of the potential, adds the input, and fires above the threshold. A spike
 #   resets the potential and adds $1/\tau_s$ to a current that decays.
 # - $U[t+1]$ depends on $U[t]$ in two ways, through the leak and through the reset.
 # - A delay of one step a layer would leave the paper's CIFAR-10 network without a signal; networks here have none.

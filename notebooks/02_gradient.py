@@ -171,8 +171,8 @@ sympy.simplify(derivative / (1 - 1 / tau))
 # | name | factor | who computes this |
 # | --- | --- | --- |
 # | `full` | $1 - S - U h$ | the paper "with the reset term"; autograd, unless the reset is detached |
-# | `leak` | $1 - S$ | autograd with the reset detached, as in snnTorch {cite}`eshraghian2023`; one reading of the paper's "without" |
-# | `spatial` | $0$ | no gradient through time along the membrane, as in SLTT {cite}`meng2023`; the other reading |
+# | `leak` | $1 - S$ | autograd with the reset detached, as in snnTorch {cite}`eshraghian2023` |
+# | `spatial` | $0$ | no gradient through time along the membrane, as in SLTT {cite}`meng2023` |
 # ```
 #
 # The factors stand in `tsbp/gradients.py`, one line each:
@@ -193,7 +193,7 @@ in_the_package = (1 - 1 / tau) * tsbp.GRADIENTS["full"](U, H(U - theta), slope)
 assert sympy.simplify((derivative - in_the_package).doit()) == 0
 
 # %% [markdown]
-# In code type `leak` is the gradient; *the leak* is the factor $1 - 1/\tau_m$, which all gradients share. With every
+# In code type, `leak` names a gradient; the decay $1 - 1/\tau_m$ in front of the braces is another thing. With every
 # gradient, `spatial` included, errors still travel through time along the synaptic current, by {eq}`alpha`.
 #
 # `tsbp.lif(current, gradient="leak")` chooses a factor by name. A function of your own does as well, and
@@ -230,7 +230,7 @@ for name in ("full", "leak"):
 # :alt: Left, the step function, the logistic function and its derivative. Right, the temporal factor of three gradients.
 #
 # The reset term acts near the threshold only. Left: the spike and its surrogate derivative. Right: the factor between
-# two time steps, leak included. Just below the threshold it is {glue:text}`factor-leak:.3f` for `leak` and
+# two time steps, times the decay. Just below the threshold it is {glue:text}`factor-leak:.3f` for `leak` and
 # {glue:text}`factor-full:.3f` for `full`. Above the threshold `leak` passes nothing back, whereas `full` passes the
 # error back with its sign reversed.
 # ```
@@ -311,8 +311,8 @@ figures.show(
 # :name: by-hand
 #
 # The reset term can change the sign of the gradient. At $t = 1$ the neuron fires as it should; at $t = 3$ it fires
-# without a target. For `full`, $\delta[1]$ is negative: a surer spike at $t = 1$ leaves less in the membrane for later.
-# For `leak` it is positive. Read the rows up to $g_A$ from left to right, those below from right to left.
+# without a target. For `full`, $\delta[1]$ is negative: its surrogate takes the spike at $t = 1$ for a graded one, so that a higher
+# potential there seems to leave less for the unwanted spike. For `leak` it is positive. Read the rows up to $g_A$ from left to right, those below from right to left.
 # ```
 #
 # The arithmetic of $t = 1$, with the numbers of {numref}`by-hand`:
@@ -452,10 +452,10 @@ figures.show("checked-table", tables.show(checked, "derivative"))
 #
 # ## Test 2: finite differences
 #
-# Agreement with autograd shows that the recursion is the derivative of *something*. Is it the derivative of the neuron?
-# The spiking neuron cannot answer this, because its loss is flat almost everywhere. The **relaxed** neuron can: it
-# fires $\sigma$ (paper, eq. 9) in the forward pass too. Its loss is smooth, and its true gradient can be measured by
-# changing each weight a little. The network below has two layers, so that the gradient passes through space and time.
+# Autograd uses the same surrogate, so agreement with it shows only that the recursion is implemented correctly. Is it the
+# gradient of a real loss? The loss of the spiking neuron is flat almost everywhere. The **relaxed** neuron replaces the step
+# by $\sigma$ (paper, eq. 9) in the forward pass too: its spikes lie between 0 and 1, its loss is smooth, and its true
+# gradient can be measured by changing each weight a little. The network below has two layers, so that the gradient passes through space and time.
 
 # %%
 frames = torch.rand(time_steps, 1, 1, 1, 12, dtype=torch.float64)

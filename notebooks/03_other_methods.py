@@ -135,8 +135,8 @@ figures.note("leak-full", distances["SpikingJelly, detached"]["full"])
 # - **Detaching and ignoring are different.** The paper counts both as missing its term. But with a reset to zero,
 #   ignoring it gives none of our gradients: {glue:text}`ignored-leak:.2f` away from `leak`,
 #   {glue:text}`ignored-full:.2f` from `full`. snnax computes this by default.
-# - **The term is not small.** Without it the gradient is off by {glue:text}`leak-full:.2f` of its length. These neurons
-#   fire often, so that `leak` is no longer than `full`; where spikes are rarer it is ({doc}`02_gradient`).
+# - **The term is not small.** Without it the gradient is off by {glue:text}`leak-full:.2f` of its length. At these random
+#   currents `leak` is about as long as `full`; in the networks of {doc}`02_gradient` it is about twice as long.
 # - **With a subtractive reset the gradient fades faster with the reset term.** With a reset to zero the order depends
 #   on the draw: `full` fades faster in {glue:text}`faster` of {glue:text}`draws` draws of currents, among them that of
 #   {numref}`computed`. The factor is measured with a gradient that arrives at the last step alone.

@@ -94,7 +94,7 @@ figures.note("papers-apart", f"{apart:.2f}")
 # kernels, `P2` pooling by 2, `300` a layer of 300 neurons; an output layer of ten neurons follows.
 # ```
 #
-# In these networks each pixel is a constant current at every time step. The output layer has one neuron for each class.
+# Here an image is a constant current at every time step; N-MNIST has its events. The output layer has one neuron for each class.
 # The target is a spike train of the neuron of the true class, and silence of the others; the loss is that of
 # {eq}`loss`. The class that a network predicts is the output neuron with the largest postsynaptic current, summed over
 # time.
@@ -123,14 +123,14 @@ figures.note("papers-apart", f"{apart:.2f}")
 # - **Fresh seeds and enough examples.** The test uses other seeds than those that chose the rates. Small data sets are
 #   cut into folds, each tested once for each seed by networks that have not seen it; its rates are chosen on the other
 #   folds.
-# - **Intervals for two sources of chance.** An interval covers both other seeds and other test examples. It comes from
-#   an analysis of variance with seeds and examples as crossed random effects.
+# - **Intervals for two sources of chance.** An interval of {numref}`fair` covers both other seeds and other test examples.
+#   It comes from an analysis of variance with seeds and examples as crossed random effects. Those of
+#   {numref}`differences` cover other seeds alone.
 # - **A test that can show equality.** That no difference is found does not mean that there is none. Two one-sided tests
 #   (TOST) ask whether the difference lies surely within a margin: ±{glue:text}`margin` percentage points for a test set
-#   of ten thousand, more for smaller ones as the standard error of an accuracy grows. This margin was in the code
-#   before the longer trainings on MNIST were run, and the wider ones before the runs of {numref}`fair`. The wider ones
-#   came after the runs on the N-MNIST subset and the digits of {numref}`differences`, so that its verdicts on those are
-#   exploratory.
+#   of ten thousand, more for smaller ones as the standard error of an accuracy grows. It was fixed before the longer
+#   trainings on MNIST, the wider ones before the runs of {numref}`fair`. For the N-MNIST subset and the digits of
+#   {numref}`differences` they were fixed after the runs, so that those verdicts are exploratory.
 # - **A correction for many comparisons.** Verdicts are by tests corrected with Holm's method, over all rows of a table.
 #   The intervals themselves are not corrected: one can exclude zero while the verdict is *open*.
 #
@@ -247,9 +247,8 @@ figures.show(
 #   {glue:text}`cifar10-slow-recorded` seeds. There all three learn too slowly, {glue:text}`slow-accuracy:.0f` % in
 #   place of {glue:text}`cifar10-accuracy:.0f` %, and `full` the most slowly.
 #
-# Except for the reduced CIFAR-10 at {glue:text}`cifar10-rate:g`, `spatial` is nowhere shown to be behind `full`: with
-# an image that does not change, little may be lost when no gradient flows along the membrane. At a single learning rate
-# the term can look harmful or helpful. {doc}`06_settings` looks at other rates.
+# Except for the reduced CIFAR-10 at {glue:text}`cifar10-rate:g`, `spatial` is nowhere shown to be behind `full`. At a
+# single learning rate the term can look harmful or helpful. {doc}`06_settings` looks at other rates.
 
 # %% tags=["hide-input", "remove-output"]
 measured = pd.concat(
@@ -281,7 +280,7 @@ figures.show(
 # Records: {records}`networks/mnist, networks/nmnist, networks/digits`.
 # ```
 #
-# ## Here and now
+# ## A small run
 #
 # The digits of scikit-learn, 8×8 pixels from the UCI repository, need no download. Runs with one seed differ in nothing
 # but the gradient.
@@ -322,8 +321,7 @@ figures.show("digits-table", live)
 # ```{glue:table} digits-table
 # :name: digits-accuracies
 #
-# The accuracies after the last of those epochs: with intervals as wide as these, the trainings done here compare nothing.
-# In per cent, mean and 95 % interval over seeds; one test digit is {glue:text}`digits-one:.2f` %.
+# So few seeds and epochs cannot compare the gradients: the accuracies after the last of those epochs. In per cent, mean and 95 % interval over seeds; one test digit is {glue:text}`digits-one:.2f` %.
 # ```
 #
 # To repeat the recorded runs (hours on two cores, half an hour on a GPU; what is recorded is skipped, what was
