@@ -156,8 +156,7 @@ ENTRIES = Entries(
     ),
     neutral=(
         "On some data sets each gradient is also trained",
-        "This margin was in the code before",
-        "The wider ones came after",
+        "It was fixed before the longer trainings on MNIST",
         "*Power*: the probability that the uncorrected",
         'concludes that the term "does not help"',
         "This chapter repeats the comparison under controlled conditions",
