@@ -185,3 +185,11 @@ def test_power_is_how_often_equality_is_shown_if_there_is_no_difference():
     assert Crossed(0.03, 0.1 / np.sqrt(10), 9).power(0.1) == pytest.approx(shown, abs=0.06)
     assert Crossed(0.0, 1.0, 9).power(0.1) == 0
     assert Crossed(0.0, 0.0, 9).power(0.1) == 1
+
+
+def test_a_one_sided_test_by_hand():
+    """Equality is the harder of both sides; what is far below zero is surely not above."""
+    found = crossed(np.random.default_rng(3).normal(-1, 4, (12, 50)))
+    assert found.not_above(0.5) == pytest.approx(stats.t.sf((0.5 - found.mean) / found.error, found.df))
+    assert found.equivalence(0.5) == pytest.approx(max(found.not_above(0.5), (-found).not_above(0.5)))
+    assert crossed(np.zeros((3, 4))).not_above(0.1) == 0 and crossed(np.ones((3, 4))).not_above(0.1) == 1

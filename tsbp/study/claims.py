@@ -1,5 +1,6 @@
 """The claims of the paper, each with a verdict that follows from the records by the rule in its function."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -256,28 +257,36 @@ def _equal(differences: list[np.ndarray]) -> str:
 
 
 def real_data(runs: "pandas.DataFrame") -> Claim:
-    """Whether the term is of no help on real data, at learning rates that held-out examples chose, on fresh seeds.
+    """Whether the term is of little help on real data, at learning rates that held-out examples chose, on fresh seeds.
 
     Not reproduced if ``full`` is surely higher than ``leak`` with each at its own rate; with a caveat if at the common
-    rate alone; reproduced if it is surely equal or lower in all comparisons; else open.
+    rate alone. Reproduced if one-sided tests, corrected by Holm's method, exclude in all comparisons that it is higher
+    by more than the margin; with a caveat if one of the paper's data sets is not among them; else open. The tests were
+    two-sided, for equality, when digits and MNIST had been seen: the claim is of no improvement, not of equality.
     """
     found = comparisons(runs)
     words = [pair[0] for pair in protocol_verdicts(found)]
     higher = {one.protocol for one, word in zip(found, words, strict=True) if word == "higher"}
-    settled = all(word != "open" for word in words)
+    excluded = holm([one.outcomes.difference("leak").not_above(one.margin) for one in found]) < 0.05
+    names = [name for one in found for name in one.outcomes.names]
+    tested = {re.sub(rf"^train-(.+?)-(?:{'|'.join(STUDIED)})-.*", r"\1", name) for name in names}
+    settled = REPRODUCED if TABLE_2.keys() <= tested else CAVEAT
     said = "; ".join(
         f"{one.title}, {one.protocol} rate: {one.outcomes.difference('leak')} points, {word}"
         for one, word in zip(found, words, strict=True)
     )
-    verdict = NOT_REPRODUCED if "own" in higher else CAVEAT if higher else REPRODUCED if settled else OPEN
+    verdict = NOT_REPRODUCED if "own" in higher else CAVEAT if higher else settled if excluded.all() else OPEN
     return Claim(
         'On real data sets it "does not show much improvement".',
         "abstract",
         verdict if found else NOT_MEASURED,
-        f"{words.count('higher')} of {len(found)} comparisons show an improvement" if found else "",
-        f"Accuracy with the term less that without, on fresh seeds: {said}." if found else "",
+        f"an improvement above the margin excluded in {excluded.sum()} of {len(found)} comparisons" if found else "",
+        f"Accuracy with the term less that without, on fresh seeds: {said}. An improvement above the margin is excluded "
+        f"in {excluded.sum()} of {len(found)}."
+        if found
+        else "",
         "05_data_sets.html#own-rates",
-        tuple(dict.fromkeys(name for one in found for name in one.outcomes.names)),
+        tuple(dict.fromkeys(names)),
     )
 
 

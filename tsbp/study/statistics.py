@@ -168,6 +168,12 @@ class Crossed:
             return float(abs(self.mean) >= margin)
         return float(stats.t.sf((margin - abs(self.mean)) / self.error, self.df))
 
+    def not_above(self, margin: float) -> float:
+        """p value of a one-sided t test that the mean lies below the margin."""
+        if not self.error:
+            return float(self.mean >= margin)
+        return float(stats.t.sf((margin - self.mean) / self.error, self.df))
+
     def power(self, margin: float) -> float:
         """Probability that :meth:`equivalence` is below 0.05 if the mean is zero, with the error that it has."""
         if not self.error:
