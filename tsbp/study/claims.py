@@ -276,13 +276,13 @@ def real_data(runs: "pandas.DataFrame") -> Claim:
         for one, word in zip(found, words, strict=True)
     )
     verdict = NOT_REPRODUCED if "own" in higher else CAVEAT if higher else settled if excluded.all() else OPEN
+    those = f"{excluded.sum()} of {len(found)}"
     return Claim(
         'On real data sets it "does not show much improvement".',
         "abstract",
         verdict if found else NOT_MEASURED,
-        f"an improvement above the margin excluded in {excluded.sum()} of {len(found)} comparisons" if found else "",
-        f"Accuracy with the term less that without, on fresh seeds: {said}. An improvement above the margin is excluded "
-        f"in {excluded.sum()} of {len(found)}."
+        f"an improvement above the margin excluded in {those} comparisons" if found else "",
+        f"Accuracy with the term less that without, on fresh seeds: {said}. Improvement above the margin excluded: {those}."
         if found
         else "",
         "05_data_sets.html#own-rates",
