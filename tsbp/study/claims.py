@@ -282,7 +282,7 @@ def real_data(runs: "pandas.DataFrame") -> Claim:
         "abstract",
         verdict if found else NOT_MEASURED,
         f"an improvement above the margin excluded in {those} comparisons" if found else "",
-        f"Accuracy with the term less that without, on fresh seeds: {said}. Improvement above the margin excluded: {those}."
+        f"Accuracy with the term less that without, on fresh seeds: {said}. Improvement excluded: {those}."
         if found
         else "",
         "05_data_sets.html#own-rates",
