@@ -41,9 +41,10 @@ class LIFOutput(NamedTuple):
     psc: Tensor
     """Postsynaptic current a (eq. 5), ``[T, ...]``; differentiable."""
     spikes: Tensor | None
-    """Spikes S, 0 or 1 (eq. 3), ``[T, ...]``; differentiable."""
+    """Spikes S, 0 or 1 (eq. 3), ``[T, ...]``; differentiable. None if not asked for."""
     potential: Tensor | None
-    """Membrane potential U before the reset (eq. 4), ``[T, ...]``, in float32 at least; a record without gradient."""
+    """Membrane potential U before the reset (eq. 4), ``[T, ...]``, in float32 at least; a record without gradient. None
+    if not asked for."""
     state: LIFState
     """Where the neurons are after the last step; differentiable."""
 
@@ -144,7 +145,8 @@ def lif(
             setting in which the gradient can be checked by finite differences.
         time_steps: T of a constant current, which is then given as one step, ``[1, ...]``.
         spikes: False returns None in their place and saves the time to write them.
-        potential: False returns None in its place. Where nobody wants a gradient, it is not kept then.
+        potential: False returns None in its place. With ``spikes=False`` and ``compiled=True`` the CPU then keeps none
+            where nobody wants a gradient.
         compiled: one pass through memory instead of one for every operation, with the same forward pass to the last
             bit, or with recurrent weights but for rounding. The first call compiles, for about a second. A relaxed
             neuron, a gradient or surrogate of one's own, and float16 go uncompiled.
@@ -153,7 +155,7 @@ def lif(
     gradient gets it, through autograd, which is slower.
 
     Returns:
-        psc, spikes and potential, each ``[T, ...]``, and the state after the last step.
+        psc, spikes and potential, each ``[T, ...]`` or None if not asked for, and the state after the last step.
 
     Raises:
         ValueError: an argument is out of its range; the message names it.

@@ -106,9 +106,9 @@ class Integrator(nn.Module):
         steps, before = checks.sequence(current, time_steps, state, None)
         current = current.expand(steps, *current.shape[1:])
         u = leaky_integrator(current, self.tau_m, None if before is None else before[0])
-        nothing = torch.zeros_like(u[-1])
-        after = LIFState(u[-1], nothing, nothing)
-        return LIFOutput(u, torch.zeros_like(u) if spikes else None, u.detach() if potential else None, after)
+        after = LIFState(u[-1].clone(), torch.zeros_like(u[-1]), torch.zeros_like(u[-1]))
+        fired, record = torch.zeros_like(u) if spikes else None, u.detach().clone() if potential else None
+        return LIFOutput(u, fired, record, after)
 
     def extra_repr(self) -> str:
         return f"tau_m={self.tau_m}"

@@ -6,9 +6,6 @@ import torch
 import tsbp
 from tsbp.kernels import dispatch, memory, recurrent_cpu
 
-pytestmark = pytest.mark.skipif(
-    not dispatch.usable(torch.zeros(1)), reason="there is no compiler for the kernel on the CPU"
-)
 TYPES = torch.float32, torch.float64, torch.bfloat16
 
 
@@ -20,13 +17,14 @@ def currents(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 def equal(found: tsbp.LIFOutput, wanted: tsbp.LIFOutput) -> bool:
     assert found.spikes is None and found.potential is None
     pairs = [(found.psc, wanted.psc), *zip(found.state, wanted.state, strict=True)]
-    return all(a.dtype == b.dtype and torch.equal(a, b) and not a.requires_grad for a, b in pairs)
+    ordinary = all(a.dtype == b.dtype and not a.requires_grad and not a._is_view() for a, b in pairs)
+    return ordinary and all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("reset", ["zero", "subtract"])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (3, 2, 531), (40, 1100), (6, 70, 20_000), (4, 3, 0)])
-def test_psc_and_state_are_the_same(shape, reset, dtype):
+def test_psc_and_state_are_the_same(shape, reset, dtype, needs_a_compiler):
     current, settings = currents(*shape, dtype=dtype), {"reset": reset, "compiled": True}
     for state in (None, tsbp.lif(current.flip(0), **settings).state):
         found = tsbp.lif(current, state=state, spikes=False, potential=False, **settings)
@@ -35,7 +33,7 @@ def test_psc_and_state_are_the_same(shape, reset, dtype):
         assert equal(again, tsbp.lif(current, state=found.state, **settings))
 
 
-def test_of_a_constant_current_and_a_view():
+def test_of_a_constant_current_and_a_view(needs_a_compiler):
     current = currents(1, 600)
     found = tsbp.lif(current, time_steps=9, spikes=False, potential=False, compiled=True)
     assert equal(found, tsbp.lif(current, time_steps=9, compiled=True))
@@ -47,7 +45,7 @@ def test_of_a_constant_current_and_a_view():
 @pytest.mark.parametrize("dtype", TYPES[:2])
 @pytest.mark.parametrize("networks", [(), (2,)])
 @pytest.mark.parametrize("neurons", [1, 20, 130])
-def test_of_a_recurrent_layer(neurons, networks, dtype):
+def test_of_a_recurrent_layer(neurons, networks, dtype, needs_a_compiler):
     current = currents(7, 3, *networks, neurons, dtype=dtype)
     settings = {"recurrent": currents(*networks, neurons, neurons, dtype=dtype) / 9, "compiled": True}
     for state in (None, tsbp.lif(current.flip(0), **settings).state):
@@ -64,7 +62,7 @@ def test_an_uncompiled_neuron_gives_no_potential_either():
 
 
 @pytest.fixture
-def written(monkeypatch):
+def written(monkeypatch, needs_a_compiler):
     """Names of the passes that ran."""
     names = []
 
@@ -98,8 +96,9 @@ def test_the_potential_is_kept_where_somebody_wants_it(written, recurrent):
         learned.requires_grad_(False)
     state = tsbp.LIFState(*(x.requires_grad_() for x in tsbp.lif(current, compiled=True).state))
     for options in (alone | {"spikes": True}, alone | {"potential": True}, alone | {"state": state}):
+        written.clear()
         tsbp.lif(current, **options)
-        assert written[-1] == "forward"
+        assert written == ["forward"]
 
 
 def test_a_network_in_evaluation_keeps_no_potential(written):
@@ -109,18 +108,28 @@ def test_a_network_in_evaluation_keeps_no_potential(written):
     assert set(written) == {"evaluate"}
 
 
-def test_evaluation_takes_little_more_memory_than_its_result():
+def test_evaluation_takes_little_more_memory_than_its_result(needs_a_compiler):
     current = currents(12, 200_000)
     result = current.numel() * current.element_size()
     memory.release()
+    held = memory.POOL.in_use
     with torch.no_grad():
         tsbp.lif(current, spikes=False, potential=False, compiled=True)
-        assert result <= memory.POOL.most_in_use < 1.5 * result
+        assert result <= memory.POOL.most_in_use - held < 1.5 * result
         tsbp.lif(current, spikes=False, compiled=True)
-        assert memory.POOL.most_in_use >= 2 * result
+        assert memory.POOL.most_in_use - held >= 2 * result
 
 
 def test_tensors_of_transforms_go_the_other_way():
     current = currents(5, 3, 20)
     many = torch.vmap(lambda x: tsbp.lif(x, spikes=False, potential=False, compiled=True).psc, in_dims=1, out_dims=1)
     assert torch.equal(many(current), tsbp.lif(current, compiled=True).psc)
+
+
+def test_a_state_that_is_first_looked_at_under_inference_can_be_trained_from(needs_a_compiler):
+    with torch.no_grad():
+        out = tsbp.lif(currents(5, 20), spikes=False, potential=False, compiled=True)
+    with torch.inference_mode():
+        state = out.state
+    later = currents(5, 20).requires_grad_()
+    assert torch.autograd.grad(tsbp.lif(later, state=state, compiled=True).psc.sum(), later)[0].any()

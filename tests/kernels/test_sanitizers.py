@@ -83,7 +83,7 @@ def test_an_access_beyond_the_end_is_found(sanitized, n, steps):
 
 
 def test_every_case_of_the_loops(sanitized):
-    files = (Path(__file__).with_name(f"test_{name}.py") for name in ("kernels", "recurrent", "events"))
+    files = (Path(__file__).with_name(f"test_{name}.py") for name in ("kernels", "recurrent", "events", "evaluation"))
     run = sanitized(EVERY_CASE, *files)
     assert run.returncode == 0 and " passed" in run.stdout and "skipped" not in run.stdout, (
         run.stdout[-2000:] + run.stderr[-2000:]

@@ -165,7 +165,11 @@ def test_a_difference_at_the_best_rate_of_full_alone_is_named_as_such(full, said
 def test_whether_the_term_helps_on_real_data(monkeypatch, common, own, sets, verdict):
     """By how many points ``full`` is ahead of ``leak`` in every repeat; None: as often behind as ahead."""
 
-    names = tuple(f"train-{name}-full-T5-seed10-0" for name in ("mnist", "nmnist", "cifar10")[:sets])
+    tested = ("mnist", "nmnist", "cifar10")[:sets]
+    names = tuple(f"train-{name}-full-T5-seed10-0" for name in tested)
+    runs = pd.DataFrame(
+        {"path": [f"{name}.json" for name in names], "dataset": tested, "data_note": "", "examples": None}
+    )
 
     def outcomes(ahead: int | None) -> Outcomes:
         right = np.ones((10, 10_000), dtype=bool)
@@ -180,8 +184,12 @@ def test_whether_the_term_helps_on_real_data(monkeypatch, common, own, sets, ver
 
     found = [Comparison("made up", "common", outcomes(common)), Comparison("made up", "own", outcomes(own))]
     monkeypatch.setattr(claims, "comparisons", lambda runs: found)
-    claim = claims.real_data(pd.DataFrame())
+    claim = claims.real_data(runs)
     assert claim.verdict == verdict and claim.records == names
+    assert ("Not on the whole of CIFAR-10" in claim.evidence) == (sets < 3)
+    if verdict == REPRODUCED:
+        assert claims.real_data(runs.assign(data_note="a part")).verdict == CAVEAT
+        assert claims.real_data(runs.assign(examples=20)).verdict == CAVEAT
     assert "made up, common rate" in claim.evidence
     monkeypatch.setattr(claims, "comparisons", lambda runs: [])
     assert claims.real_data(pd.DataFrame()).verdict == NOT_MEASURED

@@ -267,7 +267,8 @@ inline Lines lines_for(int64_t T, int64_t N, std::initializer_list<const void *>
 
 // f(the block) for each block of N neurons.
 template <typename F> inline void in_blocks(int64_t N, Lines lines, int64_t threads, F f) {
-  const int64_t whole = lines == PAST ? LARGE : BLOCK, blocks = Block::number_for(N, whole);
+  const bool large = lines == PAST && N >= 4 * threads * LARGE;  // enough blocks for every thread
+  const int64_t whole = large ? LARGE : BLOCK, blocks = Block::number_for(N, whole);
 #pragma omp parallel for num_threads(threads < blocks ? threads : blocks)
   for (int64_t number = 0; number < blocks; number++) f(Block(number, N, whole));
 }
@@ -288,7 +289,7 @@ struct Forward {
 // All time steps of one block.
 template <Lines LINES, bool KEEP>
 void forward(const Forward &call, const Block block, Vector *remaining, Vector *decayed) {
-  Vector potentials[MOST], pscs[MOST];  // of one step
+  Vector potentials[MOST], pscs[MOST];  // of the last step
   const Firing neurons(*call.settings);
   const int64_t T = call.T, N = call.N, step = call.current_step;
   const Stored *current = call.current + block.start;
@@ -301,7 +302,7 @@ void forward(const Forward &call, const Block block, Vector *remaining, Vector *
       const Vector u = remaining[i] + load<LINES>(current + n, block.size);
       const Vector a = neurons.psc(u, remaining[i], decayed[i]);
       if (KEEP) store<LINES>(potential + n, u, block.size);
-      else potentials[i] = u, pscs[i] = a;
+      else if (t == T - 1) potentials[i] = u, pscs[i] = a;
       store<LINES>(psc + n, a, block.size);
     }
   }

@@ -89,7 +89,13 @@ def evaluates(*tensors: Tensor) -> bool:
 def evaluate(current: Tensor, state: tuple[Tensor, ...] | None, steps: int, neuron: "Neuron") -> tuple[Tensor, Rows]:
     """psc, ``[T, ...]``, and how to make the last step's state, if :func:`evaluates`."""
     psc, u, a = dispatch.evaluate(current, steps, *_left(state, neuron), neuron.constants)
-    return psc, lambda: (u, (u > neuron.threshold).to(u.dtype), a)
+    inference = psc.is_inference()
+
+    def rows() -> tuple[Tensor, ...]:
+        with torch.inference_mode(inference), torch.no_grad():  # wherever the state is first looked at
+            return u, (u > neuron.threshold).to(u.dtype), a
+
+    return psc, rows
 
 
 @functools.lru_cache(maxsize=16)

@@ -138,7 +138,7 @@ __attribute__((noinline)) void multiply(const Rows &rows, const Panels &weights,
 // The neurons of each example that fire in one time step.
 struct Firers {
   const int64_t lines;
-  int32_t *const numbers;  // [examples, N], as many as there are
+  int32_t *const numbers;  // [examples, lines * count], and 7 more
   int64_t *const sizes;
   uint64_t *const words;   // a bit for each neuron of an example
   Firers(int64_t examples, int64_t lines)
@@ -153,7 +153,7 @@ struct Firers {
     words[i * count / 64] |= found << (i * count % 64);
   }
   // All lines of the example were seen. Eight numbers are written at once, some in vain: a loop that ends at the last
-  // one makes a processor guess wrongly where.
+  // one makes a processor guess wrongly where. They may run into the next example's, which therefore come later.
   void example(int64_t b) {
     int32_t *to = numbers + b * lines * count;
     for (int64_t word = 0; word * 64 < lines * count; word++) {

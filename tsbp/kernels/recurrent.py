@@ -74,7 +74,8 @@ def evaluate(
         u, s, a = state
         remaining = neuron.leak_m * neuron.after_reset(u, s)
     psc, potential = recurrent_cpu.forward(current, steps, recurrent, remaining, a, neuron.constants, keep=False)
-    return psc, potential[0], (potential[0] > neuron.threshold).to(psc.dtype), psc[-1].clone()
+    last = potential.squeeze_(0)
+    return psc, last, (last > neuron.threshold).to(psc.dtype), psc[-1].clone()
 
 
 def _step_by_step(
