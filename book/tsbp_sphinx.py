@@ -199,13 +199,18 @@ def without_citations(app: Sphinx, name: str, template: str, context: dict[str, 
 
 
 class Meanings(SphinxPostTransform):
-    """Every symbol in an equation shows, under the pointer, what the page on notation says of it."""
+    """Every symbol in an equation shows, under the pointer, what the page on notation says of it.
+
+    Except those that the page uses for something of its own: ``own-symbols`` in its front matter.
+    """
 
     builders = ("html",)
     default_priority = 500
 
     def run(self, **_: Any) -> None:
         meanings = notation(Path(self.env.srcdir, "book/notation.md").read_text(encoding="utf-8"))
+        for symbol in self.env.metadata[self.env.docname].get("own-symbols", "").split():
+            meanings.pop(symbol)
         for equation in [*self.document.findall(nodes.math), *self.document.findall(nodes.math_block)]:
             if not any(isinstance(parent, nodes.container) for parent in ancestors(equation)):  # SymPy's own letters
                 explained = explain(equation.astext(), meanings)

@@ -344,6 +344,12 @@ def test_the_front_page_shows_how_to_cite(page, address):
     assert entries.count("@") == 2 and "{tsbp: what is the reset gradient worth?}" in entries
 
 
+def test_a_symbol_with_a_meaning_of_its_own_has_no_other():
+    """In the plan d is a difference of accuracies; elsewhere it is the target."""
+    text = (SITE / "book" / "plan.html").read_text(encoding="utf-8")
+    assert r"\texttip{c}" in text and r"\texttip{d}" not in text
+
+
 def test_the_site_is_small():
     """No build of MathJax that is not used, no icons drawn twice, no picture of an earlier build."""
     files = [path for path in SITE.rglob("*") if path.is_file() and path.name != "tsbp.pdf"]
