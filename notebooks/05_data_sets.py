@@ -221,8 +221,8 @@ figures.show(
 # :name: intervals
 # :alt: Differences in accuracy with their intervals, full minus leak and full minus spatial, a line for each training.
 #
-# In the longer training on MNIST the gradients are as good as each other, to a tenth of a point. The N-MNIST subset,
-# with a hundred test recordings, is too small to say. On the reduced CIFAR-10 `full` is ahead of both, at a learning
+# In the longer training on MNIST the gradients are as good as each other, to a tenth of a point. A hundred
+# test recordings of the N-MNIST subset are too few to say; {numref}`fair` has all of them, at T = 5. On the reduced CIFAR-10 `full` is ahead of both, at a learning
 # rate that on held-out images is the best one for `full` alone. The other intervals are too wide, or too close to zero
 # or to the margin, to be sure among so many. Accuracy with the reset term minus that without it (left) and minus that
 # of `spatial` (right): mean and 95 % interval over seeds, hollow for a single seed; the axis is logarithmic beyond one
@@ -236,7 +236,7 @@ figures.show(
 #   {glue:text}`mnist-long-recorded` seeds, on one set of test images: equality within
 #   ±{glue:text}`mnist-long-within:.2f`.
 # - **N-MNIST.** A single one of the subset's test recordings is a whole per cent, and these intervals do not cover
-#   other recordings. Cross-validation over all recordings is planned.
+#   other recordings. Cross-validation over all recordings is in {numref}`fair` for T = 5, and planned for T = 30.
 # - **CIFAR-10, re-encoded as JPEG.** The network of Table 3, trained for {glue:text}`whole-epochs` epochs where TSSL-BP
 #   takes {glue:text}`paper-epochs`, falls short of the paper's {glue:text}`paper-full:.2f` %: it reaches
 #   {glue:text}`whole-full:.2f` % with the term and {glue:text}`whole-leak:.2f` % without. So few seeds leave the
