@@ -97,7 +97,8 @@ figures.note("inputs", config.n_inputs)
 # then from the start.
 # ```
 #
-# (which-baseline)= **Which "without"?** The paper compares "with/without the reset dependency", which can be read in
+# (which-baseline)=
+# **Which "without"?** The paper compares "with/without the reset dependency", which can be read in
 # two ways. Its equations say `leak`: the same recursion with one term fewer. The notebook that the author had published
 # three days before the paper ([`toy_experiment.ipynb`](https://github.com/superrrpotato/Acc-Timing) at commit 7540a58)
 # multiplies the error through the synaptic kernel by the surrogate and stops there, which is `spatial`. Both are
