@@ -140,8 +140,8 @@ figures.note("torch", here["versions"]["torch"])
 # Keep the reset where the surrogate is moderately wide, and detach it where it is steep. At $\Theta$ = 2, detach it in
 # networks of one or two layers; in deeper and in recurrent ones cutting the path is best, as it is in the recurrent network
 # at 0.2. In brackets: test accuracy with the reset kept minus that with it detached, in points, with 95 % intervals over seeds
-# and test examples; for *cut the path*, that of `spatial` minus the better of the other two. Records:
-# {records}`time/randman`.
+# and test examples; for *cut the path*, that of `spatial` minus that of whichever of the other two held-out examples prefer.
+# Records: {records}`time/randman`.
 # ```
 #
 # Columns are networks, rows the width of a sigmoid surrogate of area 1. Each gradient is at its own best learning rate, with
