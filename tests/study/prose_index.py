@@ -91,7 +91,6 @@ ENTRIES = Entries(
         "A neuron learns a spike train in your browser",
         "restores the term to methods that leave it out",
         "At which learning rates does the term help",
-        "In brackets: test accuracy with the reset kept",
         "On a second task, store and recall, no difference is sure",
     ),
 )
