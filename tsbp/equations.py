@@ -94,9 +94,10 @@ class Neuron:
         """h (eq. 10)."""
         return surrogate_derivative(potential - self.threshold, self.temperature, self.surrogate, self.scale)
 
-    def after_reset(self, potential: Tensor, spikes: Tensor) -> Tensor:
-        """What a spike leaves of the potential."""
-        return potential - self.threshold * spikes if self.reset == "subtract" else potential * (1 - spikes)
+    def remaining(self, potential: Tensor, spikes: Tensor) -> Tensor:
+        """What spikes and the leak leave of the potential to the next step."""
+        kept = potential - self.threshold * spikes if self.reset == "subtract" else potential * (1 - spikes)
+        return self.leak_m * kept
 
     def factor_at(self, potential: Tensor, spikes: Tensor, h: Tensor) -> Tensor | float:
         """The factor of eq. 8 at one time step: ``∂U[t+1]/∂U[t]`` without the factor ``1 - 1/τm``."""
@@ -114,7 +115,7 @@ class Neuron:
 
     def step(self, current: Tensor, u: Tensor, s: Tensor, a: Tensor) -> State:
         """One time step forward: U[t], S[t] and a[t] from I[t] and those of t-1."""
-        u = self.leak_m * self.after_reset(u, s) + current  # eq. 4
+        u = self.remaining(u, s) + current  # eq. 4
         s = self.fire(u)  # eq. 3
         a = self.leak_s * a + self.gain_s * s  # eq. 5
         return u, s, a
@@ -279,7 +280,7 @@ def through_autograd(
         reset = s.detach() + weight * (s - s.detach())  # the value of s, a share of its gradient
         if not temporal:
             u, reset = u.detach(), reset.detach()
-        u = neuron.leak_m * neuron.after_reset(u, reset) + total
+        u = neuron.remaining(u, reset) + total
         s = neuron.fire(u)
         a = neuron.leak_s * a + s / neuron.tau_s
         psc.append(a.to(current.dtype))

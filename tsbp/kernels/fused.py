@@ -109,7 +109,7 @@ def _left(state: tuple | None, neuron: "Neuron") -> tuple[Tensor | None, Tensor 
     if state is None or state[0] is None:
         return None, None
     u, s, a = state
-    return neuron.leak_m * neuron.after_reset(u, s), neuron.leak_s * a
+    return neuron.remaining(u, s), neuron.leak_s * a
 
 
 def _run(forward: Callable, current, u, s, a, neuron: "Neuron", steps: int, spikes: bool) -> tuple:

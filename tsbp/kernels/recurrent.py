@@ -32,7 +32,7 @@ class RecurrentFunction(torch.autograd.Function):
     def forward(
         ctx, current, u, s, a, recurrent, neuron: "Neuron", steps: int, spikes: bool
     ) -> tuple[Tensor | None, ...]:
-        remaining = None if u is None else neuron.leak_m * neuron.after_reset(u, s)
+        remaining = None if u is None else neuron.remaining(u, s)
         loop = recurrent_cpu.forward if dispatch.in_c(current.device) else _step_by_step
         psc, potential = loop(current, steps, recurrent, remaining, a, neuron.constants)
         ctx.neuron, ctx.constant = neuron, len(current) < steps
@@ -72,7 +72,7 @@ def evaluate(
     remaining = a = None
     if state:
         u, s, a = state
-        remaining = neuron.leak_m * neuron.after_reset(u, s)
+        remaining = neuron.remaining(u, s)
     psc, potential = recurrent_cpu.forward(current, steps, recurrent, remaining, a, neuron.constants, keep=False)
     last = potential.squeeze_(0)
     return psc, last, (last > neuron.threshold).to(psc.dtype), psc[-1].clone()

@@ -98,8 +98,7 @@ class BatchedLayer(nn.Module):
         if len(same) < len(layers):
             raise ValueError("networks side by side must be fully connected")
         first = same[0]
-        own = type(first.neuron) in (LIF, Integrator)  # a subclass may not say which neurons fire
-        if not own or not isinstance(first.neuron, LIF | Integrator):
+        if not (type(first.neuron) is LIF or type(first.neuron) is Integrator):  # a subclass may not say which fire
             raise ValueError(f"networks side by side must have neurons lif, got {type(first.neuron).__name__}")
         self.weights = _stacked([layer.weights.weight for layer in same])
         between = [layer.recurrent.weight for layer in same if layer.recurrent is not None]

@@ -152,10 +152,10 @@ def _arrow(axis: plt.Axes, start: tuple, end: tuple, colour: str, bend: float = 
 
 def neuron(current: Tensor, output: LIFOutput, threshold: float) -> Figure:
     """One neuron over time: input current, potential with spikes, postsynaptic current, each ``[T]``."""
+    assert output.spikes is not None and output.potential is not None, "lif was called with spikes or potential False"
     figure, axes = plt.subplots(3, 1, sharex=True, figsize=(7.5, 4.4), height_ratios=(1, 2, 1))
     steps = np.arange(len(current))
     axes[0].vlines(steps, 0, current, color=GREY)
-    assert output.spikes is not None and output.potential is not None, "lif was called with spikes or potential False"
     axes[0].set_ylabel("$I$")
     axes[1].plot(steps, output.potential, color="black", marker=".", markersize=3, linewidth=1)
     axes[1].axhline(threshold, color=RESET_COLOUR, linestyle="--", linewidth=1)
